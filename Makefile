@@ -1,0 +1,36 @@
+# Every target works on a fresh clone. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint bench fuzz soak seeded deps
+
+FUZZTIME ?= 10s
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## serve with everything embedded, on 127.0.0.1:8003
+	go run ./cmd/edgecache serve
+
+test: deps ## run all tests with the race detector, against private servers
+	@scripts/test.sh
+
+check: ## what CI runs: test, then lint
+	@.ci/run
+
+lint: ## format, vet, staticcheck, module files, known bad versions, known vulnerabilities
+	@scripts/lint.sh
+
+bench: ## measure against the bare libraries; writes benchmarks/results
+	go run -C benchmarks . -out results
+
+fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+seeded: ## remove one safeguard at a time and see that the oracle notices
+	go test -v -tags seeded -run Seeded ./tier ./node
+
+soak: ## the long forms: a minute of storm each; writes benchmarks/results/consistency.*
+	go test -timeout 20m -run TestStorm -v ./tier -storm 60s
+	go test -timeout 20m -run TestStormOverThreeNodes -v ./node -storm 60s -out $(CURDIR)/benchmarks/results
+
+deps: ## find what the tests need, or install it (Debian, as root)
+	@scripts/deps.sh
