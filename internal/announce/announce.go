@@ -1,0 +1,42 @@
+// Package announce carries a change from the source of truth's outbox into the cluster.
+package announce
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// Announcer writes a change to the Redis tier and then to the stream. The order matters: whoever hears of the change and
+// reads Redis finds it there. Both are idempotent by version, so a change may come again.
+type Announcer struct {
+	L2        *tier.L2
+	Publisher *stream.Publisher
+}
+
+// Announce implements origin.Announcer.
+func (a Announcer) Announce(ctx context.Context, c origin.Change) error {
+	e := stream.Event{UserID: c.ID, Version: c.Version, Profile: c.Profile}
+	var err error
+	switch c.Kind {
+	case origin.Deleted:
+		e.Kind = stream.Deleted
+		_, err = a.L2.Remove(ctx, c.ID, c.Version)
+	case origin.Created:
+		e.Kind = stream.Created
+		_, err = a.L2.Apply(ctx, c.Profile)
+	default:
+		e.Kind = stream.Updated
+		_, err = a.L2.Apply(ctx, c.Profile)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := a.Publisher.Publish(ctx, e); err != nil {
+		return fmt.Errorf("announce: publish %q: %w", c.ID, err)
+	}
+	return nil
+}

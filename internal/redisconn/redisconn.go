@@ -1,0 +1,159 @@
+// Package redisconn opens Redis clients from URLs, with the settings that edgecache's reasoning about Redis rests on.
+package redisconn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// ErrURL reports a Redis URL that cannot be used.
+var ErrURL = errors.New("redisconn: bad Redis URL")
+
+const forms = "want redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master"
+
+// Open returns a client for url; it does not connect yet. Forms:
+//
+//	redis://[user:password@]host:port[/db]        one server; rediss:// for TLS
+//	redis+cluster://[user:password@]host:port,…   Redis Cluster
+//	redis+sentinel://[user:password@]host:port,…/master[?db=N]   the master that these sentinels name
+//
+// Reads go to masters only. Errors wrap ErrURL and never show the password.
+func Open(rawURL string) (redis.UniversalClient, error) {
+	o, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewUniversalClient(o), nil
+}
+
+// OpenTail returns a client for one blocking reader of url: a small pool of its own, so that a blocked XREAD takes no
+// connection from lookups, and no retries, because the reader owns them.
+func OpenTail(rawURL string) (redis.UniversalClient, error) {
+	o, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize = 3, -1, -1
+	return redis.NewUniversalClient(o), nil
+}
+
+// OpenWatch returns a client for a tier.Watch of url: RESP2, and track runs on every new connection.
+func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
+	o, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.Protocol, o.OnConnect = 3, -1, -1, 2, track
+	return redis.NewUniversalClient(o), nil
+}
+
+// Redact returns rawURL with "***" for what stands before the @, for messages.
+func Redact(rawURL string) string {
+	i := strings.LastIndex(rawURL, "@")
+	if i < 0 {
+		return rawURL
+	}
+	scheme := ""
+	if j := strings.Index(rawURL[:i], "://"); j >= 0 {
+		scheme = rawURL[:j+3]
+	}
+	return scheme + "***" + rawURL[i:]
+}
+
+func parse(rawURL string) (*redis.UniversalOptions, error) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return nil, fmt.Errorf("%w %q: %s", ErrURL, Redact(rawURL), forms)
+	}
+	// url.Parse takes one host and port, so the list of hosts is split off first.
+	user, hosts, path := "", rest, ""
+	if i := strings.LastIndex(hosts, "@"); i >= 0 {
+		user, hosts = hosts[:i+1], hosts[i+1:]
+	}
+	if i := strings.IndexAny(hosts, "/?"); i >= 0 {
+		hosts, path = hosts[:i], hosts[i:]
+	}
+	u, err := url.Parse(scheme + "://" + user + "host" + path)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %s", ErrURL, Redact(rawURL), forms)
+	}
+	o := defaults()
+	if o.Addrs, err = addrs(hosts); err != nil {
+		return nil, fmt.Errorf("%w %q: %w", ErrURL, Redact(rawURL), err)
+	}
+	o.Username = u.User.Username()
+	o.Password, _ = u.User.Password()
+	if err := setScheme(o, u); err != nil {
+		return nil, fmt.Errorf("%w %q: %w", ErrURL, Redact(rawURL), err)
+	}
+	return o, nil
+}
+
+func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
+	path, db := strings.Trim(u.Path, "/"), u.Query().Get("db")
+	switch u.Scheme {
+	case "redis", "rediss":
+		if len(o.Addrs) != 1 {
+			return errors.New("one host:port belongs here; for several use redis+cluster:// or redis+sentinel://")
+		}
+		if u.Scheme == "rediss" {
+			host, _, _ := net.SplitHostPort(o.Addrs[0])
+			o.TLSConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+		}
+		db = path
+	case "redis+cluster":
+		o.IsClusterMode = true
+		if path != "" || db != "" {
+			return errors.New("a cluster has one database: no path, no db")
+		}
+	case "redis+sentinel":
+		if o.MasterName = path; path == "" {
+			return errors.New("the name of the master is missing after the sentinels' addresses")
+		}
+	default:
+		return errors.New(forms)
+	}
+	if db == "" {
+		return nil
+	}
+	if o.DB, err = strconv.Atoi(db); err != nil || o.DB < 0 {
+		return fmt.Errorf("database %q: want a number from 0", db)
+	}
+	return nil
+}
+
+// defaults are set explicitly because they changed between releases of the client. A context's deadline ends a read.
+// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection.
+func defaults() *redis.UniversalOptions {
+	return &redis.UniversalOptions{
+		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,
+		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
+		ContextTimeoutEnabled: true, PoolSize: 32,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+func addrs(list string) ([]string, error) {
+	var out []string
+	for addr := range strings.SplitSeq(list, ",") {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			host, port = addr, "6379"
+		}
+		if n, err := strconv.Atoi(port); host == "" || err != nil || n < 1 || n > 65535 {
+			return nil, fmt.Errorf("address %q: want host:port", addr)
+		}
+		out = append(out, net.JoinHostPort(strings.Trim(host, "[]"), port))
+	}
+	return out, nil
+}
