@@ -1,0 +1,229 @@
+// Package tier is the two-tier cache: a node's own memory (L1) over Redis (L2) over a Loader, the origin. Correctness
+// rests on two rules. What L1 holds counts only while nothing has invalidated it since before its load began (stamp.go).
+// What is written to L2 passes a script that knows the newest version and who may load (scripts).
+package tier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+var (
+	// ErrNotFound reports a user whom the origin does not know.
+	ErrNotFound = profile.ErrNotFound
+	// ErrInvalidID reports an id that breaks the rule for ids.
+	ErrInvalidID = profile.ErrInvalidID
+	// ErrUnavailable reports that neither tier nor the origin could answer in time.
+	ErrUnavailable = profile.ErrUnavailable
+	// ErrBehind reports that no tier has the version that the reader demanded, yet.
+	ErrBehind = errors.New("tier: version not reached yet")
+	// ErrConflict reports a Put of a version that is not above what is known.
+	ErrConflict = errors.New("tier: as new a version is known")
+	// ErrTooMany reports a batch of more than MaxBatch ids.
+	ErrTooMany = errors.New("tier: too many ids")
+	// ErrClosed reports a call after Close.
+	ErrClosed = errors.New("tier: closed")
+)
+
+// MaxBatch is how many ids one BatchGet takes, duplicates included.
+const MaxBatch = 10_000
+
+// Loader is the origin: the source of truth. Both methods may be called concurrently and must respect ctx.
+type Loader interface {
+	// Load returns one profile, or an error that wraps ErrNotFound when there is no such user. The result is the caller's.
+	Load(ctx context.Context, id string) (*profile.Profile, error)
+	// LoadBatch returns at most 500 profiles at once.
+	LoadBatch(ctx context.Context, ids []string) (profile.Batch, error)
+}
+
+// Config configures a Cache. The zero value of a field is its default; L2 and Origin have none.
+type Config struct {
+	// L2 is the Redis tier.
+	L2 *L2
+	// Origin answers what both tiers miss.
+	Origin Loader
+	// L1Bytes is the budget of the node's memory tier, all overhead included. Default 256 MiB, at least 1 MiB.
+	L1Bytes int64
+	// L1TTL is how long an entry is fresh; each gets up to 10 % less, at random. Default 10 min. In its last tenth the
+	// first reader makes the entry load again while it still answers.
+	L1TTL time.Duration
+	// Negative is how long L1 remembers that a user does not exist. Default 30 s.
+	Negative time.Duration
+	// LoadDeadline bounds one load, from Redis and the origin together. Default 2 s.
+	LoadDeadline time.Duration
+	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
+	MaxLoads int
+	// FenceAfter is how long L1 answers as fresh after the last call of Alive. Default 3 s; negative: for ever, for a
+	// cache that no stream feeds.
+	FenceAfter time.Duration
+	// MaxStale is the age up to which an entry answers, marked stale, when neither Redis nor the origin does. Default 5 min.
+	MaxStale time.Duration
+	// CountEvery is the pause between two counts of the profiles in Redis. Default 1 min.
+	CountEvery time.Duration
+	// Logger gets panics of the origin's client and failed counts. Default: none.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.L1Bytes = or(c.L1Bytes, 256<<20)
+	c.L1TTL = or(c.L1TTL, 10*time.Minute)
+	c.Negative = or(c.Negative, 30*time.Second)
+	c.LoadDeadline = or(c.LoadDeadline, 2*time.Second)
+	c.MaxLoads = or(c.MaxLoads, 64)
+	c.FenceAfter = or(c.FenceAfter, 3*time.Second)
+	if seeded.NoFence {
+		c.FenceAfter = -1
+	}
+	c.MaxStale = or(c.MaxStale, 5*time.Minute)
+	c.CountEvery = or(c.CountEvery, time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.L2 == nil:
+		return errors.New("tier: Config.L2 is nil; make one with NewL2")
+	case c.Origin == nil:
+		return errors.New("tier: Config.Origin is nil; want a Loader")
+	case c.L1Bytes < 1<<20:
+		return fmt.Errorf("tier: Config.L1Bytes is %d; want at least 1 MiB", c.L1Bytes)
+	case c.MaxLoads < 1:
+		return fmt.Errorf("tier: Config.MaxLoads is %d; want at least 1", c.MaxLoads)
+	case min(c.L1TTL, c.Negative, c.LoadDeadline, c.MaxStale, c.CountEvery) < 0:
+		return fmt.Errorf("tier: Config: L1TTL %v, Negative %v, LoadDeadline %v, MaxStale %v, CountEvery %v; want positive durations",
+			c.L1TTL, c.Negative, c.LoadDeadline, c.MaxStale, c.CountEvery)
+	}
+	return nil
+}
+
+// Cache is the two tiers of one node. Its methods may be called concurrently, Close too.
+type Cache struct {
+	conf      Config
+	l1        *l1
+	l2        *L2
+	clock     clock
+	recent    *recent
+	flights   *flights
+	counters  counters
+	lingerers lingerers
+	loads     chan struct{} // one element per call under way to the origin
+	aheads    chan struct{} // one element per refresh-ahead under way
+	// aliveUntil is when the fence falls, on the node's clock.
+	aliveUntil atomic.Int64
+	total      atomic.Pointer[total]
+	closed     atomic.Bool
+
+	// base ends with Close; every load and background goroutine runs under it.
+	base       context.Context
+	end        context.CancelCauseFunc
+	mu         sync.Mutex // serializes Start and Close
+	started    bool
+	background sync.WaitGroup
+}
+
+// total is a count of the profiles in Redis.
+type total struct {
+	count int64
+	at    time.Time
+}
+
+// maxAheads bounds the refresh-aheads under way.
+const maxAheads = 16
+
+// New checks conf and returns a Cache that answers, but whose clock stands still until Start.
+func New(conf Config) (*Cache, error) {
+	conf = conf.withDefaults()
+	if err := conf.validate(); err != nil {
+		return nil, err
+	}
+	l1, err := newL1(conf.L1Bytes)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cache{
+		conf: conf, l1: l1, l2: conf.L2, recent: newRecent(), flights: newFlights(),
+		loads: make(chan struct{}, conf.MaxLoads), aheads: make(chan struct{}, maxAheads),
+	}
+	c.lingerers.some = make(chan struct{}, 1)
+	c.clock.start()
+	c.base, c.end = context.WithCancelCause(context.Background())
+	if conf.FenceAfter < 0 {
+		c.aliveUntil.Store(1<<63 - 1)
+	}
+	return c, nil
+}
+
+// Start pings Redis and starts the clock and the counting. It returns Redis's error; it may be called again then.
+func (c *Cache) Start(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	if c.started {
+		return nil
+	}
+	if err := c.l2.Ping(ctx); err != nil {
+		return err
+	}
+	c.started = true
+	c.background.Go(func() { c.clock.run(c.base) })
+	c.background.Go(func() { c.settleForEver(c.base) })
+	c.background.Go(func() { c.countForEver(c.base) })
+	return nil
+}
+
+// Close ends the loads under way, waits for every reader and goroutine, and frees L1. It may be called twice and before
+// Start; it does not close the Redis client.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed.Store(true)
+	c.end(ErrClosed)
+	for entered, hits, misses := c.counters.sums(); entered != hits+misses; entered, hits, misses = c.counters.sums() {
+		time.Sleep(time.Millisecond) // readers under way have just lost their context
+	}
+	c.background.Wait()
+	c.l1.close()
+	return nil
+}
+
+// Alive tells the cache that the stream of changes was read up to its end a moment ago.
+func (c *Cache) Alive() {
+	if c.conf.FenceAfter > 0 {
+		c.aliveUntil.Store(c.clock.tick() + int64(c.conf.FenceAfter))
+	}
+}
+
+// alive reports whether L1 answers as fresh.
+func (c *Cache) alive(now int64) bool { return now <= c.aliveUntil.Load() }
+
+// Tick brings the clock of the hit path up to date, for a caller that can afford to ask the system: it closes the gap
+// after the whole process was stopped and continued.
+func (c *Cache) Tick() { c.clock.tick() }
+
+func (c *Cache) countForEver(ctx context.Context) {
+	for {
+		if n, err := c.l2.Count(ctx); err == nil {
+			c.total.Store(&total{n, time.Now()})
+		} else if ctx.Err() == nil {
+			c.conf.Logger.Warn("count of the profiles in Redis", "error", err, "pause", c.conf.CountEvery)
+		}
+		select {
+		case <-time.After(c.conf.CountEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package tier
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// Put tells the cache what the truth already says: it stores p in Redis, then in this node's L1. The event that tells the
+// other nodes comes after it. p needs a version (UpdatedAt); it is not kept.
+//
+// Errors wrap ErrConflict when as new a version is known, those of profile.Check, or Redis's.
+func (c *Cache) Put(ctx context.Context, p *profile.Profile) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	whole := *p
+	whole.Complete()
+	stored, err := c.l2.Apply(ctx, &whole)
+	if err != nil {
+		return err
+	}
+	if !stored {
+		return fmt.Errorf("tier: put %q: %w: %d is not above it", p.ID, ErrConflict, p.UpdatedAt)
+	}
+	c.Refresh(&whole)
+	return nil
+}
+
+// Invalidate makes Redis and this node forget id, so that the next read asks the origin. The event that tells the other
+// nodes comes after it. Errors wrap ErrInvalidID, or are Redis's.
+func (c *Cache) Invalidate(ctx context.Context, id string) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	if err := c.l2.Invalidate(ctx, id); err != nil {
+		return err
+	}
+	c.Forget(id, 0)
+	return nil
+}
+
+// Forget ends the validity of what this node holds of id, and of every load of it under way. version is the one that made
+// it so, 0 when unknown: for a minute no record below it is taken from Redis.
+func (c *Cache) Forget(id string, version int64) {
+	c.counters.invalidations.Add(1)
+	c.recent.learn(id, version, c.clock.tick())
+	c.l1.invalidate(c.l1.hash(id))
+}
+
+// Refresh is Forget for a change that carries the whole profile: if this node holds id, the new profile takes the old
+// one's place. p is not kept; it must have passed profile.Check.
+func (c *Cache) Refresh(p *profile.Profile) {
+	h, now := c.l1.hash(p.ID), c.clock.tick()
+	c.counters.invalidations.Add(1)
+	c.recent.learn(p.ID, p.UpdatedAt, now)
+	held := c.l1.peek(h)
+	var after pair
+	if seeded.SetOverSet {
+		after = c.l1.stamps.of(h)
+	} else {
+		after = c.l1.invalidate(h)
+	}
+	if held == nil || held.profile.UpdatedAt > p.UpdatedAt || p.UpdatedAt < c.recent.floor(p.ID) {
+		return
+	}
+	c.counters.refreshes.Add(1)
+	e := newEntry(p)
+	e.pair, e.check = after, h.check
+	e.keepFor(now, c.conf.L1TTL)
+	c.l1.set(h, e)
+}
+
+// Flush ends the validity of everything that this node holds, and of every load under way: something may have been missed.
+func (c *Cache) Flush() {
+	c.counters.flushes.Add(1)
+	c.l1.flush()
+}

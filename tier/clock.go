@@ -1,0 +1,53 @@
+package tier
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// clockStep is how far the coarse clock may lag: a hit would spend more on time.Now than on all its other checks.
+const clockStep = 5 * time.Millisecond
+
+// clock is a monotonic clock that is read by one atomic load.
+type clock struct {
+	base time.Time
+	now  atomic.Int64
+}
+
+// start sets the clock to the present, 1.
+func (c *clock) start() {
+	c.base = time.Now()
+	c.tick()
+}
+
+// nanos returns nanoseconds since the clock was started, at most clockStep and a scheduling delay ago.
+func (c *clock) nanos() int64 { return c.now.Load() }
+
+// tick sets the clock to the exact time, and returns it. It never moves back.
+func (c *clock) tick() int64 {
+	now := int64(time.Since(c.base)) + 1 // 0 means never
+	for {
+		old := c.now.Load()
+		if old >= now {
+			return old
+		}
+		if c.now.CompareAndSwap(old, now) {
+			return now
+		}
+	}
+}
+
+// run ticks until ctx ends.
+func (c *clock) run(ctx context.Context) {
+	t := time.NewTicker(clockStep)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			c.tick()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

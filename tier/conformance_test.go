@@ -1,0 +1,459 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/embedded"
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// TestL2Conformance runs one suite over the embedded Redis, a real one and a real cluster of three masters.
+func TestL2Conformance(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) string{
+		"embedded": func(t *testing.T) string {
+			r, err := embedded.StartRedis()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = r.Close() })
+			return r.URL()
+		},
+		"redis":    func(t *testing.T) string { return redistest.Server(t).URL() },
+		"cluster":  func(t *testing.T) string { return redistest.Cluster(t).URL() },
+		"sentinel": func(t *testing.T) string { return redistest.Sentinel(t, redistest.Options{}).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := suite{client: open(t, start(t))}
+			for _, c := range []struct {
+				name string
+				run  func(*testing.T)
+			}{
+				{"the hash has the contract's fields in plain text", s.hashIsPlain},
+				{"a hash of another service is taken as it is", s.foreignHash},
+				{"only one lease at a time, and it ends", s.leases},
+				{"a fill without its lease is refused", s.fillNeedsLease},
+				{"a fill older than the floor is refused", s.fillBelowFloor},
+				{"a fill older than what is stored is refused", s.fillBelowStored},
+				{"an apply stores only what is newer", s.applyOrder},
+				{"a patch changes what it carries and creates nothing", s.patches},
+				{"a removal is remembered and history is ignored", s.removals},
+				{"absence is remembered and ends", s.absence},
+				{"an invalidation ends the lease", s.invalidation},
+				{"a record older than the news is loaded again", s.knownVersion},
+				{"a broken record is a miss", s.brokenRecord},
+				{"many at once answer as one by one", s.bulk},
+				{"scripts come back after the server lost them", s.scriptsLost},
+				{"keys expire and are counted", s.expiryAndCount},
+				{"bad input is refused before anything is sent", s.badInput},
+			} {
+				t.Run(c.name, c.run)
+			}
+		})
+	}
+}
+
+type suite struct{ client redis.UniversalClient }
+
+func (s suite) l2(t *testing.T, conf L2Config) *L2 {
+	t.Helper()
+	conf.Client = s.client
+	l, err := NewL2(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// id returns an id that no other case of this server uses.
+func (s suite) id(t *testing.T) string {
+	n, err := s.client.Incr(context.Background(), "test:ids").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "u" + strconv.FormatInt(n, 10)
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// stored returns what L2 has of id, nil for nothing.
+func stored(t *testing.T, l *L2, id string) *profile.Profile {
+	t.Helper()
+	out, errs := l.get(t.Context(), []string{id})
+	if errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	if out[0] == nil {
+		return nil
+	}
+	return &out[0].profile
+}
+
+func beginOne(t *testing.T, l *L2, id string, known int64) verdict {
+	t.Helper()
+	v := l.begin(t.Context(), []string{id}, []int64{known})[0]
+	if v.err != nil {
+		t.Fatal(v.err)
+	}
+	return v
+}
+
+func fillOne(t *testing.T, l *L2, id, token string, p *profile.Profile) error {
+	t.Helper()
+	return l.fill(t.Context(), []filling{{id: id, token: token, profile: p}})[0]
+}
+
+func (s suite) hashIsPlain(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	p := user(id, 1700000000123)
+	p.Attrs = map[string]string{"grade": "A2"}
+	if !must[bool](t)(l.Apply(t.Context(), p)) {
+		t.Fatal("not stored")
+	}
+	got := must[map[string]string](t)(s.client.HGetAll(t.Context(), "user:profile:"+id).Result())
+	delete(got, "ext")
+	want := map[string]string{
+		"fullName": p.FullName, "avatar": p.Avatar, "matricule": p.Matricule, "ministere": p.Ministere,
+		"sexe": p.Sexe, "updatedAt": "1700000000123",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("hash is %v, want %v", got, want)
+	}
+	if q := stored(t, l, id); q.Nom != p.Nom || q.Prenom != p.Prenom || q.Attrs["grade"] != "A2" || q.ID != id {
+		t.Errorf("read back %+v, want %+v", q, p)
+	}
+	ttl := must[time.Duration](t)(s.client.TTL(t.Context(), "user:profile:"+id).Result())
+	if ttl.Seconds() < 0.9*604800-1 || ttl.Seconds() > 604800 {
+		t.Errorf("TTL is %v, want 0.9 to 1 x 604,800 s", ttl)
+	}
+}
+
+func (s suite) foreignHash(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	if err := s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Jean Dupont", "avatar", "a.png", "matricule", "M1",
+		"ministere", "MINFI", "sexe", "M", "updatedAt", "1700000000000", "theirs", "x").Err(); err != nil {
+		t.Fatal(err)
+	}
+	p := stored(t, l, id)
+	if p == nil || p.FullName != "Jean Dupont" || p.Ministere != "MINFI" || p.UpdatedAt != 1700000000000 {
+		t.Fatalf("read %+v", p)
+	}
+	must[bool](t)(l.Apply(t.Context(), user(id, 1700000000001)))
+	if v := must[string](t)(s.client.HGet(t.Context(), "user:profile:"+id, "theirs").Result()); v != "x" {
+		t.Errorf("another service's field is %q after an update, want x", v)
+	}
+}
+
+func (s suite) leases(t *testing.T) {
+	l, other, id := s.l2(t, L2Config{Lease: 80 * time.Millisecond}), s.l2(t, L2Config{}), s.id(t)
+	first := beginOne(t, l, id, 0)
+	if first.kind != leased {
+		t.Fatalf("first: %+v, want a lease", first)
+	}
+	if v := beginOne(t, other, id, 0); v.kind != busy || v.wait <= 0 || v.wait > 80*time.Millisecond {
+		t.Errorf("second: %+v, want busy for at most 80 ms", v)
+	}
+	eventually(t, "the lease to end", func() bool { return beginOne(t, other, id, 0).kind == leased })
+	if err := fillOne(t, l, id, first.token, user(id, 5)); !errors.Is(err, errRefused) {
+		t.Errorf("fill after another took the lease: %v, want refused", err)
+	}
+}
+
+func (s suite) fillNeedsLease(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	if err := fillOne(t, l, id, "none", user(id, 5)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+		t.Errorf("fill without a lease: %v", err)
+	}
+	v := beginOne(t, l, id, 0)
+	if err := fillOne(t, l, id, v.token, user(id, 5)); err != nil {
+		t.Errorf("fill with the lease: %v", err)
+	}
+	if err := fillOne(t, l, id, v.token, user(id, 6)); !errors.Is(err, errRefused) {
+		t.Errorf("second fill of one lease: %v, want refused", err)
+	}
+	if p := stored(t, l, id); p == nil || p.UpdatedAt != 5 {
+		t.Errorf("stored %+v, want version 5", p)
+	}
+	v = beginOne(t, l, id, 6)
+	if errs := l.fill(t.Context(), []filling{{id: id, token: v.token, failed: true}}); errs[0] != nil {
+		t.Errorf("end of a lease without an answer: %v", errs[0])
+	}
+	if next := beginOne(t, l, id, 6); next.kind != leased || stored(t, l, id).UpdatedAt != 5 {
+		t.Errorf("after a load that failed: %+v, want a lease and the old record", next)
+	}
+}
+
+func (s suite) fillBelowFloor(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if err := s.client.Del(t.Context(), "user:profile:"+id).Err(); err != nil { // an operator's
+		t.Fatal(err)
+	}
+	v := beginOne(t, l, id, 0)
+	if err := fillOne(t, l, id, v.token, user(id, 9)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+		t.Errorf("fill of version 9 below floor 10: %v, stored %v", err, stored(t, l, id))
+	}
+	v = beginOne(t, l, id, 0)
+	if err := fillOne(t, l, id, v.token, user(id, 10)); err != nil {
+		t.Errorf("fill of version 10 at floor 10: %v", err)
+	}
+}
+
+func (s suite) fillBelowStored(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	v := beginOne(t, l, id, 0)
+	if err := s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Newer", "updatedAt", 20).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := fillOne(t, l, id, v.token, user(id, 19)); !errors.Is(err, errRefused) || stored(t, l, id).FullName != "Newer" {
+		t.Errorf("fill over another service's newer record: %v", err)
+	}
+}
+
+func (s suite) applyOrder(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	for _, c := range []struct {
+		version int64
+		want    bool
+	}{{10, true}, {10, false}, {9, false}, {11, true}, {profile.MaxVersion, true}, {12, false}} {
+		if got := must[bool](t)(l.Apply(t.Context(), user(id, c.version))); got != c.want {
+			t.Errorf("apply of version %d: %v, want %v", c.version, got, c.want)
+		}
+	}
+	if p := stored(t, l, id); p.UpdatedAt != profile.MaxVersion {
+		t.Errorf("stored version %d, want %d", p.UpdatedAt, int64(profile.MaxVersion))
+	}
+	gone := s.id(t)
+	if must[bool](t)(l.Replace(t.Context(), user(gone, 5))) || stored(t, l, gone) != nil {
+		t.Error("replace created a record")
+	}
+	v := beginOne(t, l, gone, 0)
+	if err := fillOne(t, l, gone, v.token, user(gone, 4)); !errors.Is(err, errRefused) {
+		t.Errorf("fill below the floor that a replace of nothing left: %v, want refused", err)
+	}
+}
+
+func (s suite) patches(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	name := "Jeanne Dupont"
+	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 3, FullName: &name})) || stored(t, l, id) != nil {
+		t.Error("want a patch of nothing to succeed and to create nothing")
+	}
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 11, FullName: &name})) {
+		t.Error("a newer patch was ignored")
+	}
+	if must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 11, FullName: new(string)})) {
+		t.Error("a patch of the same version was applied twice")
+	}
+	if must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 9, FullName: new(string)})) {
+		t.Error("a patch older than the record was applied")
+	}
+	if err := s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", 15).Err(); err != nil { // another service's write…
+		t.Fatal(err)
+	}
+	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 15, FullName: new(string)})) {
+		t.Error("…and its event: want it to count as done")
+	}
+	must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", 11).Result())
+	if p := stored(t, l, id); p.FullName != name || p.Avatar != user(id, 1).Avatar || p.Nom != user(id, 1).Nom || p.UpdatedAt != 11 {
+		t.Errorf("patched to %+v", p)
+	}
+}
+
+func (s suite) removals(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if must[bool](t)(l.Remove(t.Context(), id, 9)) || stored(t, l, id) == nil {
+		t.Error("a removal older than the record removed it")
+	}
+	loading := beginOne(t, l, id, 11)
+	if !must[bool](t)(l.Remove(t.Context(), id, 11)) || stored(t, l, id) != nil {
+		t.Error("a removal was ignored")
+	}
+	if err := fillOne(t, l, id, loading.token, user(id, 10)); !errors.Is(err, errRefused) {
+		t.Errorf("fill by a load begun before the removal: %v, want refused", err)
+	}
+	if v := beginOne(t, l, id, 11); v.kind != absent {
+		t.Errorf("after the removal: %+v, want absent", v)
+	}
+	if must[bool](t)(l.Apply(t.Context(), user(id, 10))) || !must[bool](t)(l.Apply(t.Context(), user(id, 12))) {
+		t.Error("want only a version above the removal to bring the user back")
+	}
+	if v := beginOne(t, l, id, 0); v.kind != present || v.entry.profile.UpdatedAt != 12 {
+		t.Errorf("after the return: %+v, want version 12", v)
+	}
+	if !must[bool](t)(l.Remove(t.Context(), id, 0)) || stored(t, l, id) != nil {
+		t.Error("a removal of unknown version did not forget the profile")
+	}
+}
+
+func (s suite) absence(t *testing.T) {
+	l, id := s.l2(t, L2Config{Negative: 60 * time.Millisecond}), s.id(t)
+	v := beginOne(t, l, id, 0)
+	if err := fillOne(t, l, id, v.token, nil); err != nil {
+		t.Fatal(err)
+	}
+	if v := beginOne(t, l, id, 0); v.kind != absent {
+		t.Errorf("after the origin said no: %+v, want absent", v)
+	}
+	if v := beginOne(t, l, id, 5); v.kind != leased {
+		t.Errorf("for a reader who knows of version 5: %+v, want a lease", v)
+	}
+	eventually(t, "the absence to end", func() bool {
+		must[bool](t)(true, l.Invalidate(t.Context(), s.id(t))) // let the embedded clock move
+		return beginOne(t, l, id, 0).kind != absent
+	})
+}
+
+func (s suite) invalidation(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	v := beginOne(t, l, id, 0)
+	if err := l.Invalidate(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if err := fillOne(t, l, id, v.token, user(id, 5)); !errors.Is(err, errRefused) {
+		t.Errorf("fill by a load begun before the invalidation: %v, want refused", err)
+	}
+	must[bool](t)(l.Apply(t.Context(), user(id, 6)))
+	if err := l.Invalidate(t.Context(), id); err != nil || stored(t, l, id) != nil {
+		t.Errorf("after the invalidation: %v, stored %v", err, stored(t, l, id))
+	}
+}
+
+func (s suite) knownVersion(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if v := beginOne(t, l, id, 10); v.kind != present {
+		t.Errorf("known 10: %+v, want the record", v)
+	}
+	if v := beginOne(t, l, id, 11); v.kind != leased {
+		t.Errorf("known 11: %+v, want a lease", v)
+	}
+}
+
+func (s suite) brokenRecord(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if err := s.client.HSet(t.Context(), "user:profile:"+id, "ext", "\xdd\xff\xff\xff\xff").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs := l.get(t.Context(), []string{id}); out[0] != nil || !errors.Is(errs[0], profile.ErrMalformed) {
+		t.Errorf("read %v, %v, want ErrMalformed", out[0], errs[0])
+	}
+	v := beginOne(t, l, id, profile.MaxVersion+1)
+	if err := fillOne(t, l, id, v.token, user(id, 10)); err != nil || stored(t, l, id).Nom != user(id, 1).Nom {
+		t.Errorf("fill over a broken record: %v", err)
+	}
+}
+
+func (s suite) bulk(t *testing.T) {
+	l := s.l2(t, L2Config{})
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, s.id(t))
+		if i%2 == 0 {
+			must[bool](t)(l.Apply(t.Context(), user(ids[i], int64(i+1))))
+		}
+	}
+	out, errs := l.get(t.Context(), ids)
+	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
+		if errs[i] != nil || v.err != nil {
+			t.Fatal(errs[i], v.err)
+		}
+		want := int64(0)
+		if i%2 == 0 {
+			want = int64(i + 1)
+		}
+		if (out[i] != nil) != (want > 0) || out[i] != nil && (out[i].profile.UpdatedAt != want || out[i].profile.ID != ids[i]) {
+			t.Errorf("get %d: %+v", i, out[i])
+		}
+		if (v.kind == present) != (want > 0) || v.kind == present && v.entry.profile.ID != ids[i] {
+			t.Errorf("begin %d: %+v", i, v)
+		}
+	}
+}
+
+func (s suite) scriptsLost(t *testing.T) {
+	l := s.l2(t, L2Config{})
+	ids := []string{s.id(t), s.id(t), s.id(t)}
+	if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range l.begin(t.Context(), ids, make([]int64, 3)) {
+		if v.err != nil || v.kind != leased {
+			t.Errorf("begin %d after SCRIPT FLUSH: %+v", i, v)
+		}
+	}
+}
+
+func (s suite) expiryAndCount(t *testing.T) {
+	l, id := s.l2(t, L2Config{TTL: 10 * time.Second}), s.id(t)
+	before := must[int64](t)(l.Count(t.Context()))
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if n := must[int64](t)(l.Count(t.Context())); n != before+1 {
+		t.Errorf("counted %d, want %d", n, before+1)
+	}
+	for _, key := range keys(id) {
+		if ttl := must[time.Duration](t)(s.client.PTTL(t.Context(), key).Result()); ttl <= 0 {
+			t.Errorf("%s has TTL %v, want one", key, ttl)
+		}
+	}
+	if err := s.client.PExpire(t.Context(), "user:profile:"+id, 20*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the profile to expire", func() bool { return stored(t, l, id) == nil })
+}
+
+func (s suite) badInput(t *testing.T) {
+	l := s.l2(t, L2Config{})
+	if _, err := l.Apply(t.Context(), user("a b", 1)); !errors.Is(err, profile.ErrInvalidID) {
+		t.Errorf("apply of a bad id: %v", err)
+	}
+	if _, err := l.Apply(t.Context(), user("a", 0)); !errors.Is(err, profile.ErrMalformed) {
+		t.Errorf("apply without a version: %v", err)
+	}
+	if _, err := l.Patch(t.Context(), profile.Patch{ID: "a"}); !errors.Is(err, profile.ErrMalformed) {
+		t.Errorf("patch without a version: %v", err)
+	}
+	if _, err := l.Remove(t.Context(), "", 1); !errors.Is(err, profile.ErrInvalidID) {
+		t.Errorf("remove of a bad id: %v", err)
+	}
+	if err := l.Invalidate(t.Context(), "*"); !errors.Is(err, profile.ErrInvalidID) {
+		t.Errorf("invalidate of a bad id: %v", err)
+	}
+}
+
+// eventually polls until ok, or fails after 10 s.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited 10 s for %s", what)
+		}
+	}
+}

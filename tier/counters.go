@@ -1,0 +1,109 @@
+package tier
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// counterStripes is 2^6: stripe takes the top 6 bits.
+const counterStripes = 64
+
+// stripe is one goroutine's share of the counters of lookups, alone in its cache lines.
+type stripe struct {
+	entered, hits, misses atomic.Uint64
+	_                     [128 - 24]byte
+}
+
+// counters count lookups without making processors share a cache line. They are the gate of Close as well: a lookup is
+// entered first and counted as hit or miss when it ends, so none is under way once the sums agree.
+type counters struct {
+	stripes                                                                     [counterStripes]stripe
+	negativeHits, l2Hits, originLoads, originCalls, originErrors, stale, absent atomic.Uint64
+	joined, leaseWaits, refused, behind, l2Errors, malformed, panics            atomic.Uint64
+	invalidations, refreshes, refreshAheads, flushes                            atomic.Uint64
+}
+
+// stripe returns the caller's stripe. Any would be right; one that follows from where the goroutine's stack lies is seldom
+// another processor's, and costs nothing to find.
+func (c *counters) stripe() *stripe {
+	var here byte
+	return &c.stripes[uint64(uintptr(unsafe.Pointer(&here))>>10)*0x9e3779b97f4a7c15>>58]
+}
+
+func (c *counters) sums() (entered, hits, misses uint64) {
+	// Ends are read before entries: a lookup that ends in between makes the sums differ, never agree too early.
+	for i := range c.stripes {
+		hits += c.stripes[i].hits.Load()
+		misses += c.stripes[i].misses.Load()
+	}
+	for i := range c.stripes {
+		entered += c.stripes[i].entered.Load()
+	}
+	return entered, hits, misses
+}
+
+// Stats is a snapshot of a cache's counters since it was made, and of its state.
+type Stats struct {
+	// L1Hits and L1Misses count lookups of single ids, those of batches included.
+	L1Hits   uint64 `json:"l1Hits"`
+	L1Misses uint64 `json:"l1Misses"`
+	// NegativeHits is how many of L1Hits said that the user does not exist.
+	NegativeHits uint64 `json:"negativeHits"`
+	// L2Hits counts profiles that Redis answered.
+	L2Hits uint64 `json:"l2Hits"`
+	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which OriginErrors failed.
+	OriginLoads  uint64 `json:"originLoads"`
+	OriginCalls  uint64 `json:"originCalls"`
+	OriginErrors uint64 `json:"originErrors"`
+	// Absent counts loads that ended in "no such user".
+	Absent uint64 `json:"absent"`
+	// Stale counts answers marked stale.
+	Stale uint64 `json:"stale"`
+	// Joined counts readers who waited for a load that another had begun.
+	Joined uint64 `json:"joined"`
+	// LeaseWaits counts polls while another node had the lease.
+	LeaseWaits uint64 `json:"leaseWaits"`
+	// FillsRefused counts fills that lost their lease or were older than what was known.
+	FillsRefused uint64 `json:"fillsRefused"`
+	// Behind counts answers of the origin that were older than what was known.
+	Behind uint64 `json:"behind"`
+	// L2Errors counts ids that Redis failed to serve; Malformed those whose record did not decode.
+	L2Errors  uint64 `json:"l2Errors"`
+	Malformed uint64 `json:"malformed"`
+	// Panics counts loads that panicked.
+	Panics uint64 `json:"panics"`
+	// Invalidations, Refreshes (in place, by an event) and Flushes of L1; RefreshAheads are loads before expiry.
+	Invalidations uint64 `json:"invalidations"`
+	Refreshes     uint64 `json:"refreshes"`
+	RefreshAheads uint64 `json:"refreshAheads"`
+	Flushes       uint64 `json:"flushes"`
+	// L1Bytes of L1Capacity bytes are in use.
+	L1Bytes    int64 `json:"l1Bytes"`
+	L1Capacity int64 `json:"l1Capacity"`
+	// Fenced says that L1 does not answer as fresh, because the stream has been silent for FenceAfter.
+	Fenced bool `json:"fenced"`
+	// TotalCached is the number of profiles in Redis when last counted, CountedAt milliseconds since 1970; -1 and 0
+	// before the first count.
+	TotalCached int64 `json:"totalCached"`
+	CountedAt   int64 `json:"countedAt"`
+}
+
+// Stats returns a snapshot. The counters are read one after another, so sums over them may be off by what happens
+// meanwhile.
+func (c *Cache) Stats() Stats {
+	n := &c.counters
+	_, hits, misses := n.sums()
+	s := Stats{
+		L1Hits: hits, L1Misses: misses, NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
+		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(), OriginErrors: n.originErrors.Load(),
+		Absent: n.absent.Load(), Stale: n.stale.Load(), Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
+		FillsRefused: n.refused.Load(), Behind: n.behind.Load(), L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
+		Panics: n.panics.Load(), Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
+		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
+		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
+	}
+	if t := c.total.Load(); t != nil {
+		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()
+	}
+	return s
+}

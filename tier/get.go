@@ -1,0 +1,205 @@
+package tier
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// Tier says who answered.
+type Tier uint8
+
+const (
+	// FromNone is the zero value: nobody answered.
+	FromNone Tier = iota
+	// FromL1 is the node's memory.
+	FromL1
+	// FromL2 is Redis.
+	FromL2
+	// FromOrigin is the source of truth.
+	FromOrigin
+	// FromStale is a copy that may be older than the published bounds, used because nobody else could answer.
+	FromStale
+)
+
+// String returns "none", "L1", "L2", "origin" or "stale", and "tier(n)" for any other value.
+func (t Tier) String() string {
+	if names := [...]string{"none", "L1", "L2", "origin", "stale"}; int(t) < len(names) {
+		return names[t]
+	}
+	return fmt.Sprintf("tier(%d)", uint8(t))
+}
+
+// Want says what a read demands beyond the cache's own bounds. The zero value demands nothing.
+type Want struct {
+	// MinVersion is the lowest version to accept, for a caller that must see its own write. 0: any.
+	MinVersion int64
+	// MaxAge is the highest Result.Age to accept. 0: any.
+	MaxAge time.Duration
+}
+
+// Result is the answer to one read.
+type Result struct {
+	// Profile is shared with every other reader: read it, never change it.
+	Profile *profile.Profile
+	// Packed is the profile in msgpack, shared too.
+	Packed []byte
+	// Tier says who answered.
+	Tier Tier
+	// Age is how long ago this node began to read the answer from Redis or the origin; 0 when they answered this read. The
+	// answer is at least as new as that moment.
+	Age time.Duration
+}
+
+// Version is the answer's version, its profile's UpdatedAt.
+func (r Result) Version() int64 { return r.Profile.UpdatedAt }
+
+// Get is GetWith without demands.
+func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
+	return c.GetWith(ctx, id, Want{})
+}
+
+// GetWith returns the profile of id from the first tier that has it. ctx bounds this caller's wait, not the load, which
+// others may have joined. The cache keeps id: a caller whose strings are reused buffers passes a copy.
+//
+// Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
+func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
+	s := c.counters.stripe()
+	s.entered.Add(1)
+	if c.closed.Load() {
+		s.misses.Add(1)
+		return Result{}, ErrClosed
+	}
+	h, now := c.l1.hash(id), c.clock.nanos()
+	e := c.l1.lookup(h)
+	if e != nil && now < e.plain && now <= c.aliveUntil.Load() && w == (Want{}) {
+		s.hits.Add(1)
+		return Result{&e.profile, e.packed, FromL1, time.Duration(now - e.loaded)}, nil
+	}
+	if w.MaxAge > 0 {
+		now = c.clock.tick() // an age is worth the exact time
+	}
+	if e != nil && c.fresh(e, now) && w.accepts(e, now) {
+		r, err := c.hit(e, h, now)
+		s.hits.Add(1)
+		return r, err
+	}
+	r, err := c.miss(ctx, &call{id: id, hash: h, held: e}, w)
+	s.misses.Add(1)
+	return r, err
+}
+
+// fresh reports whether e may answer unmarked. A fenced node trusts an entry only while it cannot be older than the
+// fence: the stream may hide changes since the fence fell, but not from a load that began at the origin after that.
+func (c *Cache) fresh(e *entry, now int64) bool {
+	return now < c.expires(e) && (c.alive(now) || e.origin && now-e.loaded < int64(c.conf.FenceAfter))
+}
+
+func (w Want) accepts(e *entry, now int64) bool {
+	return e.profile.UpdatedAt >= w.MinVersion && (w.MaxAge == 0 || now-e.loaded <= int64(w.MaxAge))
+}
+
+// hit answers from a fresh entry that is absent, due for a refresh, or asked for with demands.
+func (c *Cache) hit(e *entry, h hash, now int64) (Result, error) {
+	if e.absent {
+		c.counters.negativeHits.Add(1)
+		return Result{}, notFound(e.profile.ID)
+	}
+	if now >= e.plain {
+		c.refreshAhead(e, h)
+	}
+	return Result{&e.profile, e.packed, FromL1, time.Duration(max(0, now-e.loaded))}, nil
+}
+
+func notFound(id string) error { return fmt.Errorf("tier: get %q: %w", id, ErrNotFound) }
+
+// joins is how many loads a reader goes through, at most, that others began without its demand.
+const joins = 3
+
+// miss answers from a load: one that is under way, or its own. mine is that own load, not yet begun.
+func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
+	if err := profile.CheckID(mine.id); err != nil {
+		return Result{}, fmt.Errorf("tier: get: %w", err)
+	}
+	for i := range joins {
+		if i > 0 {
+			mine = &call{id: mine.id, hash: mine.hash, held: mine.held}
+		}
+		load, part := c.join(mine, w)
+		if part == lead {
+			c.run(ctx, []*call{load})
+		}
+		if err := c.flights.wait(ctx, load); err != nil {
+			return Result{}, err
+		}
+		if load.err != nil || load.entry.absent || load.entry.profile.UpdatedAt >= w.MinVersion {
+			return c.answer(load, part, w)
+		}
+		if part == lead {
+			break // the load knew of the demand; nobody has the version
+		}
+	}
+	return Result{}, fmt.Errorf("tier: get %q: %w: want %d", mine.id, ErrBehind, w.MinVersion)
+}
+
+// join captures what vouches for the load before anything is read, then joins the flight of that key or begins mine.
+func (c *Cache) join(mine *call, w Want) (*call, role) {
+	mine.began = c.clock.tick()
+	mine.pair = c.l1.stamps.of(mine.hash)
+	mine.news, mine.demand = c.recent.floor(mine.id), w.MinVersion
+	oldest := int64(0)
+	if w.MaxAge > 0 {
+		oldest = mine.began - int64(w.MaxAge)
+	}
+	load, part := c.flights.join(mine, oldest, c.alive(mine.began))
+	if part != lead {
+		c.counters.joined.Add(1)
+	}
+	return load, part
+}
+
+// answer turns the outcome of a load into the result of a reader who had this part in it.
+func (c *Cache) answer(load *call, part role, w Want) (Result, error) {
+	e := load.entry
+	switch {
+	case load.err != nil:
+		return Result{}, fmt.Errorf("tier: get %q: %w", load.id, load.err)
+	case e.absent:
+		return Result{}, notFound(load.id)
+	}
+	r := Result{Profile: &e.profile, Packed: e.packed, Tier: load.tier}
+	if part == late {
+		r.Tier, r.Age = FromL1, time.Duration(c.clock.tick()-e.loaded)
+	}
+	if load.tier == FromStale {
+		c.counters.stale.Add(1)
+		r.Age = time.Duration(c.clock.tick() - e.loaded)
+		if w.MaxAge > 0 && r.Age > w.MaxAge {
+			return Result{}, fmt.Errorf("tier: get %q: %w: only a copy of %v ago is held", load.id, ErrUnavailable, r.Age)
+		}
+	}
+	return r, nil
+}
+
+// refreshAhead loads an entry again while it still answers. One reader per entry starts it, at most maxAheads run.
+func (c *Cache) refreshAhead(e *entry, h hash) {
+	if !e.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case c.aheads <- struct{}{}:
+	default:
+		e.refreshing.Store(false) // a later reader's turn
+		return
+	}
+	c.counters.refreshAheads.Add(1)
+	load, part := c.join(&call{id: e.profile.ID, hash: h, held: e}, Want{})
+	c.background.Go(func() {
+		defer func() { <-c.aheads }()
+		if part == lead {
+			c.load([]*call{load})
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package tier
+
+import (
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+)
+
+// l1 is the node's memory: ristretto for room and recency, stamps for validity. What ristretto returns is a candidate, no
+// more: it keeps the older of two queued Sets, shows a value after Del returned, and drops Sets under load. The pair that
+// each entry carries decides.
+type l1 struct {
+	engine *ristretto.Cache[uint64, *entry]
+	stamps *stamps
+	seeds  [2]maphash.Seed
+	// open is held for reading by writers to the engine, which panics when it is closed under them.
+	open   sync.RWMutex
+	closed bool
+}
+
+// meanEntry is the size that the number of ristretto's counters is chosen for, in bytes.
+const meanEntry = 512
+
+func newL1(bytes int64) (*l1, error) {
+	engine, err := ristretto.NewCache(&ristretto.Config[uint64, *entry]{
+		NumCounters:        max(1024, 4*bytes/meanEntry),
+		MaxCost:            bytes,
+		BufferItems:        64,
+		IgnoreInternalCost: true,
+		// The key is half of the id's hash; the other half is in the entry. Two ids that share the first half evict each
+		// other and never answer for each other.
+		KeyToHash: func(hash uint64) (uint64, uint64) { return hash, 0 },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tier: L1 of %d bytes: %w", bytes, err)
+	}
+	return &l1{engine: engine, stamps: new(stamps), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}, nil
+}
+
+// hash identifies an id within this process: 128 bits under seeds that nobody outside knows, so that no two ids share one,
+// by chance or by design. key chooses the engine's place and the stamp.
+type hash struct{ key, check uint64 }
+
+func (l *l1) hash(id string) hash {
+	return hash{maphash.String(l.seeds[0], id), maphash.String(l.seeds[1], id)}
+}
+
+// lookup returns the entry of an id if nothing has invalidated it; it may have expired. The pair is read first, so that its
+// cache line comes while the engine searches: what is invalidated in between was valid when this lookup began.
+func (l *l1) lookup(h hash) *entry {
+	valid := l.stamps.of(h)
+	e, ok := l.engine.Get(h.key)
+	if !ok || e.check != h.check || (e.pair != valid && !seeded.NoStamp) {
+		return nil
+	}
+	return e
+}
+
+// peek returns the entry of an id, valid or not.
+func (l *l1) peek(h hash) *entry {
+	l.open.RLock()
+	defer l.open.RUnlock()
+	if l.closed {
+		return nil
+	}
+	if e, ok := l.engine.Get(h.key); ok && e.check == h.check {
+		return e
+	}
+	return nil
+}
+
+// holds reports whether there is an entry, without counting as a use of it.
+func (l *l1) holds(h hash) bool {
+	l.open.RLock()
+	defer l.open.RUnlock()
+	if l.closed {
+		return false
+	}
+	_, ok := l.engine.GetTTL(h.key)
+	return ok
+}
+
+// set offers an entry, which must carry the pair captured before its load, and reports whether it is shown or queued. The
+// engine may refuse it still.
+func (l *l1) set(h hash, e *entry) bool {
+	l.open.RLock()
+	defer l.open.RUnlock()
+	return !l.closed && l.engine.Set(h.key, e, e.cost())
+}
+
+// settle waits until the engine has come to everything that was set before.
+func (l *l1) settle() {
+	l.open.RLock()
+	defer l.open.RUnlock()
+	if !l.closed {
+		l.engine.Wait()
+	}
+}
+
+// invalidate ends the validity of what is held about an id, then frees it, and returns the new pair.
+func (l *l1) invalidate(h hash) pair {
+	now := l.stamps.bump(h)
+	l.open.RLock()
+	defer l.open.RUnlock()
+	if !l.closed {
+		l.engine.Del(h.key)
+	}
+	return now
+}
+
+// flush ends the validity of everything, then frees it.
+func (l *l1) flush() {
+	l.stamps.flush()
+	l.open.Lock()
+	defer l.open.Unlock()
+	if !l.closed {
+		l.engine.Clear()
+	}
+}
+
+// used returns the bytes in use by the engine's account.
+func (l *l1) used() int64 { return l.engine.MaxCost() - l.engine.RemainingCost() }
+
+// close frees everything. No lookup may be under way or follow.
+func (l *l1) close() {
+	l.open.Lock()
+	defer l.open.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.engine.Close()
+	}
+}

@@ -1,0 +1,212 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// The bulk half of L2: what a load does. One id goes through go-redis's auto-pipelining, several go in one pipeline.
+
+// get reads the profiles of ids; out[i] answers ids[i] and is nil when Redis has none. fails[i] is why one could not be
+// read or decoded; an error of Redis itself is the same in all that it struck.
+func (l *L2) get(ctx context.Context, ids []string) (out []*entry, fails []error) {
+	out, fails = make([]*entry, len(ids)), make([]error, len(ids))
+	if !l.health.ask() {
+		for i := range fails {
+			fails[i] = errL2Down
+		}
+		return out, fails
+	}
+	if len(ids) == 1 {
+		cmd := l.getOne(ctx, profile.Key(ids[0]))
+		l.health.note(cmd.Err())
+		out[0], fails[0] = decodeHash(ids[0], cmd)
+		return out, fails
+	}
+	pipe := l.client.Pipeline()
+	cmds := make([]*redis.MapStringStringCmd, len(ids))
+	for i, id := range ids {
+		cmds[i] = pipe.HGetAll(ctx, profile.Key(id))
+	}
+	_, err := pipe.Exec(ctx) // every command holds its own error as well
+	l.health.note(err)
+	for i, cmd := range cmds {
+		out[i], fails[i] = decodeHash(ids[i], cmd)
+	}
+	return out, fails
+}
+
+// getOne reads alone while nobody else reads: a pipeline of one costs two switches of goroutine and saves nothing.
+func (l *L2) getOne(ctx context.Context, key string) *redis.MapStringStringCmd {
+	defer l.reading.Add(-1)
+	if l.reading.Add(1) == 1 {
+		return l.client.HGetAll(ctx, key)
+	}
+	return l.auto.HGetAll(ctx, key)
+}
+
+// decodeHash makes an entry of a hash; nil when there is none.
+func decodeHash(id string, cmd *redis.MapStringStringCmd) (*entry, error) {
+	fields, err := cmd.Result()
+	if err != nil {
+		return nil, fmt.Errorf("tier: read %q from Redis: %w", id, err)
+	}
+	if len(fields) == 0 {
+		return nil, nil
+	}
+	e := new(entry)
+	e.profile.ID = id
+	for name, value := range fields {
+		if err := e.profile.SetHashField(name, value); err != nil {
+			return nil, fmt.Errorf("tier: decode %q: %w", id, err)
+		}
+	}
+	return packed(e)
+}
+
+// packed refuses what another service wrote too large to keep, and packs the rest.
+func packed(e *entry) (*entry, error) {
+	if err := e.profile.Check(); err != nil {
+		return nil, fmt.Errorf("tier: decode: %w", err)
+	}
+	e.pack()
+	return e, nil
+}
+
+// verdict is what begin said about one id.
+type verdict struct {
+	kind  verdictKind
+	entry *entry
+	wait  time.Duration
+	token string
+	err   error
+}
+
+type verdictKind int
+
+const (
+	leased  verdictKind = iota // this node loads; token is its lease
+	present                    // entry holds the record
+	absent                     // the user is known not to exist
+	busy                       // another node loads, for at most wait
+)
+
+// begin asks for the right to load each id; known[i] is the lowest version that the caller of ids[i] accepts.
+func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
+	out := make([]verdict, len(ids))
+	args := make([][]any, len(ids))
+	for i := range ids {
+		out[i].token = l.token()
+		args[i] = []any{out[i].token, l.conf.Lease.Milliseconds(), known[i], l.guard()}
+	}
+	for i, cmd := range l.runAll(ctx, begin, ids, args) {
+		out[i].read(ids[i], cmd)
+	}
+	return out
+}
+
+func (v *verdict) read(id string, cmd *redis.Cmd) {
+	reply, err := cmd.Slice()
+	if err != nil || len(reply) == 0 {
+		v.err = fmt.Errorf("tier: lease for %q: %w", id, err)
+		return
+	}
+	code, _ := reply[0].(int64)
+	switch v.kind = verdictKind(code); v.kind {
+	case present:
+		v.entry, v.err = decodeReply(id, reply[1:])
+	case busy:
+		ms, _ := reply[1].(int64)
+		v.wait = time.Duration(ms) * time.Millisecond
+	}
+}
+
+func decodeReply(id string, pairs []any) (*entry, error) {
+	e := new(entry)
+	e.profile.ID = id
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name, _ := pairs[i].(string)
+		value, _ := pairs[i+1].(string)
+		if err := e.profile.SetHashField(name, value); err != nil {
+			return nil, fmt.Errorf("tier: decode %q: %w", id, err)
+		}
+	}
+	return packed(e)
+}
+
+// filling is one answer of the origin on its way into L2: a profile; none, when the user does not exist; or a failure,
+// which only ends the lease so that the next reader may try.
+type filling struct {
+	id, token string
+	profile   *profile.Profile
+	failed    bool
+}
+
+// noAnswer stands for the version in a fill that only ends its lease.
+const noAnswer = -1
+
+// errRefused reports a fill whose lease was gone or whose profile is older than what is known.
+var errRefused = errors.New("tier: fill refused")
+
+// fill stores the answers. The i-th error is nil when stored, wraps errRefused when refused, else is Redis's.
+func (l *L2) fill(ctx context.Context, fills []filling) []error {
+	if len(fills) == 0 {
+		return nil
+	}
+	ids, args, errs := make([]string, len(fills)), make([][]any, len(fills)), make([]error, len(fills))
+	for i, f := range fills {
+		ids[i] = f.id
+		args[i] = []any{f.token, l.ttl(), int64(0), l.conf.Negative.Milliseconds(), l.guard()}
+		switch {
+		case f.failed:
+			args[i][2] = noAnswer
+		case f.profile != nil:
+			args[i][2] = f.profile.UpdatedAt
+			args[i] = profile.AppendHash(args[i], f.profile)
+		}
+	}
+	for i, cmd := range l.runAll(ctx, unguarded(fill), ids, args) {
+		switch n, err := cmd.Int(); {
+		case err != nil:
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], err)
+		case n != 1:
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
+		}
+	}
+	return errs
+}
+
+// runAll runs one script for every id, in one pipeline when there are several. A server that has lost the script gets it.
+func (l *L2) runAll(ctx context.Context, s *redis.Script, ids []string, args [][]any) []*redis.Cmd {
+	out := make([]*redis.Cmd, len(ids))
+	if !l.health.ask() {
+		for i := range out {
+			out[i] = redis.NewCmd(ctx)
+			out[i].SetErr(errL2Down)
+		}
+		return out
+	}
+	if len(ids) == 1 {
+		out[0] = s.Run(ctx, l.client, keys(ids[0]), args[0]...)
+		l.health.note(out[0].Err())
+		return out
+	}
+	pipe := l.client.Pipeline()
+	for i, id := range ids {
+		out[i] = s.EvalSha(ctx, pipe, keys(id), args[i]...)
+	}
+	_, err := pipe.Exec(ctx) // every command holds its own error as well
+	l.health.note(err)
+	for i, cmd := range out {
+		if unloaded(cmd.Err()) {
+			out[i] = s.Run(ctx, l.client, keys(ids[i]), args[i]...)
+		}
+	}
+	return out
+}

@@ -1,0 +1,318 @@
+package tier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+const (
+	// trackingChannel is where Redis says which keys were written, to a connection that tracks.
+	trackingChannel = "__redis__:invalidate"
+	// settle is how long a notice rests, at least once and at most twice, before its key is looked at: by then the stream has
+	// brought what our own writers changed, and L1 shows what our own loads filled.
+	settle = 100 * time.Millisecond
+	// maxNotices bounds the ids of one rest. Past it everything is flushed.
+	maxNotices = 1 << 18
+	// watchBeat is how often a silent link is asked for a sign of life; after watchDead without one it is given up.
+	watchBeat = time.Second
+	watchDead = 3 * time.Second
+	// forbiddenPause is how long a server that forbids tracking is left alone.
+	forbiddenPause = time.Minute
+)
+
+// WatchConfig configures a Watch. All fields but Logger are required.
+type WatchConfig struct {
+	// Client speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in broadcast mode, redirected to
+	// itself: Track is its OnConnect. It is the watch's own; the caller closes it after the watch.
+	Client redis.UniversalClient
+	// Cache is the one to correct.
+	Cache *Cache
+	// Logger gets one line when the server forbids tracking and one per failed attempt to connect. Default: none.
+	Logger *slog.Logger
+}
+
+// Watch notices writes to Redis that bypass the stream: an operator's DEL, another service's HSET, FLUSHALL. Redis names
+// every key written under the prefix, our own writes too; the watch compares what L1 holds of them with what Redis has now,
+// and forgets only what differs. An outside write is refused by L1 within about 2 x settle.
+type Watch struct {
+	conf  WatchConfig
+	mu    sync.Mutex
+	begun bool
+	end   context.CancelFunc
+	done  sync.WaitGroup
+
+	noticed struct {
+		sync.Mutex
+		ids  map[string]struct{}
+		over bool
+	}
+	links, notices, outside, lost atomic.Int64
+	forbidden                     atomic.Bool
+}
+
+// WatchStats says how a Watch does.
+type WatchStats struct {
+	// Links is how many servers are watched now; 0 means that outside writes are seen only when L1's TTL ends.
+	Links int64 `json:"links"`
+	// Forbidden says that a server refused to let us watch.
+	Forbidden bool `json:"forbidden"`
+	// Notices counts keys that Redis named, Outside those whose entry in L1 was wrong.
+	Notices int64 `json:"notices"`
+	Outside int64 `json:"outside"`
+	// Lost counts links that ended; each flushes L1 when it is back.
+	Lost int64 `json:"lost"`
+}
+
+// Track makes a connection receive the names of the keys that anyone writes under profile.KeyPrefix. It is an OnConnect for
+// the Client of a WatchConfig. Redis needs no configuration for it, only the right to use CLIENT.
+func Track(ctx context.Context, conn *redis.Conn) error {
+	id, err := conn.ClientID(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("tier: track: %w", err)
+	}
+	if err := conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", profile.KeyPrefix).Err(); err != nil {
+		return fmt.Errorf("tier: track: %w", err)
+	}
+	return nil
+}
+
+// NewWatch checks conf and returns a Watch that has not started.
+func NewWatch(conf WatchConfig) (*Watch, error) {
+	if conf.Client == nil || conf.Cache == nil {
+		return nil, errors.New("tier: WatchConfig needs a Client and a Cache")
+	}
+	if conf.Logger == nil {
+		conf.Logger = slog.New(slog.DiscardHandler)
+	}
+	w := &Watch{conf: conf}
+	w.noticed.ids = map[string]struct{}{}
+	return w, nil
+}
+
+// Start watches every master from now on, in the background: a server that cannot be watched is no reason not to serve. It
+// may be called again, which does nothing.
+func (w *Watch) Start(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.begun {
+		return nil
+	}
+	w.begun = true
+	ctx, cancel := context.WithCancel(context.Background())
+	w.end = cancel
+	w.done.Go(func() { w.compareForEver(ctx) })
+	w.done.Go(func() { w.followMasters(ctx) })
+	return nil
+}
+
+// Close ends the watching and waits for it, at most about a second. It may be called twice and before Start.
+func (w *Watch) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.begun = true; w.end != nil {
+		w.end()
+	}
+	w.done.Wait()
+	return nil
+}
+
+// Stats returns a snapshot.
+func (w *Watch) Stats() WatchStats {
+	return WatchStats{
+		Links: w.links.Load(), Forbidden: w.forbidden.Load(), Notices: w.notices.Load(), Outside: w.outside.Load(), Lost: w.lost.Load(),
+	}
+}
+
+// followMasters keeps one link to every master; of a cluster it looks now and then for new ones.
+func (w *Watch) followMasters(ctx context.Context) {
+	cluster, ok := w.conf.Client.(*redis.ClusterClient)
+	if !ok {
+		w.follow(ctx, "", w.conf.Client)
+		return
+	}
+	var links sync.WaitGroup
+	defer links.Wait()
+	var mu sync.Mutex
+	watched := map[string]bool{}
+	for ctx.Err() == nil {
+		_ = cluster.ForEachMaster(ctx, func(_ context.Context, c *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if addr := c.Options().Addr; !watched[addr] {
+				watched[addr] = true
+				links.Go(func() { w.follow(ctx, addr, c) })
+			}
+			return nil
+		})
+		rest(ctx, 10*watchBeat)
+	}
+}
+
+// subscriber is a client of one server.
+type subscriber interface {
+	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+}
+
+// follow keeps a link to one server. What was written there while the link was down is unknown, so each link but the first
+// begins with a flush.
+func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		err := w.listen(ctx, server, attempt > 0)
+		if ctx.Err() != nil {
+			return
+		}
+		pause := watchBeat
+		if refused(err) {
+			pause = forbiddenPause
+			if w.forbidden.Swap(true) {
+				rest(ctx, pause)
+				continue
+			}
+			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends", "server", addr, "error", err)
+		} else {
+			w.conf.Logger.Warn("watch for writes of others", "server", addr, "attempt", attempt+1, "error", err, "pause", pause)
+		}
+		rest(ctx, pause)
+	}
+}
+
+// refused reports whether the server answered, and said no.
+func refused(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && !strings.HasPrefix(reply.Error(), "LOADING")
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// listen returns when the link fails or ctx ends.
+func (w *Watch) listen(ctx context.Context, server subscriber, again bool) error {
+	sub := server.Subscribe(ctx, trackingChannel)
+	defer func() { _ = sub.Close() }()
+	if _, err := sub.ReceiveTimeout(ctx, watchDead); err != nil {
+		return err
+	}
+	w.forbidden.Store(false)
+	if again {
+		w.conf.Cache.Flush()
+	}
+	w.links.Add(1)
+	defer func() { w.links.Add(-1); w.lost.Add(1) }()
+	for heard := time.Now(); ctx.Err() == nil; {
+		message, err := sub.ReceiveTimeout(ctx, watchBeat)
+		var silent net.Error
+		switch {
+		case err == nil:
+			heard = time.Now()
+			if err := w.take(message); err != nil {
+				return err
+			}
+		case errors.As(err, &silent) && silent.Timeout():
+			if time.Since(heard) > watchDead {
+				return fmt.Errorf("tier: watch: no sign of life for %v", watchDead)
+			}
+			if err := sub.Ping(ctx); err != nil {
+				return err
+			}
+		case strings.Contains(err.Error(), "payload: <nil>"):
+			// FLUSHALL and FLUSHDB name no keys, which the client takes for an error.
+			w.conf.Cache.Flush()
+		default:
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// errResubscribed reports that the client has made another connection on its own: the old one's notices are lost.
+var errResubscribed = errors.New("tier: watch: the connection was replaced")
+
+func (w *Watch) take(message any) error {
+	switch m := message.(type) {
+	case *redis.Message:
+		w.notice(m.PayloadSlice)
+	case *redis.Subscription:
+		return errResubscribed
+	}
+	return nil
+}
+
+func (w *Watch) notice(keys []string) {
+	w.notices.Add(int64(len(keys)))
+	w.noticed.Lock()
+	defer w.noticed.Unlock()
+	for _, key := range keys {
+		if len(w.noticed.ids) >= maxNotices {
+			w.noticed.over = true
+			return
+		}
+		w.noticed.ids[strings.TrimPrefix(key, profile.KeyPrefix)] = struct{}{}
+	}
+}
+
+// compareForEver looks at what was noticed at least one settle ago.
+func (w *Watch) compareForEver(ctx context.Context) {
+	tick := time.NewTicker(settle)
+	defer tick.Stop()
+	for due := map[string]struct{}(nil); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		w.outside.Add(int64(w.conf.Cache.compare(ctx, due)))
+		w.noticed.Lock()
+		over := w.noticed.over
+		due, w.noticed.ids, w.noticed.over = w.noticed.ids, map[string]struct{}{}, false
+		w.noticed.Unlock()
+		if over {
+			w.conf.Cache.Flush()
+		}
+	}
+}
+
+// compare forgets what L1 holds of ids and Redis says otherwise, and returns how many that were.
+func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int) {
+	var held []string
+	for id := range ids {
+		if c.l1.holds(c.l1.hash(id)) {
+			held = append(held, id)
+		}
+	}
+	for len(held) > 0 && ctx.Err() == nil {
+		part := held[:min(maxAsk, len(held))]
+		held = held[len(part):]
+		now, errs := c.l2.get(ctx, part)
+		for i, id := range part {
+			if e := c.l1.peek(c.l1.hash(id)); e != nil && (errs[i] != nil || !e.says(now[i])) {
+				c.Forget(id, 0)
+				wrong++
+			}
+		}
+	}
+	return wrong
+}
+
+// says reports whether e is what Redis has: now, or nothing.
+func (e *entry) says(now *entry) bool {
+	if now == nil || e.absent {
+		return now == nil && e.absent
+	}
+	return bytes.Equal(e.packed, now.packed)
+}

@@ -1,0 +1,204 @@
+package tier
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+)
+
+// watched returns a cache over Redis at url whose watch has its links.
+func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Watch) {
+	t.Helper()
+	c := newCache(t, url, origin, nil)
+	client, err := redisconn.OpenWatch(url, Track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	w, err := NewWatch(WatchConfig{Client: client, Cache: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	for range 2 {
+		if err := w.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
+	return c, w
+}
+
+func TestOutsideWritesReachL1(t *testing.T) {
+	for name, start := range map[string]func(*testing.T) (string, int64){
+		"redis":    func(t *testing.T) (string, int64) { return redistest.Server(t).URL(), 1 },
+		"cluster":  func(t *testing.T) (string, int64) { return redistest.Cluster(t).URL(), 3 },
+		"sentinel": func(t *testing.T) (string, int64) { return redistest.Sentinel(t, redistest.Options{}).URL(), 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, links := start(t)
+			origin, redisCLI := newTruth(20), open(t, url)
+			c, w := watched(t, url, origin, links)
+			for i := range 20 {
+				getFrom(t, c, fmt.Sprint(i+1), FromL1)
+			}
+			for i := 1; i <= 5; i++ {
+				origin.set(user(fmt.Sprint(i), 9))
+				if err := redisCLI.Del(t.Context(), fmt.Sprintf("user:profile:%d", i)).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := 6; i <= 10; i++ {
+				if err := redisCLI.HSet(t.Context(), fmt.Sprintf("user:profile:%d", i), "fullName", "Theirs", "updatedAt", 9).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := 1; i <= 10; i++ {
+				id := fmt.Sprint(i)
+				eventually(t, id+" to change", func() bool { return get(t, c, id, Want{}).Version() == 9 })
+			}
+			for i := 11; i <= 20; i++ {
+				if r := get(t, c, fmt.Sprint(i), Want{}); r.Tier != FromL1 {
+					t.Errorf("%d was not written by others and comes from %v, want L1", i, r.Tier)
+				}
+			}
+			if n := w.Stats().Outside; n != 10 {
+				t.Errorf("%d entries were thrown out, want 10", n)
+			}
+			flushAll(t, redisCLI)
+			asked := origin.timesAsked("15")
+			eventually(t, "FLUSHALL to be noticed", func() bool { get(t, c, "15", Want{}); return origin.timesAsked("15") > asked })
+		})
+	}
+}
+
+func flushAll(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	flush := func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() }
+	var err error
+	switch c := client.(type) {
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(t.Context(), flush)
+	case *redis.Client:
+		err = flush(t.Context(), c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the node itself and its peers fill must stay, or L1 would empty itself.
+func TestOwnFillsStay(t *testing.T) {
+	url, origin := redistest.Server(t).URL(), newTruth(2000)
+	c, w := watched(t, url, origin, 1)
+	var ids []string
+	for i := range 2000 {
+		ids = append(ids, fmt.Sprint(i+1))
+	}
+	if _, err := c.BatchGet(t.Context(), ids, Want{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Put(t.Context(), user("7", 5)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all notices", func() bool { return w.Stats().Notices >= 2001 })
+	c.l1.engine.Wait()
+	misses := c.Stats().L1Misses
+	<-time.After(3 * settle)
+	if _, err := c.BatchGet(t.Context(), ids, Want{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Stats().L1Misses - misses; n > 20 || w.Stats().Outside > 0 {
+		t.Errorf("%d of 2,000 own fills are gone, %d thrown out; want them to stay", n, w.Stats().Outside)
+	}
+}
+
+func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
+	server := redistest.ServerWith(t, redistest.Options{AOF: true})
+	c, w := watched(t, server.URL(), newTruth(1), 1)
+	flushes := c.Stats().Flushes
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the link to be lost", func() bool { return w.Stats().Links == 0 })
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the link to be back", func() bool { return w.Stats().Links == 1 })
+	if n := c.Stats().Flushes - flushes; n != 1 {
+		t.Errorf("%d flushes, want 1", n)
+	}
+}
+
+func TestForbiddenTrackingIsOneWarning(t *testing.T) {
+	server := redistest.Server(t)
+	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "node", "on", ">pw", "~*", "&*", "+@all", "-client|tracking").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	url := strings.Replace(server.URL(), "redis://", "redis://node:pw@", 1)
+	c := newCache(t, url, newTruth(1), nil)
+	client, err := redisconn.OpenWatch(url, Track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	w, err := NewWatch(WatchConfig{Client: client, Cache: c, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the refusal", func() bool { return w.Stats().Forbidden })
+	eventually(t, "the warning", func() bool { return strings.Contains(log.String(), "Redis forbids CLIENT TRACKING") })
+	if n := strings.Count(log.String(), "WARN"); n != 1 {
+		t.Errorf("%d warnings, want 1:\n%s", n, log.String())
+	}
+	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin {
+		t.Errorf("the cache does not serve: %v", r.Tier)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestWatchConfigIsChecked(t *testing.T) {
+	if _, err := NewWatch(WatchConfig{}); err == nil {
+		t.Error("NewWatch without a client succeeded")
+	}
+	never, err := NewWatch(WatchConfig{Client: open(t, "redis://127.0.0.1:1"), Cache: new(Cache)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := never.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
