@@ -1,0 +1,155 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errDead says that an entry was moved to the dead-letter stream, so that it is done with.
+var errDead = errors.New("stream: moved to the dead-letter stream")
+
+// failedReason is why a good event is dead.
+const failedReason = "failed"
+
+// dispose applies an entry, or moves it to the dead-letter stream if it is no good event or failed too often. It returns
+// nil when the entry is done with, errDead when it is dead, and any other error when it is to be tried again.
+func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries int64) error {
+	if deliveries > w.cfg.MaxDeliveries {
+		// Its last delivery ended without a word: perhaps it takes the whole process down.
+		return w.bury(ctx, entry, failedReason, fmt.Errorf("stream: never finished"), deliveries)
+	}
+	e, err := Decode(entry.Values)
+	if err != nil {
+		return w.refuse(ctx, entry, e, err, deliveries)
+	}
+	e.At = eventTime(entry.ID, entry.Values)
+	if err = w.apply(ctx, e); err == nil {
+		return nil
+	}
+	if deliveries < w.cfg.MaxDeliveries {
+		return err
+	}
+	return w.bury(ctx, entry, failedReason, err, deliveries)
+}
+
+// refuse moves an entry that is no good event to the dead letters. If it names a user, no copy of his profile can be trusted.
+func (w *Worker) refuse(ctx context.Context, entry redis.XMessage, e Event, why error, deliveries int64) error {
+	if e.UserID != "" {
+		if err := w.apply(ctx, Event{Kind: Invalidated, UserID: e.UserID}); err != nil {
+			return err
+		}
+	}
+	return w.bury(ctx, entry, refusedFor(e, why), why, deliveries)
+}
+
+func (w *Worker) bury(ctx context.Context, entry redis.XMessage, reason string, why error, deliveries int64) error {
+	if err := w.dead.add(ctx, entry, reason+": "+why.Error(), deliveries); err != nil {
+		return err
+	}
+	w.stats.died(reason)
+	return fmt.Errorf("%w: %w", errDead, why)
+}
+
+// apply brings the second tier up to an event. A panic of the Applier is an error like others.
+func (w *Worker) apply(ctx context.Context, e Event) (err error) {
+	timeout := applyTimeout
+	if w.failures >= failingAfter {
+		timeout = failingTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	changed, err := w.changeSafely(ctx, e)
+	if err != nil {
+		w.failures++
+		w.stats.failed()
+		return fmt.Errorf("stream: apply %q: %w", e.UserID, err)
+	}
+	w.failures = 0
+	w.stats.applied(changed)
+	return nil
+}
+
+func (w *Worker) changeSafely(ctx context.Context, e Event) (changed bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return w.change(ctx, e)
+}
+
+func (w *Worker) change(ctx context.Context, e Event) (bool, error) {
+	a := w.cfg.Applier
+	switch {
+	case e.Kind == Invalidated || e.Version == 0:
+		return true, a.Invalidate(ctx, e.UserID)
+	case e.Kind == Deleted:
+		return a.Remove(ctx, e.UserID, e.Version)
+	case e.Profile != nil && w.age(e) <= createWithin:
+		return a.Apply(ctx, e.Profile)
+	case e.Profile != nil:
+		return a.Replace(ctx, e.Profile)
+	case !hasParts(e):
+		return true, a.Invalidate(ctx, e.UserID) // something changed, and the event does not say what
+	}
+	held, err := a.Patch(ctx, *e.Patch)
+	if err != nil || held {
+		return held, err
+	}
+	return true, a.Invalidate(ctx, e.UserID)
+}
+
+// age is how long ago the event happened. Both times are those of the Redis server, so clocks that differ do not matter.
+func (w *Worker) age(e Event) time.Duration { return w.clock.Sub(e.At) }
+
+func hasParts(e Event) bool {
+	p := e.Patch
+	return p.FullName != nil || p.Avatar != nil || p.Matricule != nil || p.Ministere != nil || p.Sexe != nil
+}
+
+// claim takes over entries that were delivered ClaimAfter ago and not acknowledged: by a worker that died, or because
+// applying them failed.
+func (w *Worker) claim(ctx context.Context, l *link) error {
+	start := "0-0"
+	for ctx.Err() == nil {
+		entries, next, err := l.conn.XAutoClaim(ctx, &redis.XAutoClaimArgs{
+			Stream: w.cfg.Stream, Group: w.cfg.Group, Consumer: w.cfg.Consumer, MinIdle: w.cfg.ClaimAfter, Start: start, Count: w.pace.now,
+		}).Result()
+		if err != nil {
+			return fmt.Errorf("stream: claim: %w", err)
+		}
+		if len(entries) > 0 {
+			deliveries, err := w.deliveries(ctx, l, entries)
+			if err != nil {
+				return err
+			}
+			if err := w.work(ctx, l, entries, deliveries); err != nil {
+				return err
+			}
+		}
+		if start = next; next == "0-0" {
+			return nil
+		}
+	}
+	return nil
+}
+
+// deliveries returns how often each of some pending entries was delivered.
+func (w *Worker) deliveries(ctx context.Context, l *link, entries []redis.XMessage) (map[string]int64, error) {
+	pending, err := l.conn.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: w.cfg.Stream, Group: w.cfg.Group, Consumer: w.cfg.Consumer,
+		Start: entries[0].ID, End: entries[len(entries)-1].ID, Count: workerBatch,
+	}).Result()
+	if err != nil {
+		return nil, fmt.Errorf("stream: pending entries: %w", err)
+	}
+	n := make(map[string]int64, len(pending))
+	for _, p := range pending {
+		n[p.ID] = p.RetryCount
+	}
+	return n, nil
+}

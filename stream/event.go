@@ -1,0 +1,98 @@
+// Package stream carries changes of profiles between services, over the Redis stream events:users.
+//
+// A Publisher adds an event. A Tail, one on every node, reads every event and knows when it may have missed one. A Worker,
+// which shares one consumer group with all the others of a cluster, applies events to the second tier. Events are
+// idempotent: they carry the version of the profile, so one that comes twice, late or out of order does no harm.
+package stream
+
+import (
+	"errors"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+const (
+	// Name is the stream's default key.
+	Name = "events:users"
+	// MaxPayload is the largest payload field that is read or written, in bytes.
+	MaxPayload = 64 << 10
+)
+
+// Fields of an entry of the stream.
+const (
+	fieldPayload  = "payload"  // the JSON that all services share
+	fieldProfile  = "profile"  // msgpack of the whole profile; only edgecache writes it
+	fieldReplayOf = "replayOf" // id of the entry that this one repeats, when somebody put a dead one back
+)
+
+var (
+	// ErrMalformed reports an entry or an event that is no valid one.
+	ErrMalformed = errors.New("stream: malformed event")
+	// ErrUnknownKind reports an event of a kind that this version does not know.
+	ErrUnknownKind = errors.New("stream: unknown kind of event")
+	// ErrTooLarge reports a payload over MaxPayload or a profile over profile.MaxSize.
+	ErrTooLarge = errors.New("stream: event too large")
+	// ErrClosed reports a use after Close.
+	ErrClosed = errors.New("stream: closed")
+	// ErrStarted reports a second Start.
+	ErrStarted = errors.New("stream: already started")
+	// ErrNoEntry reports a dead entry that is not, or no longer, there.
+	ErrNoEntry = errors.New("stream: no such entry")
+)
+
+// Kind says what happened to a profile.
+type Kind uint8
+
+const (
+	// Created means that the user is new.
+	Created Kind = iota + 1
+	// Updated means that some of the profile changed.
+	Updated
+	// Deleted means that the user is gone.
+	Deleted
+	// Invalidated means that no copy of the profile can be trusted; the event does not say what is true instead.
+	Invalidated
+)
+
+// kindNames is indexed by Kind.
+var kindNames = [...]string{"", "user.profile.created", "user.profile.updated", "user.profile.deleted", "user.profile.invalidated"}
+
+// String returns the name of the wire, such as "user.profile.updated", and "unknown" for what is no kind.
+func (k Kind) String() string {
+	if k == 0 || int(k) >= len(kindNames) {
+		return "unknown"
+	}
+	return kindNames[k]
+}
+
+// parseKind returns the kind of a wire name, or 0.
+func parseKind(name string) Kind {
+	for k := Created; k <= Invalidated; k++ {
+		if kindNames[k] == name {
+			return k
+		}
+	}
+	return 0
+}
+
+// Event is one change of one user's profile.
+type Event struct {
+	// Kind says what happened.
+	Kind Kind
+	// UserID is the user's id, valid by profile.CheckID.
+	UserID string
+	// Version is the payload's timestamp, in milliseconds since 1970; 0 when it is unknown.
+	Version int64
+	// Profile is the whole profile after the change; nil when the entry carries only parts, or the kind has none. It is
+	// shared by everyone who gets the event: read it only.
+	Profile *profile.Profile
+	// Patch holds the parts that the entry carries, when it does not carry the whole; it may hold no part at all. Nil
+	// beside a Profile and for Deleted and Invalidated.
+	Patch *profile.Patch
+	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
+	// when the original was. Zero out of Decode, which does not see the entry's id.
+	At time.Time
+	// Degraded is true when the entry had a whole profile that could not be read, so that only its parts are here.
+	Degraded bool
+}

@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Backlog is how far the workers of a group have come.
+type Backlog struct {
+	// Length is how many entries the stream holds, LastID the id of the last that was ever added.
+	Length int64  `json:"length"`
+	LastID string `json:"lastId"`
+	// Delivered is the id of the last entry that went to a worker.
+	Delivered string `json:"delivered"`
+	// Pending is how many entries were delivered and are not done, Oldest the id of the first of them, "" for none.
+	Pending int64  `json:"pending"`
+	Oldest  string `json:"oldest"`
+	// Consumers is Pending by consumer; it has those with pending entries only.
+	Consumers map[string]int64 `json:"consumers"`
+	// Dead is how many entries the dead-letter stream holds.
+	Dead int64 `json:"dead"`
+}
+
+// Inspect returns the backlog of a group of a stream; "" stands for "events:users" and "edgecache:worker". It changes
+// nothing and needs no Worker. Errors wrap ErrNoEntry when there is no such stream or group, or are the client's.
+func Inspect(ctx context.Context, client redis.UniversalClient, stream, group string) (Backlog, error) {
+	setDefault(&stream, Name)
+	setDefault(&group, defaultGroup)
+	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
+	if err != nil {
+		return Backlog{}, fmt.Errorf("stream: inspect %q: %w", stream, err)
+	}
+	b := Backlog{Length: info.length, LastID: info.last.String()}
+	if err := errors.Join(b.group(ctx, client, stream, group), b.pending(ctx, client, stream, group)); err != nil {
+		return Backlog{}, fmt.Errorf("stream: inspect group %q of %q: %w", group, stream, err)
+	}
+	if b.Dead, err = client.XLen(ctx, stream+deadSuffix).Result(); err != nil {
+		return Backlog{}, fmt.Errorf("stream: inspect %q: %w", stream+deadSuffix, err)
+	}
+	return b, nil
+}
+
+func (b *Backlog) group(ctx context.Context, client redis.UniversalClient, stream, group string) error {
+	groups, err := client.XInfoGroups(ctx, stream).Result()
+	if err != nil && !isReply(err) {
+		return err
+	}
+	for _, g := range groups {
+		if g.Name == group {
+			b.Delivered = g.LastDeliveredID
+			return nil
+		}
+	}
+	return ErrNoEntry
+}
+
+func (b *Backlog) pending(ctx context.Context, client redis.UniversalClient, stream, group string) error {
+	p, err := client.XPending(ctx, stream, group).Result()
+	if err != nil {
+		return err
+	}
+	b.Pending, b.Oldest, b.Consumers = p.Count, p.Lower, p.Consumers
+	return nil
+}

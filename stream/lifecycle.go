@@ -1,0 +1,94 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	backoffFirst = 50 * time.Millisecond
+	backoffMost  = 500 * time.Millisecond
+)
+
+// errClosing is the cause of the end of a context that Close cancelled.
+var errClosing = errors.New("stream: closing")
+
+// lifecycle starts one goroutine at most once and ends it. Its zero value is ready.
+type lifecycle struct {
+	mu     sync.Mutex
+	closed bool
+	cancel context.CancelCauseFunc // nil before a start that succeeded
+	done   chan struct{}           // closed when the goroutine has ended
+}
+
+// start calls prepare and, if that succeeds, runs run in a goroutine with a context that lives until close. After an error
+// it may be called again.
+func (l *lifecycle) start(prepare func() error, run func(context.Context)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return ErrClosed
+	case l.cancel != nil:
+		return ErrStarted
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	l.cancel, l.done = cancel, make(chan struct{})
+	go func() {
+		defer close(l.done)
+		run(ctx)
+	}()
+	return nil
+}
+
+// close ends the goroutine and waits for it, and for a start that is under way. It may be called at any time and again.
+func (l *lifecycle) close() {
+	l.mu.Lock()
+	l.closed = true
+	cancel, done := l.cancel, l.done
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel(errClosing)
+		<-done
+	}
+}
+
+// retry calls session, which serves one link until the link fails, over and over until ctx ends. session calls its argument
+// when the link works, so that the pauses begin small again.
+func retry(ctx context.Context, log *slog.Logger, session func(works func()) error) {
+	attempt := 0
+	for ctx.Err() == nil {
+		err := session(func() { attempt = 0 })
+		if ctx.Err() != nil {
+			return
+		}
+		attempt++
+		pause := backoff(attempt)
+		log.WarnContext(ctx, "stream: the link failed", "attempt", attempt, "error", err, "pause", pause)
+		sleep(ctx, pause)
+	}
+}
+
+// backoff doubles from backoffFirst to backoffMost, less a random half, so that nodes that lost the same server do not come
+// back in step.
+func backoff(attempt int) time.Duration {
+	d := min(backoffMost, backoffFirst<<min(attempt-1, 10))
+	return d/2 + rand.N(d/2)
+}
+
+// sleep waits for d or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
