@@ -1,0 +1,335 @@
+package origin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// maxWraps is how many {"data":…} may be around an answer.
+const maxWraps = 3
+
+// wrapped are the keys that tell what an answer is. Everything else in it is ignored.
+type wrapped struct {
+	ID      json.RawMessage `json:"id"`
+	Success *bool           `json:"success"`
+	Message string          `json:"message"`
+	Data    json.RawMessage `json:"data"`
+	Users   json.RawMessage `json:"users"`
+	Missing []string        `json:"missing"`
+	Errors  json.RawMessage `json:"errors"`
+}
+
+// unwrap takes the {"success":true,"data":…} off an answer. It returns the JSON inside, and, when that is an object, its
+// keys. Errors wrap errNonsense.
+func unwrap(body []byte) (inside json.RawMessage, keys *wrapped, err error) {
+	inside = bytes.TrimSpace(body)
+	for range maxWraps {
+		if len(inside) == 0 || inside[0] != '{' {
+			return inside, nil, nil
+		}
+		keys = new(wrapped)
+		if err := json.Unmarshal(inside, keys); err != nil {
+			return nil, nil, fmt.Errorf("%w: JSON: %w", errNonsense, err)
+		}
+		if keys.Success != nil && !*keys.Success {
+			return nil, nil, fmt.Errorf(`%w: "success" is false: %.200q`, errNonsense, keys.Message)
+		}
+		if keys.Data == nil || keys.ID != nil {
+			return inside, keys, nil
+		}
+		inside = bytes.TrimSpace(keys.Data)
+	}
+	return nil, nil, fmt.Errorf(`%w: "data" inside "data"`, errNonsense)
+}
+
+// decodeOne decodes the answer to a lookup of id: a profile, a list of one, or null for nobody.
+func decodeOne(body []byte, id string) (*profile.Profile, error) {
+	inside, keys, err := unwrap(body)
+	switch {
+	case err != nil:
+		return nil, err
+	case string(inside) == "null":
+		return nil, profile.ErrNotFound
+	case keys == nil:
+		if inside, err = onlyOne(inside); err != nil {
+			return nil, err
+		}
+	case keys.ID == nil:
+		return nil, fmt.Errorf("%w: an object without id", errNonsense)
+	}
+	p, err := decodeProfile(inside)
+	if err != nil {
+		return nil, err
+	}
+	if p.ID != id {
+		return nil, fmt.Errorf("the answer is about user %q", p.ID)
+	}
+	return p, nil
+}
+
+func onlyOne(list json.RawMessage) (json.RawMessage, error) {
+	var all []json.RawMessage
+	if err := json.Unmarshal(list, &all); err != nil {
+		return nil, fmt.Errorf("%w: JSON: %w", errNonsense, err)
+	}
+	switch len(all) {
+	case 0:
+		return nil, profile.ErrNotFound
+	case 1:
+		return all[0], nil
+	default:
+		return nil, fmt.Errorf("%w: %d profiles instead of one", errNonsense, len(all))
+	}
+}
+
+// errLeftOut is why an id that the answer says nothing about is an error and not a missing user.
+var errLeftOut = errors.New("the answer says nothing about it")
+
+// bulkAnswer collects what an answer says about the ids that were asked for.
+type bulkAnswer struct {
+	batch     profile.Batch
+	undecided map[string]bool // ids that nothing was said about yet
+	broken    bool            // it has a profile that cannot be told whose it is
+}
+
+// decodeBulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
+// a list of profiles, alone or as "users". In a list, who is not there does not exist.
+func decodeBulk(body []byte, ids []string) (profile.Batch, error) {
+	inside, keys, err := unwrap(body)
+	if err != nil {
+		return profile.Batch{}, err
+	}
+	b := &bulkAnswer{batch: profile.Batch{Found: make(map[string]*profile.Profile, len(ids)), Errors: map[string]error{}},
+		undecided: make(map[string]bool, len(ids))}
+	for _, id := range ids {
+		b.undecided[id] = true
+	}
+	if keys != nil {
+		if inside = bytes.TrimSpace(keys.Users); keys.Users == nil {
+			return profile.Batch{}, fmt.Errorf("%w: an object without users or data", errNonsense)
+		}
+	}
+	if len(inside) > 0 && inside[0] == '{' {
+		err = b.takeMap(inside, keys)
+	} else {
+		err = b.takeList(inside)
+	}
+	return b.batch, err
+}
+
+// takeList takes profiles that tell by themselves whose they are.
+func (b *bulkAnswer) takeList(list json.RawMessage) error {
+	var all []json.RawMessage
+	if err := json.Unmarshal(list, &all); err != nil || all == nil {
+		return fmt.Errorf("%w: want a list of profiles, or an object with users", errNonsense)
+	}
+	for _, raw := range all {
+		p, err := decodeProfile(raw)
+		if err != nil {
+			b.takeBroken(raw, err)
+			continue
+		}
+		b.take(p.ID, p, nil)
+	}
+	for id := range b.undecided {
+		if b.broken { // the one that is broken may be this one
+			b.batch.Errors[id] = fmt.Errorf("%w: %w", profile.ErrUnavailable, errLeftOut)
+			continue
+		}
+		b.batch.Missing = append(b.batch.Missing, id)
+	}
+	return nil
+}
+
+// takeMap takes profiles by id; keys has who is missing or failed.
+func (b *bulkAnswer) takeMap(users json.RawMessage, keys *wrapped) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(users, &all); err != nil {
+		return fmt.Errorf("%w: JSON: %w", errNonsense, err)
+	}
+	for id, raw := range all {
+		p, err := decodeProfile(raw)
+		if err == nil && p.ID != id {
+			err = fmt.Errorf("its profile has id %q", p.ID)
+		}
+		b.take(id, p, err)
+	}
+	for _, id := range keys.Missing {
+		if b.undecided[id] {
+			delete(b.undecided, id)
+			b.batch.Missing = append(b.batch.Missing, id)
+		}
+	}
+	var failed map[string]string
+	_ = json.Unmarshal(keys.Errors, &failed) // in another shape they say nothing about single ids
+	for id, why := range failed {
+		b.take(id, nil, errors.New(why))
+	}
+	for id := range b.undecided {
+		b.batch.Errors[id] = fmt.Errorf("%w: %w", profile.ErrUnavailable, errLeftOut)
+	}
+	return nil
+}
+
+// take notes a profile, or why there is none; the first word about an id counts, others' ids do not.
+func (b *bulkAnswer) take(id string, p *profile.Profile, err error) {
+	if !b.undecided[id] {
+		return
+	}
+	delete(b.undecided, id)
+	if err != nil {
+		b.batch.Errors[id] = fmt.Errorf("%w: user %q: %w", profile.ErrUnavailable, id, err)
+		return
+	}
+	b.batch.Found[id] = p
+}
+
+// takeBroken notes a profile that cannot be used, for its user when it still tells who that is.
+func (b *bulkAnswer) takeBroken(raw json.RawMessage, err error) {
+	var only struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.Unmarshal(raw, &only) == nil {
+		if id, ok := idText(only.ID); ok {
+			b.take(id, nil, err)
+			return
+		}
+	}
+	b.broken = true
+}
+
+// decodeProfile decodes a profile, strictly first, for speed; services in other languages are given some latitude:
+// numbers as ids and texts, null for nothing, times as ISO 8601.
+func decodeProfile(raw json.RawMessage) (*profile.Profile, error) {
+	p, err := profile.DecodeJSON(raw)
+	if err != nil {
+		if p, err = decodeLoose(raw); err != nil {
+			return nil, err
+		}
+	}
+	p.Complete()
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func decodeLoose(raw json.RawMessage) (*profile.Profile, error) {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &keys); err != nil {
+		return nil, fmt.Errorf("%w: JSON: %w", profile.ErrMalformed, err)
+	}
+	p := new(profile.Profile)
+	id, ok := idText(keys["id"])
+	if !ok {
+		return nil, fmt.Errorf("%w: id %.60s; want a string or a whole number", profile.ErrMalformed, keys["id"])
+	}
+	p.ID = id
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{
+		{"nom", &p.Nom}, {"prenom", &p.Prenom}, {"fullName", &p.FullName}, {"avatar", &p.Avatar},
+		{"matricule", &p.Matricule}, {"ministere", &p.Ministere}, {"sexe", &p.Sexe},
+	} {
+		if *f.to, ok = looseText(keys[f.name]); !ok {
+			return nil, fmt.Errorf("%w: %s %.60s; want a string", profile.ErrMalformed, f.name, keys[f.name])
+		}
+	}
+	p.Attrs = looseAttrs(keys["attrs"])
+	var err error
+	p.UpdatedAt, err = looseTime(keys["updatedAt"])
+	return p, err
+}
+
+// idText returns an id, which may be a whole number in decimal.
+func idText(raw json.RawMessage) (string, bool) {
+	text, ok := looseText(raw)
+	if !ok || text == "" {
+		return "", false
+	}
+	if raw[0] != '"' {
+		for _, c := range text {
+			if c < '0' || c > '9' {
+				return "", false
+			}
+		}
+	}
+	return text, profile.CheckID(text) == nil
+}
+
+// looseText returns a string, the digits of a number, or "" for null or nothing.
+func looseText(raw json.RawMessage) (string, bool) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return "", true
+	}
+	if raw[0] == '-' || (raw[0] >= '0' && raw[0] <= '9') {
+		return string(raw), true
+	}
+	var s string
+	if raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		return "", false
+	}
+	return s, true
+}
+
+// looseAttrs keeps the attributes that are texts, numbers or true and false.
+func looseAttrs(raw json.RawMessage) map[string]string {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(raw, &all) != nil || len(all) == 0 {
+		return nil
+	}
+	attrs := make(map[string]string, len(all))
+	for key, v := range all {
+		text, ok := looseText(v)
+		if b := string(v); b == "true" || b == "false" {
+			text, ok = b, true
+		}
+		if ok && string(v) != "null" {
+			attrs[key] = text
+		}
+	}
+	if len(attrs) == 0 {
+		return nil
+	}
+	return attrs
+}
+
+// looseTime returns milliseconds since 1970 from a number, its digits in a string, or an ISO 8601 time.
+func looseTime(raw json.RawMessage) (int64, error) {
+	text, ok := looseText(raw)
+	if !ok {
+		text = string(raw)
+	}
+	return timeText(text)
+}
+
+// timeText returns milliseconds since 1970 from their digits or an ISO 8601 time, 0 from nothing.
+func timeText(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return at.UnixMilli(), nil
+	}
+	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return v, nil
+	}
+	return 0, fmt.Errorf("%w: updatedAt %.60s; want milliseconds since 1970 or an ISO 8601 time", profile.ErrMalformed, text)
+}
+
+// decodeHealth is liberal: a service that answers with 2xx is well.
+func decodeHealth(body []byte) Health {
+	var h Health
+	_ = json.Unmarshal(body, &h)
+	if h.Status == "" {
+		h.Status = "ok"
+	}
+	return h
+}

@@ -1,0 +1,240 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// ClientConfig configures a Client.
+type ClientConfig struct {
+	// URL is where the source of truth is, such as http://127.0.0.1:8001; a path before the routes and user:password are
+	// possible. Required.
+	URL string
+	// Token gives each request its bearer token. Default: none is sent.
+	Token TokenSource
+	// Timeout bounds one try of a lookup or a write. Default 1 s.
+	Timeout time.Duration
+	// BatchTimeout bounds one try of a bulk lookup. Default 3 s.
+	BatchTimeout time.Duration
+	// Retries is how often a lookup that failed is tried again, within the caller's ctx; writes never are. Default 2;
+	// below 0: none.
+	Retries int
+	// MaxURL is the longest URL, in bytes; a bulk lookup beyond it is a POST, or, where the service has none, several GETs.
+	// Default 7 KiB: Node.js takes 16 KiB of headers, common proxies 8.
+	MaxURL int
+	// OpenFor is how long the breaker refuses calls before it lets one through to see. Default 1 s.
+	OpenFor time.Duration
+	// Logger gets one line for each retry and each change of the breaker. Default: none.
+	Logger *slog.Logger
+}
+
+const (
+	// maxOneBody is the largest answer with one profile: JSON may take six bytes where the profile has one.
+	maxOneBody = 6 * profile.MaxSize
+	// maxBatchBody is the largest answer to a bulk lookup.
+	maxBatchBody = 32 << 20
+	// maxErrorBody is how much of an error's answer is read.
+	maxErrorBody = 4 << 10
+	// maxAnswerHeader bounds the headers of an answer.
+	maxAnswerHeader = 32 << 10
+	// idleConns is the number of idle connections kept to the service.
+	idleConns = 64
+	// idleTimeout is how long they are kept: less than the 5 s after which Node.js closes its end.
+	idleTimeout = 4 * time.Second
+	// dialTimeout bounds the making of a connection.
+	dialTimeout = time.Second
+)
+
+func (c ClientConfig) withDefaults() ClientConfig {
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{{&c.Timeout, time.Second}, {&c.BatchTimeout, 3 * time.Second}, {&c.OpenFor, time.Second}} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
+	}
+	switch {
+	case c.Retries == 0:
+		c.Retries = 2
+	case c.Retries < 0:
+		c.Retries = 0
+	}
+	if c.MaxURL <= 0 {
+		c.MaxURL = 7 << 10
+	}
+	c.Logger = loggerOr(c.Logger)
+	return c
+}
+
+// parseURL returns the URL without a slash at its end.
+func (c ClientConfig) parseURL() (*url.URL, error) {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil:
+		return nil, errors.New("origin: the origin's URL cannot be parsed; want http://HOST:PORT") // err would show a password
+	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return nil, fmt.Errorf("origin: URL %q: want http://HOST:PORT or https://HOST:PORT", u.Redacted())
+	case u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("origin: URL %q: a query or fragment makes no sense here", u.Redacted())
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}
+
+// Client asks a source of truth over HTTP: this package's Service or the auth-user-service, whose answers may be wrapped
+// in {"success":true,"data":…}, have numbers as ids and ISO 8601 times.
+//
+// Lookups that fail are tried again, with jitter. A circuit breaker refuses calls while the service is down, except for
+// one a second (OpenFor) that finds out whether it is back; that a user is unknown is no failure, nor is a caller who
+// leaves. A Retry-After of the service is kept to, up to 5 s. Safe for concurrent use.
+//
+// Errors are *Error and wrap profile.ErrNotFound, profile.ErrInvalidID, or profile.ErrUnavailable for a service that is
+// down, slow, overloaded, or answers what makes no sense; those of a caller's cancelled ctx wrap context.Canceled.
+type Client struct {
+	cfg     ClientConfig
+	base    *url.URL
+	http    *http.Client
+	breaker *breaker
+	holdOff holdOff
+	noPost  atomic.Bool // the service has no POST /batch
+
+	requests, failures, retries, refused atomic.Int64
+}
+
+// ClientStats is a snapshot of what a client did.
+type ClientStats struct {
+	// Breaker is "closed" (calls go through), "open" (refused) or "half-open" (one is finding out).
+	Breaker string `json:"breaker"`
+	// Opened counts how often the breaker opened.
+	Opened int64 `json:"opened"`
+	// Requests counts requests sent, retries included.
+	Requests int64 `json:"requests"`
+	// Failures counts those that the breaker took as failures.
+	Failures int64 `json:"failures"`
+	// Retries counts the requests that repeated one.
+	Retries int64 `json:"retries"`
+	// Refused counts calls that were not sent: the breaker was open, or the service had asked for time.
+	Refused int64 `json:"refused"`
+}
+
+// NewClient returns a client. It sends nothing yet; Start is not needed for lookups.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	cfg = cfg.withDefaults()
+	base, err := cfg.parseURL()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           idleConns,
+		MaxIdleConnsPerHost:    idleConns,
+		IdleConnTimeout:        idleTimeout,
+		TLSHandshakeTimeout:    dialTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		DisableCompression:     true, // nothing can unfold to more than was read
+	}
+	c := &Client{cfg: cfg, base: base, breaker: newBreaker(cfg), holdOff: holdOff{began: time.Now()}}
+	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // a lookup that is sent elsewhere is a mistake in the configuration
+	}}
+	return c, nil
+}
+
+// Start asks for the service's health, so that an address where nothing answers is known early.
+func (c *Client) Start(ctx context.Context) error {
+	_, err := c.Health(ctx)
+	return err
+}
+
+// Close closes idle connections; it may be called twice. Calls in progress are their callers' to cancel.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// Stats returns counters and the breaker's state.
+func (c *Client) Stats() ClientStats {
+	return ClientStats{Breaker: c.breaker.state(), Opened: c.breaker.opened.Load(), Requests: c.requests.Load(),
+		Failures: c.failures.Load(), Retries: c.retries.Load(), Refused: c.refused.Load()}
+}
+
+// Load returns one profile. An id that is a path of the service (see CheckNewID) is nobody's.
+func (c *Client) Load(ctx context.Context, id string) (*profile.Profile, error) {
+	op := fmt.Sprintf("load %q", id)
+	if err := profile.CheckID(id); err != nil {
+		return nil, &Error{Op: op, Err: err}
+	}
+	if reserved(id) {
+		return nil, &Error{Op: op, Detail: "the id is a path of the service", Err: profile.ErrNotFound}
+	}
+	var p *profile.Profile
+	err := c.do(ctx, &call{op: op, method: http.MethodGet, path: "/" + id, retry: true, limit: maxOneBody, timeout: c.cfg.Timeout,
+		decode: func(_ int, body []byte) (err error) {
+			p, err = decodeOne(body, id)
+			return err
+		}})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Health asks how the service is. Of another service than this package's only Status may be known.
+func (c *Client) Health(ctx context.Context) (Health, error) {
+	var h Health
+	err := c.do(ctx, &call{op: "health", method: http.MethodGet, path: "/health", retry: true, limit: maxOneBody, timeout: c.cfg.Timeout,
+		decode: func(_ int, body []byte) error {
+			h = decodeHealth(body)
+			return nil
+		}})
+	return h, err
+}
+
+// call is one call of the service, which may take several tries.
+type call struct {
+	op           string
+	method, path string // path with its query
+	body         []byte
+	ifMatch      []int64
+	retry        bool
+	limit        int64 // bytes of an answer
+	timeout      time.Duration
+	// decode takes a 2xx answer. Its error means that the answer makes no sense, unless it wraps profile.ErrNotFound.
+	decode func(status int, body []byte) error
+}
+
+// request returns the call as an HTTP request.
+func (c *Client) request(ctx context.Context, call *call) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, call.method, c.base.String()+call.path, bytes.NewReader(call.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "edgecache")
+	if call.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if len(call.ifMatch) > 0 {
+		tags := make([]string, len(call.ifMatch))
+		for i, v := range call.ifMatch {
+			tags[i] = etag(v)
+		}
+		req.Header.Set("If-Match", strings.Join(tags, ", "))
+	}
+	return req, c.authorize(req)
+}

@@ -1,0 +1,144 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// LoadBatch returns up to MaxBatch profiles at once; duplicates are folded. Each id is in exactly one part of the result.
+// The error is not nil when nothing at all could be answered, or for more than MaxBatch ids (profile.ErrTooLarge).
+func (c *Client) LoadBatch(ctx context.Context, ids []string) (profile.Batch, error) {
+	if len(ids) > MaxBatch {
+		err := fmt.Errorf("%w: %d ids; at most %d", profile.ErrTooLarge, len(ids), MaxBatch)
+		return profile.Batch{}, &Error{Op: "load batch", Err: err}
+	}
+	valid, bad := sortIDs(ids)
+	b := profile.Batch{Found: make(map[string]*profile.Profile, len(valid)), Errors: bad}
+	asked := valid[:0]
+	for _, id := range valid {
+		if reserved(id) {
+			b.Missing = append(b.Missing, id)
+			continue
+		}
+		asked = append(asked, id)
+	}
+	if len(asked) == 0 {
+		return b, nil
+	}
+	if err := c.loadInto(ctx, &b, asked); err != nil {
+		return profile.Batch{}, err
+	}
+	return b, nil
+}
+
+// loadInto asks for ids in as few requests as possible: in one URL if it fits, else in one POST, else in several URLs.
+func (c *Client) loadInto(ctx context.Context, b *profile.Batch, ids []string) error {
+	urls := c.split(ids)
+	if len(urls) > 1 && !c.noPost.Load() {
+		got, err := c.postBatch(ctx, ids)
+		if !lacksPost(err) {
+			merge(b, got)
+			return err
+		}
+		c.noPost.Store(true)
+	}
+	return c.getBatches(ctx, b, urls)
+}
+
+// lacksPost reports whether err is how a service without POST /batch answers it.
+func lacksPost(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Status == http.StatusNotFound || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented)
+}
+
+const batchPath = "/batch?ids="
+
+// split cuts ids into parts whose URLs fit.
+func (c *Client) split(ids []string) (parts [][]string) {
+	room := c.cfg.MaxURL - len(c.base.String()) - len(batchPath)
+	start, size := 0, 0
+	for i, id := range ids {
+		if size += len(id) + 1; size > room && i > start {
+			parts = append(parts, ids[start:i])
+			start, size = i, len(id)+1
+		}
+	}
+	return append(parts, ids[start:])
+}
+
+// getBatches asks for each part at the same time. Parts that fail are errors of their ids, unless all do.
+func (c *Client) getBatches(ctx context.Context, b *profile.Batch, parts [][]string) error {
+	answers := make([]profile.Batch, len(parts))
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i := range parts[1:] {
+		wg.Go(func() { answers[i+1], errs[i+1] = c.getBatch(ctx, parts[i+1]) })
+	}
+	answers[0], errs[0] = c.getBatch(ctx, parts[0])
+	wg.Wait()
+	failed := 0
+	for i, part := range parts {
+		if errs[i] == nil {
+			merge(b, answers[i])
+			continue
+		}
+		failed++
+		for _, id := range part {
+			b.Errors[id] = errs[i]
+		}
+	}
+	if failed == len(parts) {
+		return errs[0]
+	}
+	return nil
+}
+
+func (c *Client) getBatch(ctx context.Context, ids []string) (profile.Batch, error) {
+	return c.bulk(ctx, &call{method: http.MethodGet, path: batchPath + strings.Join(ids, ",")}, ids)
+}
+
+func (c *Client) postBatch(ctx context.Context, ids []string) (profile.Batch, error) {
+	body, err := json.Marshal(map[string][]string{"ids": ids})
+	if err != nil {
+		return profile.Batch{}, err
+	}
+	return c.bulk(ctx, &call{method: http.MethodPost, path: "/batch", body: body}, ids)
+}
+
+// bulk makes a bulk lookup's call.
+func (c *Client) bulk(ctx context.Context, call *call, ids []string) (b profile.Batch, err error) {
+	call.op, call.retry = fmt.Sprintf("load batch of %d", len(ids)), true
+	call.limit, call.timeout = maxBatchBody, c.cfg.BatchTimeout
+	call.decode = func(_ int, body []byte) (err error) {
+		b, err = decodeBulk(body, ids)
+		return err
+	}
+	if err := c.do(ctx, call); err != nil {
+		return profile.Batch{}, wholeBatch(err)
+	}
+	return b, nil
+}
+
+// wholeBatch keeps an error about a whole batch from reading as one about each user: 404 means that the path is not
+// there, 400 that the service did not like the request.
+func wholeBatch(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if ok && (errors.Is(e, profile.ErrNotFound) || errors.Is(e, profile.ErrInvalidID) || errors.Is(e, profile.ErrMalformed)) {
+		e.Err = profile.ErrUnavailable
+	}
+	return err
+}
+
+func merge(b *profile.Batch, from profile.Batch) {
+	maps.Copy(b.Found, from.Found)
+	maps.Copy(b.Errors, from.Errors)
+	b.Missing = append(b.Missing, from.Missing...)
+}

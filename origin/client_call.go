@@ -1,0 +1,170 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+const (
+	// retryPause and maxRetryPause bound the pause before a retry, see backoff.
+	retryPause    = 50 * time.Millisecond
+	maxRetryPause = 500 * time.Millisecond
+	// maxRetryAfter is the longest that a Retry-After is kept to: a cache that must notice soon that its origin is back.
+	maxRetryAfter = 5 * time.Second
+)
+
+// do makes a call, with retries when it may be repeated and ctx leaves time for it.
+func (c *Client) do(ctx context.Context, call *call) error {
+	for attempt := 1; ; attempt++ {
+		err, again := c.try(ctx, call)
+		if err == nil {
+			return nil
+		}
+		if !again || !call.retry || attempt > c.cfg.Retries {
+			return err
+		}
+		pause := max(backoff(attempt, retryPause, maxRetryPause), err.RetryAfter)
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
+			return err
+		}
+		c.cfg.Logger.Warn("origin: client: retry", "attempt", attempt, "error", err, "pause", pause)
+		if !sleep(ctx, pause) {
+			return err
+		}
+		c.retries.Add(1)
+	}
+}
+
+// try makes one attempt, if the breaker and the service's Retry-After allow, and tells whether another makes sense.
+func (c *Client) try(ctx context.Context, call *call) (failure *Error, again bool) {
+	if wait := c.holdOff.left(); wait > 0 {
+		c.refused.Add(1)
+		return &Error{Op: call.op, Detail: "the service asked for time", RetryAfter: wait, Err: profile.ErrUnavailable}, false
+	}
+	report, err := c.breaker.allow()
+	if err != nil {
+		c.refused.Add(1)
+		return &Error{Op: call.op, RetryAfter: c.cfg.OpenFor, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, false
+	}
+	result := fails // also when what follows panics
+	defer func() { report(result) }()
+	c.requests.Add(1)
+	failure, result = c.send(ctx, call)
+	if result == fails {
+		c.failures.Add(1)
+	}
+	if failure == nil {
+		return nil, false
+	}
+	c.holdOff.set(failure.RetryAfter)
+	return failure, repeatable(ctx, failure, result)
+}
+
+// repeatable reports whether a failed try may go differently the next time.
+func repeatable(ctx context.Context, failure *Error, result verdict) bool {
+	if ctx.Err() != nil || failure.Status == http.StatusNotImplemented || errors.Is(failure, errNonsense) {
+		return false
+	}
+	return result != works
+}
+
+// send makes the request and reads its answer.
+func (c *Client) send(ctx context.Context, call *call) (*Error, verdict) {
+	began := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, call.timeout)
+	defer cancel()
+	req, err := c.request(bounded, call)
+	if err != nil {
+		return &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, unknown
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return unreachable(ctx, call, err, time.Since(began))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // whatever can be read of it
+		return answered(call, resp.StatusCode, resp.Header, body)
+	}
+	body, err := readCapped(resp, call.limit)
+	switch {
+	case errors.Is(err, errNonsense):
+		return nonsense(call, resp.StatusCode, err)
+	case err != nil:
+		return unreachable(ctx, call, err, time.Since(began))
+	}
+	if err := call.decode(resp.StatusCode, body); err != nil {
+		return nonsense(call, resp.StatusCode, err)
+	}
+	return nil, works
+}
+
+// errNonsense marks an answer that says it is good and cannot be used.
+var errNonsense = errors.New("unusable answer")
+
+// nonsense turns an error about a 2xx answer into one. An answer about another user, or with a broken field, comes from a
+// service that works; one that is not even JSON of the right shape may come from something that stands in its place.
+func nonsense(call *call, status int, err error) (*Error, verdict) {
+	e := &Error{Op: call.op, Status: status}
+	switch {
+	case errors.Is(err, profile.ErrNotFound):
+		e.Err = err
+		return e, works
+	case errors.Is(err, errNonsense):
+		e.Err = fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+		return e, fails
+	default:
+		e.Err = fmt.Errorf("%w: %w: %v", profile.ErrUnavailable, errNonsense, err)
+		return e, works
+	}
+}
+
+// readCapped reads a body of at most limit bytes.
+func readCapped(resp *http.Response, limit int64) ([]byte, error) {
+	if resp.ContentLength > limit {
+		return nil, fmt.Errorf("%w: %d bytes; at most %d", errNonsense, resp.ContentLength, limit)
+	}
+	body := make([]byte, 0, max(512, resp.ContentLength+1)) // one more, so that the end is seen without growing
+	for {
+		n, err := resp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > limit:
+			return nil, fmt.Errorf("%w: the answer is longer than the limit; at most %d bytes", errNonsense, limit)
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		case len(body) == cap(body):
+			body = append(body, 0)[:len(body)]
+		}
+	}
+}
+
+// holdOff is the time until which the service asked not to be called.
+type holdOff struct {
+	began time.Time    // what until counts from, so that a wall clock that is set changes nothing
+	until atomic.Int64 // ns
+}
+
+func (h *holdOff) set(d time.Duration) {
+	if d > 0 {
+		h.until.Store(int64(time.Since(h.began) + d))
+	}
+}
+
+// left is how long it still lasts, not above 0 when it is over.
+func (h *holdOff) left() time.Duration {
+	until := h.until.Load()
+	if until == 0 {
+		return 0
+	}
+	return time.Duration(until) - time.Since(h.began)
+}

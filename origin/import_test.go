@@ -1,0 +1,195 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/pgtest"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// imported runs an import of text and returns its stats and failures.
+func imported(t *testing.T, s BulkLoader, format ImportFormat, text string) (ImportStats, []string) {
+	t.Helper()
+	var failed []string
+	stats, err := Import(t.Context(), s, strings.NewReader(text), ImportConfig{Format: format,
+		Failed: func(e LineError) { failed = append(failed, e.Error()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Bytes != int64(len(text)) || int(stats.Failed) != len(failed) {
+		t.Errorf("stats %+v of %d bytes and %d failures", stats, len(text), len(failed))
+	}
+	return stats, failed
+}
+
+// wantLines wants the failures to begin with these.
+func wantLines(t *testing.T, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("failed:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for i := range got {
+		if !strings.Contains(got[i], want[i]) {
+			t.Errorf("failed %q, want %q", got[i], want[i])
+		}
+	}
+}
+
+func TestImport(t *testing.T) {
+	t.Run("CSV, line by line", func(t *testing.T) {
+		s := makeSQLite(t, t.TempDir(), time.Now)
+		mustCreate(t, s, profile.Profile{ID: "there"})
+		stats, failed := imported(t, s, ImportCSV, "\ufeffid;Nom;prenom;full_name;updated_at;attrs;attrs.floor\r\n"+
+			"1;Ngo;Anne;;1700000000000;\"{\"\"a\"\":\"\"b\"\"}\";2\r\n"+
+			"\r\n"+
+			"2;\"two\nlines\";Luc;Dr Luc;2024-05-01T10:00:00Z;;\r\n"+
+			"a b;x;;;;;\r\n"+
+			"there;x;;;;;\r\n"+
+			"3;x\r\n"+
+			"all;x;;;;;\r\n"+
+			"4;x;;;yesterday;;\r\n"+
+			"5;x;;;;[];\r\n"+
+			"6;a\xff;;;;;\r\n"+
+			"7;a\"b;;;;;\r\n"+
+			"1;again;;;;;\r\n"+
+			"8;"+strings.Repeat("x", profile.MaxSize)+";;;;;\r\n"+
+			"9;last;;;;;")
+		if stats.Users != 13 || stats.Added != 3 || stats.Failed != 8 || stats.Existed() != 2 {
+			t.Errorf("stats %+v", stats)
+		}
+		wantLines(t, failed, []string{"line 6: invalid id", "line 8: malformed: wrong number of fields", `line 9: invalid id: "all" is reserved`,
+			"line 10: malformed: updatedAt yesterday", "line 11: malformed: attrs \"[]\"", "line 12: malformed", "line 13: malformed: bare", "line 15: too large"})
+		want := &profile.Profile{ID: "1", Nom: "Ngo", Prenom: "Anne", FullName: "Anne Ngo", UpdatedAt: 1700000000000, Attrs: map[string]string{"a": "b", "floor": "2"}}
+		if got := mustGet(t, s, "1"); !sameProfile(got, want) {
+			t.Errorf("got %+v", got)
+		}
+		if got := mustGet(t, s, "2"); got.Nom != "two\nlines" || got.FullName != "Dr Luc" || got.UpdatedAt != 1714557600000 {
+			t.Errorf("got %+v", got)
+		}
+		if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 1 {
+			t.Errorf("backlog %+v, %v; only the one create is announced", b, err)
+		}
+	})
+	t.Run("JSON lines", func(t *testing.T) {
+		s := makeSQLite(t, t.TempDir(), time.Now)
+		stats, failed := imported(t, s, ImportJSONL, `{"id":"1","nom":"Ngo","prenom":"Anne","updatedAt":5}`+"\n\n"+
+			`{"id":2,"nom":null,"updatedAt":"2024-05-01T10:00:00Z"}`+"\r\n"+
+			"{\n"+`{"nom":"x"}`+"\n"+`{"id":"3","nom":"`+"\xff"+`"}`+"\n"+`{"id":"4","nom":"`+strings.Repeat("x", maxImportLine)+`"}`+"\n"+
+			`{"id":"health"}`+"\n"+`{"id":"5"}`)
+		if stats.Users != 8 || stats.Added != 3 {
+			t.Errorf("stats %+v", stats)
+		}
+		wantLines(t, failed, []string{"line 4: malformed", "line 5: malformed", "line 6: malformed: it is not UTF-8", "line 7: too large: it is longer", "line 8: invalid id"})
+		if got := mustGet(t, s, "2"); got.UpdatedAt != 1714557600000 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("what GET /all gave can be imported", func(t *testing.T) {
+		from, to := makeSQLite(t, t.TempDir(), time.Now), makeSQLite(t, t.TempDir(), time.Now)
+		mustCreate(t, from, profile.Profile{ID: "1", Nom: "é\"\n<", FullName: "Dr", Attrs: map[string]string{"k": "v"}})
+		_, url := startService(t, ServiceConfig{Store: from})
+		all := ask(t, "GET", url+"/all", "", "Accept: application/x-ndjson").body
+		if stats, _ := imported(t, to, ImportJSONL, all); stats.Added != 1 || !sameProfile(mustGet(t, to, "1"), mustGet(t, from, "1")) {
+			t.Errorf("stats %+v, got %+v", stats, mustGet(t, to, "1"))
+		}
+	})
+}
+
+func TestImportRefusesFiles(t *testing.T) {
+	s := makeSQLite(t, t.TempDir(), time.Now)
+	long := "id,nom\n1,a\n2,\"" + strings.Repeat("x\n", maxImportLine)
+	for _, tt := range []struct {
+		format ImportFormat
+		text   string
+		want   string
+		added  int64
+	}{
+		{"xml", "", `format "xml"`, 0}, {ImportCSV, "", "first line must name the columns", 0}, {ImportCSV, "nom\nx\n", "no column is named id", 0},
+		{ImportCSV, "id,name\n1,x\n", `unknown column "name"; the columns are id,`, 0}, {ImportCSV, "id,updated_at,updatedAt\n", "there twice", 0},
+		{ImportCSV, "id," + strings.Repeat("x", 2*maxImportLine), "longer than", 0}, {ImportCSV, long, "after line 2: too large", 1},
+	} {
+		stats, err := Import(t.Context(), s, strings.NewReader(tt.text), ImportConfig{Format: tt.format})
+		if err == nil || !strings.Contains(packages.Replace(err.Error()), tt.want) || stats.Added != tt.added {
+			t.Errorf("%.30q: %+v, %v, want %q", tt.text, stats, err, tt.want)
+		}
+	}
+	boom := errors.New("boom")
+	half := io.MultiReader(strings.NewReader(`{"id":"half"}`+"\n"), iotest.ErrReader(boom))
+	if stats, err := Import(t.Context(), s, half, ImportConfig{Format: ImportJSONL}); !errors.Is(err, boom) || stats.Added != 1 {
+		t.Errorf("a reader that fails: %+v, %v", stats, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Import(ctx, s, strings.NewReader("id\n1\n"), ImportConfig{Format: ImportCSV}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestImportFindsWhomTheStoreRefuses(t *testing.T) {
+	at := schemaURL(t, pgtest.Server(t), t.Name())
+	execPG(t, at, `CREATE TABLE agents (id int PRIMARY KEY, nom varchar(5), prenom text, full_name text, avatar text, matricule text UNIQUE,
+		ministere text, sexe text, attrs jsonb, updated_at bigint)`)
+	s := openPostgres(t, PostgresConfig{URL: at, Users: PostgresTable{Name: "agents"}})
+	stats, failed := imported(t, s, ImportCSV, "id,nom,matricule\n1,a,A\n2,abcdef,B\n3,b,A\nx,c,C\n4,d,D\n1,e,E\n5,f,F\n")
+	if stats.Added != 3 || stats.Users != 7 || stats.Existed() != 1 {
+		t.Errorf("stats %+v", stats)
+	}
+	wantLines(t, failed, []string{"line 3: load users: malformed: ERROR: value too long", "line 4: load users: user exists", `line 5: invalid id: "x"`})
+}
+
+// forgetful is a BulkLoader that keeps nothing.
+type forgetful struct{ peak uint64 }
+
+func (f *forgetful) BulkLoad(_ context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
+	for range users {
+		n++
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	f.peak = max(f.peak, m.HeapAlloc)
+	return n, nil
+}
+
+func TestImportNeedsBoundedMemory(t *testing.T) {
+	const lines = 3000 // of 60 KiB
+	nom, _ := json.Marshal(strings.Repeat("é", 30_000))
+	r, w := io.Pipe()
+	go func() {
+		for i := range lines {
+			if _, err := fmt.Fprintf(w, "{\"id\":\"%d\",\"avatar\":%s}\n", i, nom); err != nil {
+				return
+			}
+		}
+		_ = w.Close()
+	}()
+	var reports []int64
+	f := new(forgetful)
+	stats, err := Import(t.Context(), f, r, ImportConfig{Format: ImportJSONL, Progress: func(s ImportStats) { reports = append(reports, s.Added) }})
+	if err != nil || stats.Added != lines || len(reports) < 10 || !slices.IsSorted(reports) {
+		t.Errorf("stats %+v, %v, reports %v", stats, err, reports)
+	}
+	if f.peak > 64<<20 {
+		t.Errorf("%d MiB for a file of %d MiB", f.peak>>20, stats.Bytes>>20)
+	}
+}
+
+func TestImportFormatOf(t *testing.T) {
+	for name, want := range map[string]ImportFormat{"users.csv": ImportCSV, "/x/U.CSV": ImportCSV, "a.tsv": ImportCSV, "a.jsonl": ImportJSONL,
+		"a.ndjson": ImportJSONL, "a.json": "", "a": ""} {
+		if got, ok := ImportFormatOf(name); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", name, got, ok)
+		}
+	}
+}

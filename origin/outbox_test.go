@@ -1,0 +1,119 @@
+package origin
+
+import (
+	"fmt"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"slices"
+	"testing"
+	"time"
+)
+
+func testOutboxRows(t *testing.T, s Store, clock *testClock) {
+	want := []Change{
+		mustCreate(t, s, profile.Profile{ID: "1", Nom: "a", Attrs: map[string]string{"k": "v"}}),
+		mustUpdate(t, s, "1", Update{Nom: ptr("b")}),
+		mustCreate(t, s, profile.Profile{ID: "2"}),
+	}
+	del, err := s.Delete(t.Context(), "1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, del)
+	got := claimAll(t, s)
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
+	for i, c := range got {
+		w := want[i]
+		same := (c.Profile == nil && w.Profile == nil) || sameProfile(c.Profile, w.Profile)
+		if c.Seq != w.Seq || c.Kind != w.Kind || c.ID != w.ID || c.Version != w.Version || !same {
+			t.Errorf("row %d: %+v, want %+v", i, c, w)
+		}
+	}
+	select {
+	case <-s.Wake():
+	default:
+		t.Error("no wake after changes")
+	}
+	clock.ms.Add(4000)
+	if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 4 || b.Oldest != 4*time.Second {
+		t.Errorf("backlog %+v, %v", b, err)
+	}
+}
+
+func testClaims(t *testing.T, s Store, _ *testClock) {
+	for _, id := range []string{"a", "b", "a2", "c"} {
+		mustCreate(t, s, profile.Profile{ID: id})
+	}
+	ctx := t.Context()
+	claim, err := s.Claim(ctx, 3, []string{"b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := claim.Changes()
+	if ids := changeIDs(first); !slices.Equal(ids, []string{"a", "a2", "c"}) {
+		t.Fatalf("claimed %v", ids)
+	}
+	second, err := s.Claim(ctx, 3, []string{"b"})
+	if err != nil || len(second.Changes()) != 0 {
+		t.Fatalf("claimed twice: %v, %v", second, err)
+	}
+	for _, err := range []error{second.Close(), claim.Done(ctx, []int64{first[1].Seq}), claim.Close(), claim.Close()} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ids := changeIDs(claimAll(t, s)); !slices.Equal(ids, []string{"a", "b", "c"}) {
+		t.Errorf("left undone: %v", ids)
+	}
+	if b, err := s.Backlog(ctx); err != nil || b.Rows != 3 {
+		t.Errorf("backlog %+v, %v", b, err)
+	}
+}
+
+func changeIDs(changes []Change) (ids []string) {
+	for _, c := range changes {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+// claimAll returns all undone rows and leaves them undone.
+func claimAll(t *testing.T, s Store) []Change {
+	t.Helper()
+	claim, err := s.Claim(t.Context(), 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer claim.Close()
+	return claim.Changes()
+}
+
+func testPrune(t *testing.T, s Store, clock *testClock) {
+	for i := range 5 {
+		mustCreate(t, s, profile.Profile{ID: fmt.Sprint(i)})
+	}
+	claim, err := s.Claim(t.Context(), 4, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range claim.Changes() {
+		if err := claim.Done(t.Context(), []int64{c.Seq}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := claim.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, s, profile.Profile{ID: "x"}) // commits the marks with it, if nothing did yet
+	clock.ms.Add(1000)
+	if n, err := s.Prune(t.Context(), clock.now().Add(-time.Second)); err != nil || n != 0 {
+		t.Errorf("pruned %d too young, %v", n, err)
+	}
+	if n, err := s.Prune(t.Context(), clock.now()); err != nil || n != 4 {
+		t.Errorf("pruned %d, %v; want 4", n, err)
+	}
+	if ids := changeIDs(claimAll(t, s)); !slices.Equal(ids, []string{"4", "x"}) {
+		t.Errorf("undone after pruning: %v", ids)
+	}
+}

@@ -1,0 +1,139 @@
+package origin
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+const (
+	// claimTimeout ends the transaction of a claim whose process neither works nor dies, so that others get its users.
+	claimTimeout = time.Minute
+	// claimGrace bounds the end of a claim.
+	claimGrace = 5 * time.Second
+)
+
+// pgClaim is a transaction that holds locks on the oldest undone rows of the users whose changes it has. Whoever has a
+// user's oldest row has the user: claims of other processes pass over users whose oldest row they cannot lock, and see a
+// later row as the oldest only once the transaction that did the earlier ones is committed.
+//
+// Should the connection break while changes are being announced, the locks are gone and another process may announce the
+// same changes at the same time. Announcing is idempotent by version for that.
+type pgClaim struct {
+	store   *Postgres
+	conn    *pgxpool.Conn // nil when there is nothing, or once closed
+	changes []Change
+}
+
+// Claim implements Outbox.
+func (s *Postgres) Claim(ctx context.Context, limit int, except []string) (Claim, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, brokenPG("reach the database", err)
+	}
+	changes, err := s.claim(ctx, conn, limit, except)
+	if err != nil || len(changes) == 0 {
+		_ = undoPG(ctx, conn)
+		conn.Release()
+		return &pgClaim{store: s}, brokenPG("read outbox", err)
+	}
+	return &pgClaim{store: s, conn: conn, changes: changes}, nil
+}
+
+// claim begins the transaction, locks users and returns their changes. The marks that it will make need not be on disk when
+// it commits: one that a crash of the server undoes costs an announcement, no change.
+func (s *Postgres) claim(ctx context.Context, conn *pgxpool.Conn, limit int, except []string) (changes []Change, err error) {
+	if except == nil {
+		except = []string{}
+	}
+	var users []string
+	b := new(pgx.Batch)
+	b.Queue(beginPG)
+	b.Queue("SET LOCAL synchronous_commit TO off")
+	b.Queue(fmt.Sprintf("SET LOCAL idle_in_transaction_session_timeout TO %d", claimTimeout.Milliseconds()))
+	b.Queue(s.sql.heads, except, limit).Query(func(rows pgx.Rows) (err error) {
+		users, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err := conn.SendBatch(ctx, b).Close(); err != nil || len(users) == 0 {
+		return nil, err
+	}
+	rows, err := conn.Query(ctx, s.sql.undone, users, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanChangePG)
+}
+
+func scanChangePG(row pgx.CollectableRow) (Change, error) {
+	var c Change
+	var kind int16
+	var packed []byte
+	if err := row.Scan(&c.Seq, &kind, &c.ID, &c.Version, &packed); err != nil {
+		return Change{}, err
+	}
+	c.Kind = Kind(kind)
+	if packed == nil {
+		return c, nil
+	}
+	p, err := profile.DecodeMsgpack(packed)
+	if err != nil {
+		c.fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
+	}
+	c.Profile = p
+	return c, nil
+}
+
+// Changes implements Claim.
+func (c *pgClaim) Changes() []Change { return c.changes }
+
+// Done implements Claim. The marks are durable once Close returned nil.
+func (c *pgClaim) Done(ctx context.Context, seqs []int64) error {
+	if c.conn == nil {
+		return fmt.Errorf("origin: mark outbox rows: %w", ErrClosed)
+	}
+	_, err := c.conn.Exec(ctx, c.store.sql.mark, c.store.now(), seqs)
+	return brokenPG("mark outbox rows", err)
+}
+
+// Close implements Claim: it commits the marks and gives up the locks.
+func (c *pgClaim) Close() error {
+	if c.conn == nil {
+		return nil
+	}
+	conn := c.conn
+	c.conn = nil
+	defer conn.Release()
+	ctx, cancel := context.WithTimeout(context.Background(), claimGrace)
+	defer cancel()
+	tag, err := conn.Exec(ctx, "COMMIT")
+	if err == nil && tag != pgconn.NewCommandTag("COMMIT") {
+		err = fmt.Errorf("the transaction ended with %s", tag)
+	}
+	return brokenPG("end claim", err)
+}
+
+// Backlog implements Outbox.
+func (s *Postgres) Backlog(ctx context.Context) (Backlog, error) {
+	if err := s.check(); err != nil {
+		return Backlog{}, err
+	}
+	var b Backlog
+	var oldest int64
+	if err := s.pool.QueryRow(ctx, s.sql.backlog).Scan(&b.Rows, &oldest); err != nil {
+		return Backlog{}, brokenPG("read outbox", err)
+	}
+	if b.Rows > 0 {
+		b.Oldest = max(0, s.cfg.Now().Sub(time.UnixMilli(oldest)))
+	}
+	return b, nil
+}

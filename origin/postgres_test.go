@@ -1,0 +1,255 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/chatapp-ngomna/edgecache/internal/pgtest"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// schemaURL is the address of a schema of its own for place, which it makes if need be.
+func schemaURL(t testing.TB, server *pgtest.Proc, place string) string {
+	t.Helper()
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(place))
+	schema := fmt.Sprintf("s%x", h.Sum64())
+	execPG(t, server.URL(), "CREATE SCHEMA IF NOT EXISTS "+schema)
+	return server.URL() + "&search_path=" + url.QueryEscape(schema)
+}
+
+func execPG(t testing.TB, url string, statements ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	for _, s := range statements {
+		if _, err := conn.Exec(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func openPostgres(t testing.TB, cfg PostgresConfig) *Postgres {
+	t.Helper()
+	s, err := NewPostgres(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// postgresMaker opens stores in schemas of a server.
+func postgresMaker(server *pgtest.Proc) storeMaker {
+	return func(t *testing.T, place string, now func() time.Time) Store {
+		t.Helper()
+		return openPostgres(t, PostgresConfig{URL: schemaURL(t, server, place), Now: now})
+	}
+}
+
+func TestPostgresStore(t *testing.T) { testStore(t, postgresMaker(pgtest.Server(t))) }
+
+func TestPostgresRefusesConfigurations(t *testing.T) {
+	for want, cfg := range map[string]PostgresConfig{
+		"needs a URL":          {},
+		"cannot be parsed":     {URL: "postgres://u:secret@h:port/db"},
+		"SCHEMA.TABLE":         {URL: "host=h", Users: PostgresTable{Name: "a.b.c"}},
+		"not their table":      {URL: "host=h", Users: PostgresTable{ID: "uid"}},
+		`"nom" is named twice`: {URL: "host=h", Users: PostgresTable{Name: "t", ID: "nom"}},
+		"1-63 bytes":           {URL: "host=h", Users: PostgresTable{Name: "t", ID: strings.Repeat("x", 64)}},
+		"name of a table":      {URL: "host=h", Users: PostgresTable{Name: "t."}},
+	} {
+		if _, err := NewPostgres(cfg); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: %v, want %q", cfg, err, want)
+		}
+	}
+	s, err := NewPostgres(PostgresConfig{URL: "postgres://u:secret@127.0.0.1:1/db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "127.0.0.1:1/db") {
+		t.Errorf("Start where nothing listens: %v", err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPostgresExistingTable(t *testing.T) {
+	server := pgtest.Server(t)
+	start := func(t *testing.T, columns PostgresTable, setUp ...string) (*Postgres, error) {
+		at := schemaURL(t, server, t.Name())
+		execPG(t, at, setUp...)
+		s, err := NewPostgres(PostgresConfig{URL: at, Users: columns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		return s, s.Start(t.Context())
+	}
+	institution := PostgresTable{Name: "Agents", ID: "uid", Nom: "last name", Prenom: "given", FullName: "display", Avatar: "photo",
+		Matricule: "number", Ministere: "ministry", Sexe: `s"x`, Attrs: "more", UpdatedAt: "changed"}
+	table := `CREATE TABLE "Agents" (uid bigint PRIMARY KEY, "last name" varchar(20), given char(10), display text, photo text,
+		number int UNIQUE, ministry text, "s""x" text NOT NULL DEFAULT 'M', more json, changed timestamptz, others_own text)`
+	t.Run("is used with its own names and types", func(t *testing.T) {
+		s, err := start(t, institution, table, `INSERT INTO "Agents" VALUES (7, 'Ngo', 'Anne', NULL, NULL, 12, NULL, 'F',
+			'{"a":"b","n":5,"deep":{}}', '2024-05-01 10:00:00.123456+00', 'x'), (30, NULL, NULL, NULL, NULL, NULL, NULL, 'M', NULL, NULL, NULL)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &profile.Profile{ID: "7", Nom: "Ngo", Prenom: "Anne", FullName: "Anne Ngo", Matricule: "12", Sexe: "F",
+			UpdatedAt: 1714557600123, Attrs: map[string]string{"a": "b", "n": "5"}}
+		if got := mustGet(t, s, "7"); !sameProfile(got, want) {
+			t.Errorf("got %+v", got)
+		}
+		c := mustUpdate(t, s, "7", Update{Avatar: ptr("/a.png"), Matricule: ptr("")})
+		want.Avatar, want.Matricule, want.UpdatedAt = "/a.png", "", c.Version
+		if got := mustGet(t, s, "7"); !sameProfile(got, want) {
+			t.Errorf("after an update %+v", got)
+		}
+		mustCreate(t, s, profile.Profile{ID: "100", Nom: "B", Matricule: "5"})
+		testExistingBadValues(t, s)
+		page, err := s.Page(t.Context(), "", 10)
+		if ids := profileIDs(page); err != nil || !slices.Equal(ids, []string{"100", "30", "7"}) {
+			t.Errorf("page %v, %v", ids, err)
+		}
+		found, err := s.GetBatch(t.Context(), []string{"7", "07", "x", "100", "99999999999999999999"})
+		if err != nil || len(found) != 2 {
+			t.Errorf("batch %v, %v", found, err)
+		}
+		n, err := s.BulkLoad(t.Context(), slices.Values([]*profile.Profile{{ID: "7"}, {ID: "8", UpdatedAt: 1234, Attrs: map[string]string{"k": "v"}}}))
+		if got := mustGet(t, s, "8"); err != nil || n != 1 || got.UpdatedAt != 1234 || got.Attrs["k"] != "v" {
+			t.Errorf("bulk load: %d, %v, %+v", n, err, got)
+		}
+		if _, err := s.Delete(t.Context(), "8", nil); err != nil {
+			t.Error(err)
+		}
+	})
+	standard := "id text PRIMARY KEY, nom text, prenom text, full_name text, avatar text, matricule text, ministere text, sexe text"
+	for name, tt := range map[string]struct {
+		table PostgresTable
+		setUp string
+		want  []string
+	}{
+		"that is not there":      {PostgresTable{Name: "nobody"}, "SELECT 1", []string{`no table "nobody"`}},
+		"that lacks columns":     {PostgresTable{Name: "u"}, "CREATE TABLE u (id text PRIMARY KEY, nom text)", []string{"it lacks prenom, full_name, avatar,", `ALTER TABLE "u" ADD COLUMN "prenom" text, `, `ADD COLUMN "attrs" jsonb`}},
+		"of the standard name":   {PostgresTable{}, "CREATE TABLE personnel (" + standard + ", attrs jsonb)", []string{"it lacks updated_at"}},
+		"whose id is not unique": {PostgresTable{Name: "u"}, "CREATE TABLE u (" + strings.Replace(standard, " PRIMARY KEY", "", 1) + ", attrs jsonb, updated_at bigint)", []string{"id is not unique"}},
+		"with a version of another type": {PostgresTable{Name: "u"}, "CREATE TABLE u (" + standard + ", attrs jsonb, updated_at timestamp)",
+			[]string{"updated_at has type timestamp without time zone; want bigint or timestamp with time zone"}},
+	} {
+		t.Run("one "+name+" is refused", func(t *testing.T) {
+			_, err := start(t, tt.table, tt.setUp)
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// testExistingBadValues tries what the table's own constraints refuse.
+func testExistingBadValues(t *testing.T, s *Postgres) {
+	t.Helper()
+	for want, err := range map[error]error{
+		profile.ErrInvalidID: second(s.Create(t.Context(), &profile.Profile{ID: "abc"})),
+		ErrExists:            second(s.Create(t.Context(), &profile.Profile{ID: "101", Matricule: "5"})),
+		profile.ErrMalformed: second(s.Update(t.Context(), "7", Update{Nom: ptr(strings.Repeat("x", 21))})),
+		profile.ErrNotFound:  second(s.Update(t.Context(), "07", Update{Nom: ptr("x")})),
+	} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
+func second[A any](_ A, err error) error { return err }
+
+func profileIDs(page []*profile.Profile) (ids []string) {
+	for _, p := range page {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+func TestPostgresRefusesToOpen(t *testing.T) {
+	server := pgtest.Server(t)
+	at := schemaURL(t, server, t.Name())
+	s := openPostgres(t, PostgresConfig{URL: at})
+	if err := s.Start(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("second Start: %v", err)
+	}
+	execPG(t, at, "INSERT INTO edgecache_schema VALUES (99)")
+	newer, err := NewPostgres(PostgresConfig{URL: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newer.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "made by a newer edgecache") {
+		t.Errorf("a newer schema: %v", err)
+	}
+	lossy, err := NewPostgres(PostgresConfig{URL: at + "&synchronous_commit=off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lossy.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
+		t.Errorf("commits that a crash may lose: %v", err)
+	}
+}
+
+func TestPostgresWakesOtherProcesses(t *testing.T) {
+	at := schemaURL(t, pgtest.Server(t), t.Name())
+	writer, reader := openPostgres(t, PostgresConfig{URL: at}), openPostgres(t, PostgresConfig{URL: at})
+	select {
+	case <-reader.Wake(): // it listens
+	case <-time.After(10 * time.Second):
+		t.Fatal("not listening")
+	}
+	mustCreate(t, writer, profile.Profile{ID: "1"})
+	select {
+	case <-reader.Wake():
+	case <-time.After(10 * time.Second):
+		t.Error("no notification of a change")
+	}
+}
+
+func TestPostgresClaimsOfTwoProcesses(t *testing.T) {
+	at := schemaURL(t, pgtest.Server(t), t.Name())
+	a, b := openPostgres(t, PostgresConfig{URL: at}), openPostgres(t, PostgresConfig{URL: at})
+	mustCreate(t, a, profile.Profile{ID: "u"})
+	mustCreate(t, b, profile.Profile{ID: "v"})
+	mustUpdate(t, b, "u", Update{Nom: ptr("x")})
+	claim, err := a.Claim(t.Context(), 1, nil)
+	if err != nil || !slices.Equal(changeIDs(claim.Changes()), []string{"u"}) {
+		t.Fatalf("claimed %v, %v", claim.Changes(), err)
+	}
+	other, err := b.Claim(t.Context(), 9, nil)
+	if err != nil || !slices.Equal(changeIDs(other.Changes()), []string{"v"}) {
+		t.Fatalf("claimed %v, %v; the other user's later row must wait", other.Changes(), err)
+	}
+	if err := errors.Join(claim.Done(t.Context(), []int64{claim.Changes()[0].Seq}), claim.Close(), other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if ids := changeIDs(claimAll(t, b)); !slices.Equal(ids, []string{"v", "u"}) {
+		t.Errorf("left undone: %v", ids)
+	}
+}

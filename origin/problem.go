@@ -1,0 +1,88 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// retryAfter is what a 503 of the service asks its callers to wait.
+const retryAfter = time.Second
+
+// problem is the body of every error answer (RFC 9457, application/problem+json).
+type problem struct {
+	Type   string      `json:"type"`
+	Title  string      `json:"title"`
+	Status int         `json:"status"`
+	Detail string      `json:"detail,omitempty"`
+	Errors FieldErrors `json:"errors,omitempty"`
+}
+
+// statusOf is the one place where errors become HTTP statuses.
+func statusOf(err error) int {
+	if fe, ok := errors.AsType[*fiber.Error](err); ok {
+		return fe.Code
+	}
+	switch {
+	case errors.Is(err, profile.ErrInvalidID), errors.Is(err, profile.ErrMalformed):
+		return http.StatusBadRequest
+	case errors.Is(err, profile.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, ErrUnauthorized):
+		return http.StatusUnauthorized
+	case errors.Is(err, ErrForbidden):
+		return http.StatusForbidden
+	case errors.Is(err, ErrExists):
+		return http.StatusConflict
+	case errors.Is(err, ErrVersion):
+		return http.StatusPreconditionFailed
+	case errors.Is(err, profile.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, ErrClosed), errors.Is(err, profile.ErrUnavailable),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// packages takes out of a message what says nothing to callers over HTTP.
+var packages = strings.NewReplacer("origin: ", "", "profile: ", "")
+
+// problemOf describes err. What is inside a broken origin is for its log, not for its callers.
+func problemOf(err error) problem {
+	p := problem{Type: "about:blank", Status: statusOf(err)}
+	p.Title = http.StatusText(p.Status)
+	if p.Status >= http.StatusInternalServerError {
+		p.Detail = "the origin could not answer; its log has more"
+	} else {
+		p.Detail = packages.Replace(err.Error())
+	}
+	p.Errors, _ = errors.AsType[FieldErrors](err)
+	return p
+}
+
+// answerError is the error handler of the service.
+func (s *Service) answerError(c *fiber.Ctx, err error) error {
+	p := problemOf(err)
+	if p.Status >= http.StatusInternalServerError {
+		s.cfg.Logger.Error("origin: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	return c.Status(p.Status).Send(body)
+}

@@ -1,0 +1,436 @@
+package origin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// memOutbox is an Outbox in memory, whose claims can be made to fail.
+type memOutbox struct {
+	wake chan struct{}
+
+	mu       sync.Mutex
+	rows     []Change // guarded by mu: undone
+	seq      int64    // guarded by mu
+	failing  int      // guarded by mu: claims that will fail
+	prunes   []time.Time
+	versions map[string]int64
+}
+
+func newMemOutbox() *memOutbox {
+	return &memOutbox{wake: make(chan struct{}, 1), versions: map[string]int64{}}
+}
+
+func (o *memOutbox) commit(id string) Change {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seq++
+	o.versions[id]++
+	c := Change{Seq: o.seq, Kind: Updated, ID: id, Version: o.versions[id]}
+	o.rows = append(o.rows, c)
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	return c
+}
+
+func (o *memOutbox) Wake() <-chan struct{} { return o.wake }
+
+func (o *memOutbox) Claim(_ context.Context, limit int, except []string) (Claim, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failing > 0 {
+		o.failing--
+		return nil, errors.New("database is away")
+	}
+	c := &memClaim{outbox: o}
+	for _, row := range o.rows {
+		if len(c.rows) < limit && !slices.Contains(except, row.ID) {
+			c.rows = append(c.rows, row)
+		}
+	}
+	return c, nil
+}
+
+func (o *memOutbox) Backlog(context.Context) (Backlog, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return Backlog{Rows: int64(len(o.rows))}, nil
+}
+
+func (o *memOutbox) Prune(_ context.Context, t time.Time) (int64, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.prunes = append(o.prunes, t)
+	return 0, nil
+}
+
+type memClaim struct {
+	outbox *memOutbox
+	rows   []Change
+}
+
+func (c *memClaim) Changes() []Change { return c.rows }
+func (c *memClaim) Close() error      { return nil }
+func (c *memClaim) Done(ctx context.Context, seqs []int64) error {
+	c.outbox.mu.Lock()
+	defer c.outbox.mu.Unlock()
+	c.outbox.rows = slices.DeleteFunc(c.outbox.rows, func(row Change) bool { return slices.Contains(seqs, row.Seq) })
+	return ctx.Err()
+}
+
+// recorder is an Announcer that keeps what came and fails as fail says.
+type recorder struct {
+	mu   sync.Mutex
+	got  map[string][]int64 // guarded by mu: versions by user
+	busy map[string]bool    // guarded by mu: users being announced
+	bad  []string           // guarded by mu: broken promises of the relay
+	fail func(c Change) error
+}
+
+func newRecorder(fail func(c Change) error) *recorder {
+	return &recorder{got: map[string][]int64{}, busy: map[string]bool{}, fail: fail}
+}
+
+func (r *recorder) Announce(_ context.Context, c Change) error {
+	r.mu.Lock()
+	if r.busy[c.ID] {
+		r.bad = append(r.bad, fmt.Sprintf("%q twice at once", c.ID))
+	}
+	r.busy[c.ID] = true
+	r.mu.Unlock()
+	var err error
+	if r.fail != nil {
+		err = r.fail(c)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.busy[c.ID] = false
+	if err != nil {
+		return err
+	}
+	if n := len(r.got[c.ID]); n > 0 && r.got[c.ID][n-1] >= c.Version {
+		r.bad = append(r.bad, fmt.Sprintf("%q: %d after %d", c.ID, c.Version, r.got[c.ID][n-1]))
+	}
+	r.got[c.ID] = append(r.got[c.ID], c.Version)
+	return nil
+}
+
+// check wants versions 1 to n of each user, in order.
+func (r *recorder) check(t *testing.T, n int, users ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, bad := range r.bad {
+		t.Error(bad)
+	}
+	for _, id := range users {
+		if len(r.got[id]) != n {
+			t.Errorf("user %q: %d changes announced, want %d", id, len(r.got[id]), n)
+		}
+	}
+}
+
+func startRelay(t *testing.T, cfg RelayConfig) *Relay {
+	t.Helper()
+	r, err := NewRelay(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// pass lets fake time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
+// inBubble runs a test in fake time.
+func inBubble(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+func TestRelayOrder(t *testing.T) {
+	inBubble(t, "users go side by side, each in version order, whatever fails on the way", func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex
+		out := newRecorder(func(Change) error {
+			mu.Lock()
+			slow, broken := time.Duration(rnd.IntN(int(3*time.Millisecond))), rnd.IntN(5) == 0
+			mu.Unlock()
+			pass(slow) // fake time: lets others in between
+			if broken {
+				return errors.New("redis is moody")
+			}
+			return nil
+		})
+		box := newMemOutbox()
+		var users []string
+		for u := range 20 {
+			users = append(users, fmt.Sprint("u", u))
+		}
+		for range 10 {
+			for _, id := range users {
+				box.commit(id)
+			}
+		}
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: out, Batch: 37, Concurrency: 5})
+		for range 20 {
+			for _, id := range users {
+				box.commit(id)
+			}
+			pass(7 * time.Millisecond)
+		}
+		pass(2 * time.Minute)
+		out.check(t, 30, users...)
+		if st := r.Stats(); st.Announced != 600 || st.Failures == 0 || st.Blocked != 0 || st.Down {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestRelayFailures(t *testing.T) {
+	inBubble(t, "a user who always fails holds up nobody else", func(t *testing.T) {
+		out := newRecorder(func(c Change) error {
+			if c.ID == "bad" {
+				return errors.New("refused")
+			}
+			return nil
+		})
+		box := newMemOutbox()
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: out, Batch: 8})
+		for range 100 { // many times more than a batch, all before the others
+			box.commit("bad")
+		}
+		pass(time.Minute)
+		for range 50 {
+			c := box.commit("good")
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			if !r.Wait(ctx, c.Seq) {
+				t.Error("a good user's change waits behind a bad one's")
+			}
+			cancel()
+		}
+		out.check(t, 50, "good")
+		if st := r.Stats(); st.Blocked != 1 || st.Down || st.Failures > 60 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+	inBubble(t, "an outage is tried at a measured pace, logged line by line, and loses nothing", func(t *testing.T) {
+		var log bytes.Buffer
+		up := make(chan struct{})
+		out := newRecorder(func(Change) error {
+			select {
+			case <-up:
+				return nil
+			default:
+				return errors.New("redis is down")
+			}
+		})
+		box := newMemOutbox()
+		var users []string
+		for u := range 500 {
+			users = append(users, fmt.Sprint("u", u))
+			box.commit(users[u])
+		}
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: out, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		pass(time.Minute)
+		synctest.Wait()
+		st := r.Stats()
+		if lines := strings.Count(log.String(), "level=WARN"); !st.Down || lines != int(st.Failures) || lines > 700 {
+			t.Errorf("%d lines for a minute of outage, stats %+v", lines, st)
+		}
+		close(up)
+		pass(1100 * time.Millisecond)
+		out.check(t, 1, users...)
+		if st := r.Stats(); st.Down || st.Blocked != 0 {
+			t.Errorf("after the outage: %+v", st)
+		}
+	})
+	inBubble(t, "a panic of the announcer is a failure like others", func(t *testing.T) {
+		tries := 0
+		box := newMemOutbox()
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: AnnouncerFunc(func(context.Context, Change) error {
+			if tries++; tries == 1 {
+				panic("nil map")
+			}
+			return nil
+		})})
+		box.commit("u")
+		pass(time.Second)
+		if st := r.Stats(); st.Announced != 1 || st.Failures != 1 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+	inBubble(t, "an announcement that hangs is cut off", func(t *testing.T) {
+		tries := 0
+		box := newMemOutbox()
+		r := startRelay(t, RelayConfig{Outbox: box, Timeout: time.Second, Announcer: AnnouncerFunc(func(ctx context.Context, _ Change) error {
+			if tries++; tries == 1 {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})})
+		box.commit("u")
+		pass(2 * time.Second)
+		if st := r.Stats(); st.Announced != 1 || st.Failures != 1 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+	inBubble(t, "an outbox that cannot be read is read again", func(t *testing.T) {
+		out, box := newRecorder(nil), newMemOutbox()
+		box.failing = 5
+		startRelay(t, RelayConfig{Outbox: box, Announcer: out})
+		box.commit("u")
+		pass(10 * time.Second)
+		out.check(t, 1, "u")
+	})
+	inBubble(t, "a row that cannot be decoded holds up its user only", func(t *testing.T) {
+		out, box := newRecorder(nil), newMemOutbox()
+		box.commit("broken")
+		box.rows[0].fault = profile.ErrMalformed
+		box.commit("broken")
+		box.commit("u")
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: out})
+		pass(time.Minute)
+		out.check(t, 1, "u")
+		out.check(t, 0, "broken")
+		if st := r.Stats(); st.Blocked != 1 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestRelayWait(t *testing.T) {
+	inBubble(t, "a writer learns that its row was announced, before or after it asks", func(t *testing.T) {
+		box := newMemOutbox()
+		r := startRelay(t, RelayConfig{Outbox: box, Announcer: AnnouncerFunc(func(context.Context, Change) error {
+			pass(50 * time.Millisecond)
+			return nil
+		})})
+		c := box.commit("u")
+		for range 2 {
+			if !r.Wait(t.Context(), c.Seq) {
+				t.Error("waited for nothing")
+			}
+		}
+		c = box.commit("u")
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if r.Wait(short, c.Seq) {
+			t.Error("told too early")
+		}
+		if !r.Wait(t.Context(), c.Seq) {
+			t.Error("never told")
+		}
+		if len(r.waiters.waiting) != 0 {
+			t.Errorf("left behind: %v", r.waiters.waiting)
+		}
+	})
+	inBubble(t, "closing ends the wait and lets what is being announced end", func(t *testing.T) {
+		box := newMemOutbox()
+		r := startRelay(t, RelayConfig{Outbox: box, Concurrency: 1, Announcer: AnnouncerFunc(func(ctx context.Context, c Change) error {
+			pass(50 * time.Millisecond)
+			return ctx.Err()
+		})})
+		box.commit("u")
+		box.commit("u")
+		last := box.commit("v")
+		go func() {
+			pass(10 * time.Millisecond)
+			_ = r.Close()
+		}()
+		if r.Wait(t.Context(), last.Seq) {
+			t.Error("announced after Close")
+		}
+		_ = r.Close()
+		if b, _ := box.Backlog(t.Context()); b.Rows != 2 {
+			t.Errorf("%d rows left, want 2: the first was being announced", b.Rows)
+		}
+	})
+}
+
+func TestRelayLifeCycle(t *testing.T) {
+	if _, err := NewRelay(RelayConfig{}); err == nil {
+		t.Error("a relay without outbox and announcer")
+	}
+	cfg := RelayConfig{Outbox: newMemOutbox(), Announcer: newRecorder(nil)}
+	r, err := NewRelay(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Close(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Start after Close: %v", err)
+	}
+	r = startRelay(t, cfg)
+	if err := r.Start(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("second Start: %v", err)
+	}
+	if err := errors.Join(r.Close(), r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	inBubble(t, "old rows are pruned every minute", func(t *testing.T) {
+		box := newMemOutbox()
+		startRelay(t, RelayConfig{Outbox: box, Announcer: newRecorder(nil), Keep: time.Hour})
+		start := time.Now()
+		pass(3*time.Minute + time.Second)
+		box.mu.Lock()
+		defer box.mu.Unlock()
+		if len(box.prunes) != 3 || !box.prunes[0].Equal(start.Add(time.Minute-time.Hour)) {
+			t.Errorf("prunes %v", box.prunes)
+		}
+	})
+}
+
+func TestRelayThroughput(t *testing.T) {
+	const users, writers, each = 100, 16, 625
+	s := makeSQLite(t, t.TempDir(), time.Now)
+	for u := range users {
+		mustCreate(t, s, profile.Profile{ID: fmt.Sprint("u", u)})
+	}
+	out := newRecorder(nil)
+	r := startRelay(t, RelayConfig{Outbox: s, Announcer: out})
+	began := time.Now()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				c, err := s.Update(t.Context(), fmt.Sprint("u", (w*each+i)%users), Update{Nom: ptr(fmt.Sprint(i))})
+				if err != nil {
+					t.Errorf("update: %v", err)
+					return
+				}
+				if !r.Wait(t.Context(), c.Seq) {
+					t.Error("not relayed")
+				}
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	t.Logf("%d changes committed and relayed in %v", writers*each, took)
+	for u := range users {
+		out.check(t, 1+writers*each/users, fmt.Sprint("u", u))
+	}
+	if took > time.Minute {
+		t.Errorf("%d changes took %v", writers*each, took)
+	}
+}

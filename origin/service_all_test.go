@@ -1,0 +1,105 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServiceAll(t *testing.T) {
+	const users = 2*pageUsers + 7
+	s := makeSQLite(t, t.TempDir(), time.Now)
+	_, url := startService(t, ServiceConfig{Store: s})
+	for _, accept := range []string{"*/*", mimeNDJSON} {
+		if got := ask(t, "GET", url+"/all", "", "Accept: "+accept); strings.TrimSpace(got.body) != map[string]string{"*/*": "[]"}[accept] {
+			t.Errorf("nobody as %s: %q", accept, got.body)
+		}
+	}
+	loadNumbered(t, s, users)
+	var list []profile.Profile
+	if got := ask(t, "GET", url+"/all", ""); json.Unmarshal([]byte(got.body), &list) != nil || len(list) != users {
+		t.Errorf("array of %d users, %.100s", len(list), got.body)
+	}
+	got := ask(t, "GET", url+"/all?after=000997", "", "Accept: "+mimeNDJSON)
+	lines := strings.Split(strings.TrimSpace(got.body), "\n")
+	if got.header.Get("Content-Type") != mimeNDJSON || len(lines) != users-998 || !strings.HasPrefix(lines[0], `{"id":"000998"`) {
+		t.Errorf("%d lines, %v", len(lines), got.header)
+	}
+	var ids []string
+	for next := "/all?limit=400"; next != ""; {
+		got := ask(t, "GET", url+next, "")
+		if err := json.Unmarshal([]byte(got.body), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			ids = append(ids, p.ID)
+		}
+		next, _, _ = strings.Cut(strings.TrimPrefix(got.header.Get("Link"), "<"), ">")
+	}
+	if len(ids) != users || !slices.IsSorted(ids) {
+		t.Errorf("pages have %d users", len(ids))
+	}
+}
+
+// loadNumbered loads users "000000", "000001" and so on.
+func loadNumbered(t *testing.T, s Store, n int) {
+	t.Helper()
+	var users iter.Seq[*profile.Profile] = func(yield func(*profile.Profile) bool) {
+		for i := 0; i < n && yield(&profile.Profile{ID: fmt.Sprintf("%06d", i), Nom: "N", Prenom: "P"}); i++ {
+		}
+	}
+	if _, err := s.BulkLoad(t.Context(), users); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pagesThenError is a store whose Page fails after some pages.
+type pagesThenError struct {
+	Store
+	left int
+}
+
+func (s *pagesThenError) Page(ctx context.Context, after string, limit int) ([]*profile.Profile, error) {
+	if s.left--; s.left < 0 {
+		return nil, broken("read page", errors.New("disk is gone"))
+	}
+	return s.Store.Page(ctx, after, limit)
+}
+
+func TestServiceAllThatFailsIsCutOff(t *testing.T) {
+	s := makeSQLite(t, t.TempDir(), time.Now)
+	loadNumbered(t, s, 3*pageUsers)
+	_, url := startService(t, ServiceConfig{Store: &pagesThenError{Store: s, left: 1}})
+	for _, want := range []string{"unexpected EOF", ""} {
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(mustRequest(t, url+"/all"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		switch {
+		case want != "" && (err == nil || err.Error() != want):
+			t.Errorf("a stream that failed in the middle: status %d, %v", resp.StatusCode, err)
+		case want == "" && resp.StatusCode != 500:
+			t.Errorf("one that failed at once: %d", resp.StatusCode)
+		}
+	}
+}
+
+func mustRequest(t *testing.T, url string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}

@@ -1,0 +1,219 @@
+package origin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// requestTimeout bounds the work of the store for one request.
+const requestTimeout = 5 * time.Second
+
+// request returns a context for the work of one request. Fiber's own says nothing about the client, and its memory is
+// used again for the next request.
+func (s *Service) request() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, requestTimeout)
+}
+
+// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the connection.
+func pathID(c *fiber.Ctx) (string, error) {
+	id := utils.CopyString(c.Params("id"))
+	if err := profile.CheckID(id); err != nil {
+		return "", err
+	}
+	if reserved(id) {
+		return "", fmt.Errorf("%w: %q is reserved: the service uses it as a path", profile.ErrInvalidID, id)
+	}
+	return id, nil
+}
+
+func (s *Service) getOne(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.request()
+	defer cancel()
+	p, err := s.cfg.Store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	tag := etag(p.UpdatedAt)
+	c.Set(fiber.HeaderETag, tag)
+	if listsTag(c.Get(fiber.HeaderIfNoneMatch), tag) {
+		return c.SendStatus(http.StatusNotModified)
+	}
+	return sendJSON(c, profile.AppendJSON(nil, p))
+}
+
+// getBatch takes ids from the query: ids=1,2,3, also several times.
+func (s *Service) getBatch(c *fiber.Ctx) error {
+	var ids []string
+	for key, value := range c.Context().QueryArgs().All() {
+		if string(key) != "ids" {
+			return fmt.Errorf("%w: unknown query parameter %.40q; the one of /batch is ids", profile.ErrMalformed, key)
+		}
+		for id := range strings.SplitSeq(string(value), ",") {
+			if ids = append(ids, id); len(ids) > MaxBatch {
+				return tooManyIDs()
+			}
+		}
+	}
+	return s.batch(c, ids)
+}
+
+func (s *Service) postBatch(c *fiber.Ctx) error {
+	var body struct {
+		IDs []string `json:"ids"`
+	}
+	dec := json.NewDecoder(strings.NewReader(string(c.BodyRaw())))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&body); err != nil || dec.More() {
+		return fmt.Errorf(`%w: want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed)
+	}
+	return s.batch(c, body.IDs)
+}
+
+func tooManyIDs() error {
+	return fmt.Errorf("%w: more than %d ids in one batch", profile.ErrTooLarge, MaxBatch)
+}
+
+// batch answers a bulk lookup; one bad id never fails the others.
+func (s *Service) batch(c *fiber.Ctx, ids []string) error {
+	if len(ids) == 0 {
+		return fmt.Errorf("%w: no ids; give 1-%d", profile.ErrMalformed, MaxBatch)
+	}
+	if len(ids) > MaxBatch {
+		return tooManyIDs()
+	}
+	valid, bad := sortIDs(ids)
+	ctx, cancel := s.request()
+	defer cancel()
+	found, err := s.cfg.Store.GetBatch(ctx, valid)
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, appendBatch(nil, valid, found, bad))
+}
+
+// sortIDs folds duplicates and splits ids into those to look up and those that are none.
+func sortIDs(ids []string) (valid []string, bad map[string]error) {
+	seen := make(map[string]bool, len(ids))
+	bad = map[string]error{}
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if err := profile.CheckID(id); err != nil {
+			bad[id] = err
+			continue
+		}
+		valid = append(valid, id)
+	}
+	return valid, bad
+}
+
+// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
+func appendBatch(dst []byte, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
+	dst = slices.Grow(dst, 64+256*len(found))
+	dst = append(dst, `{"users":{`...)
+	sep := ""
+	for _, id := range ids {
+		if p := found[id]; p != nil {
+			dst = profile.AppendJSONString(append(dst, sep...), id)
+			dst = profile.AppendJSON(append(dst, ':'), p)
+			sep = ","
+		}
+	}
+	dst = append(dst, `},"missing":[`...)
+	sep = ""
+	for _, id := range ids {
+		if found[id] == nil {
+			dst = profile.AppendJSONString(append(dst, sep...), id)
+			sep = ","
+		}
+	}
+	dst = append(dst, `],"errors":{`...)
+	sep = ""
+	for _, id := range slices.Sorted(maps.Keys(bad)) {
+		dst = profile.AppendJSONString(append(dst, sep...), id)
+		dst = profile.AppendJSONString(append(dst, ':'), packages.Replace(bad[id].Error()))
+		sep = ","
+	}
+	return append(dst, `}}`...)
+}
+
+// Health is the answer of GET /health.
+type Health struct {
+	// Status is "ok".
+	Status string `json:"status"`
+	// Users is the number of users; this and what follows is 0 for who has no token and needs one.
+	Users int64 `json:"users"`
+	// Backlog is the number of changes that are committed and not yet announced.
+	Backlog int64 `json:"backlog"`
+	// BacklogAge is how long the oldest of them has waited, in milliseconds.
+	BacklogAge int64 `json:"backlogAgeMs"`
+	// Relay is what the relay did, nil without one.
+	Relay *RelayStats `json:"relay,omitempty"`
+}
+
+func (s *Service) health(c *fiber.Ctx) error {
+	ctx, cancel := s.request()
+	defer cancel()
+	users, err := s.cfg.Store.Count(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
+	backlog, err := s.cfg.Store.Backlog(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
+	if !s.known(c) {
+		return c.JSON(map[string]string{"status": "ok"})
+	}
+	h := Health{Status: "ok", Users: users, Backlog: backlog.Rows, BacklogAge: backlog.Oldest.Milliseconds()}
+	if s.cfg.Relay != nil {
+		stats := s.cfg.Relay.Stats()
+		h.Relay = &stats
+	}
+	return c.JSON(h)
+}
+
+// known reports whether the caller may look users up.
+func (s *Service) known(c *fiber.Ctx) bool {
+	if s.tokens == nil {
+		return true
+	}
+	role, err := s.tokens.role(c.Get(fiber.HeaderAuthorization))
+	return err == nil && role >= RoleRead
+}
+
+func sendJSON(c *fiber.Ctx, body []byte) error {
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(body)
+}
+
+// etag is a version as an entity tag.
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+
+// listsTag reports whether an If-None-Match header lists tag, weak or strong, or is *.
+func listsTag(header, tag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
+			return true
+		}
+	}
+	return false
+}

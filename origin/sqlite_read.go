@@ -1,0 +1,145 @@
+package origin
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// columns are those of personnel in the order of scanProfile.
+const columns = "id, nom, prenom, full_name, avatar, matricule, ministere, sexe, attrs, updated_at"
+
+// readStatements are prepared once; database/sql prepares them again on each reading connection.
+type readStatements struct {
+	one, batch, page, count, undone, backlog *sql.Stmt
+}
+
+func prepareReads(ctx context.Context, db *sql.DB) (*readStatements, error) {
+	r := new(readStatements)
+	for _, q := range []struct {
+		to   **sql.Stmt
+		text string
+	}{
+		{&r.one, "SELECT " + columns + " FROM personnel WHERE id = ?"},
+		{&r.batch, "SELECT " + columns + " FROM personnel WHERE id IN (SELECT value FROM json_each(?))"},
+		{&r.page, "SELECT " + columns + " FROM personnel WHERE id > ? ORDER BY id LIMIT ?"},
+		{&r.count, "SELECT count(*) FROM personnel"},
+		{&r.undone, `SELECT seq, kind, user_id, version, profile FROM outbox WHERE done_at IS NULL
+			AND user_id NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?`},
+		{&r.backlog, "SELECT count(*), coalesce(min(committed_at), 0) FROM outbox WHERE done_at IS NULL"},
+	} {
+		stmt, err := db.PrepareContext(ctx, q.text)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %q: %w", q.text, err)
+		}
+		*q.to = stmt
+	}
+	return r, nil
+}
+
+// Get implements Store.
+func (s *SQLite) Get(ctx context.Context, id string) (*profile.Profile, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	p, err := scanProfile(s.reads.one.QueryRowContext(ctx, id))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, fmt.Errorf("origin: user %q: %w", id, profile.ErrNotFound)
+	case err != nil:
+		return nil, broken("read user", err)
+	}
+	return p, nil
+}
+
+// GetBatch implements Store.
+func (s *SQLite) GetBatch(ctx context.Context, ids []string) (map[string]*profile.Profile, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.reads.batch.QueryContext(ctx, string(list))
+	if err != nil {
+		return nil, broken("read batch", err)
+	}
+	found := make(map[string]*profile.Profile, len(ids))
+	err = eachProfile(rows, func(p *profile.Profile) { found[p.ID] = p })
+	return found, broken("read batch", err)
+}
+
+// Page implements Store.
+func (s *SQLite) Page(ctx context.Context, after string, limit int) ([]*profile.Profile, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	rows, err := s.reads.page.QueryContext(ctx, after, limit)
+	if err != nil {
+		return nil, broken("read page", err)
+	}
+	page := make([]*profile.Profile, 0, min(limit, MaxBatch))
+	err = eachProfile(rows, func(p *profile.Profile) { page = append(page, p) })
+	return page, broken("read page", err)
+}
+
+// Count implements Store.
+func (s *SQLite) Count(ctx context.Context) (int64, error) {
+	if err := s.check(); err != nil {
+		return 0, err
+	}
+	var n int64
+	err := s.reads.count.QueryRowContext(ctx).Scan(&n)
+	return n, broken("count users", err)
+}
+
+func eachProfile(rows *sql.Rows, visit func(*profile.Profile)) error {
+	defer rows.Close()
+	for rows.Next() {
+		p, err := scanProfile(rows)
+		if err != nil {
+			return err
+		}
+		visit(p)
+	}
+	return rows.Err()
+}
+
+// scanProfile reads one row of columns.
+func scanProfile(row interface{ Scan(...any) error }) (*profile.Profile, error) {
+	p := new(profile.Profile)
+	var fullName, attrs sql.NullString
+	err := row.Scan(&p.ID, &p.Nom, &p.Prenom, &fullName, &p.Avatar, &p.Matricule, &p.Ministere, &p.Sexe, &attrs, &p.UpdatedAt)
+	if err != nil {
+		return nil, err
+	}
+	p.FullName = fullName.String
+	p.Complete()
+	if attrs.Valid {
+		if err := json.Unmarshal([]byte(attrs.String), &p.Attrs); err != nil {
+			return nil, fmt.Errorf("attrs of %q: %w", p.ID, err)
+		}
+	}
+	return p, nil
+}
+
+// rowArgs are the values of columns for p.
+func rowArgs(p *profile.Profile) ([]any, error) {
+	var fullName, attrs any
+	if name := customName(p); name != "" {
+		fullName = name
+	}
+	if len(p.Attrs) > 0 {
+		text, err := json.Marshal(p.Attrs)
+		if err != nil {
+			return nil, err
+		}
+		attrs = string(text)
+	}
+	return []any{p.ID, p.Nom, p.Prenom, fullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe, attrs, p.UpdatedAt}, nil
+}

@@ -1,0 +1,169 @@
+package origin
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+func TestSQLiteOpens(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"plain.db", "with space.db", "50%25?mode=ro#x.db", "é&y=1.db"} {
+		s, err := NewSQLite(SQLiteConfig{Path: filepath.Join(dir, name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		mustCreate(t, s, profile.Profile{ID: "1"})
+		if err := s.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Errorf("the file is not where it was asked for: %v", err)
+		}
+	}
+}
+
+func TestSQLiteRefusesToOpen(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.db")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("no database ", 500)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(dir, "newer.db")
+	db, err := sql.Open("sqlite", newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":                                   "needs a path",
+		":memory:":                           "temporary folder",
+		filepath.Join(dir, "absent", "o.db"): "absent/o.db",
+		garbage:                              "not a database",
+		newer:                                "made by a newer edgecache",
+	} {
+		s, err := NewSQLite(SQLiteConfig{Path: path})
+		if err == nil {
+			err = s.Start(t.Context())
+			if s.Close() != nil {
+				t.Errorf("%s: Close after a Start that did not work", path)
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+func TestSQLiteOneBrokenWriteDoesNotFailItsGroup(t *testing.T) {
+	s := makeSQLite(t, t.TempDir(), time.Now).(*SQLite)
+	boom := broken("test", errors.New("boom"))
+	var wg sync.WaitGroup
+	gate := make(chan struct{})
+	hold := make(chan struct{})
+	wg.Go(func() { // keeps the writer busy until the others wait behind it
+		_ = s.writer.do(t.Context(), s.writer.writes, func() error { close(hold); <-gate; return nil })
+	})
+	<-hold
+	errs := make([]error, 20)
+	for i := range errs {
+		wg.Go(func() {
+			if i == 7 {
+				errs[i] = s.writer.do(t.Context(), s.writer.writes, func() error { return boom })
+				return
+			}
+			_, errs[i] = s.Create(t.Context(), &profile.Profile{ID: fmt.Sprint(i)})
+		})
+	}
+	close(gate)
+	wg.Wait()
+	for i, err := range errs {
+		if (i == 7) != errors.Is(err, boom) || (i != 7 && err != nil) {
+			t.Errorf("write %d: %v", i, err)
+		}
+	}
+	if n, err := s.Count(t.Context()); err != nil || n != 19 {
+		t.Errorf("%d users, %v; want 19", n, err)
+	}
+}
+
+func TestSQLiteMarksBecomeDurableWithoutFurtherWrites(t *testing.T) {
+	s := makeSQLite(t, t.TempDir(), time.Now).(*SQLite)
+	mustCreate(t, s, profile.Profile{ID: "1"})
+	claim, err := s.Claim(t.Context(), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(claim.Done(t.Context(), []int64{claim.Changes()[0].Seq}), claim.Close()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the mark is in the database", func() bool {
+		var n int
+		err := s.readers.QueryRow("SELECT count(*) FROM outbox WHERE done_at IS NOT NULL").Scan(&n)
+		return err == nil && n == 1 && len(s.marks.snapshot()) == 0
+	})
+}
+
+// eventually polls until ok, and fails the test after limit.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+func BenchmarkSQLiteUpdate(b *testing.B) {
+	s, err := NewSQLite(SQLiteConfig{Path: filepath.Join(b.TempDir(), "o.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Create(b.Context(), &profile.Profile{ID: "1", Nom: "Dupont", Prenom: "Jean"}); err != nil {
+		b.Fatal(err)
+	}
+	avatar := "/b.png"
+	update := func() {
+		if _, err := s.Update(b.Context(), "1", Update{Avatar: &avatar}); err != nil {
+			b.Error(err)
+		}
+	}
+	b.Run("one goroutine", func(b *testing.B) {
+		for b.Loop() {
+			update()
+		}
+	})
+	b.Run("64 goroutines", func(b *testing.B) {
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				update()
+			}
+		})
+	})
+}

@@ -1,0 +1,245 @@
+package origin
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// pruneStep bounds the rows that one transaction of Prune deletes, so that writers never wait long behind it.
+const pruneStep = 2000
+
+// write has the writer run fn.
+func (s *SQLite) write(ctx context.Context, fn func(*sqliteWriter) error) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	return s.writer.do(ctx, s.writer.writes, func() error { return fn(s.writer) })
+}
+
+// Create implements Store.
+func (s *SQLite) Create(ctx context.Context, p *profile.Profile) (c Change, err error) {
+	if err := CheckNewID(p.ID); err != nil {
+		return Change{}, err
+	}
+	p = p.Clone()
+	p.Complete()
+	err = s.write(ctx, func(w *sqliteWriter) error {
+		c, err = w.create(p.Clone())
+		return err
+	})
+	return c, err
+}
+
+// Update implements Store.
+func (s *SQLite) Update(ctx context.Context, id string, u Update) (c Change, err error) {
+	err = s.write(ctx, func(w *sqliteWriter) error {
+		c, err = w.update(id, &u)
+		return err
+	})
+	return c, err
+}
+
+// Delete implements Store.
+func (s *SQLite) Delete(ctx context.Context, id string, ifMatch []int64) (c Change, err error) {
+	err = s.write(ctx, func(w *sqliteWriter) error {
+		c, err = w.delete(id, ifMatch)
+		return err
+	})
+	return c, err
+}
+
+func (w *sqliteWriter) create(p *profile.Profile) (Change, error) {
+	var present, deleted sql.NullInt64
+	err := w.stmts.versions.QueryRowContext(context.Background(), p.ID).Scan(&present, &deleted)
+	if err != nil {
+		return Change{}, broken("read versions", err)
+	}
+	if present.Valid {
+		return Change{}, fmt.Errorf("origin: create %q: %w", p.ID, ErrExists)
+	}
+	if p.UpdatedAt, err = nextVersion(w.now(), deleted.Int64); err != nil {
+		return Change{}, err
+	}
+	return w.put(w.stmts.insert, Created, p)
+}
+
+func (w *sqliteWriter) update(id string, u *Update) (Change, error) {
+	old, err := w.current(id, u.IfMatch)
+	if err != nil {
+		return Change{}, err
+	}
+	p := u.apply(old)
+	if p.UpdatedAt, err = nextVersion(w.now(), old.UpdatedAt); err != nil {
+		return Change{}, err
+	}
+	return w.put(w.stmts.update, Updated, p)
+}
+
+// put executes stmt with p's row and queues the change.
+func (w *sqliteWriter) put(stmt *sql.Stmt, kind Kind, p *profile.Profile) (Change, error) {
+	if err := checkStorable(p); err != nil {
+		return Change{}, err
+	}
+	row, err := rowArgs(p)
+	if err != nil {
+		return Change{}, err
+	}
+	if err := w.exec(stmt, row...); err != nil {
+		return Change{}, broken("write user", err)
+	}
+	return w.queue(Change{Kind: kind, ID: p.ID, Version: p.UpdatedAt, Profile: p})
+}
+
+func (w *sqliteWriter) delete(id string, ifMatch []int64) (Change, error) {
+	old, err := w.current(id, ifMatch)
+	if err != nil {
+		return Change{}, err
+	}
+	version, err := nextVersion(w.now(), old.UpdatedAt)
+	if err != nil {
+		return Change{}, err
+	}
+	if err := w.exec(w.stmts.remove, id); err != nil {
+		return Change{}, broken("delete user", err)
+	}
+	if err := w.exec(w.stmts.tombstone, old.ID, version); err != nil {
+		return Change{}, broken("keep version of deleted user", err)
+	}
+	return w.queue(Change{Kind: Deleted, ID: old.ID, Version: version})
+}
+
+// current returns the user as it is inside the transaction, if its version is one of ifMatch.
+func (w *sqliteWriter) current(id string, ifMatch []int64) (*profile.Profile, error) {
+	p, err := scanProfile(w.stmts.one.QueryRowContext(context.Background(), id))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, fmt.Errorf("origin: user %q: %w", id, profile.ErrNotFound)
+	case err != nil:
+		return nil, broken("read user", err)
+	case !matches(ifMatch, p.UpdatedAt):
+		return nil, fmt.Errorf("origin: user %q has version %d: %w", id, p.UpdatedAt, ErrVersion)
+	}
+	return p, nil
+}
+
+// queue writes the outbox row of c and returns c with its Seq.
+func (w *sqliteWriter) queue(c Change) (Change, error) {
+	var packed any
+	if c.Profile != nil {
+		packed = profile.AppendMsgpack(nil, c.Profile)
+	}
+	res, err := w.stmts.queue.ExecContext(context.Background(), int64(c.Kind), c.ID, c.Version, packed, w.now())
+	if err != nil {
+		return Change{}, broken("write outbox", err)
+	}
+	if c.Seq, err = res.LastInsertId(); err != nil {
+		return Change{}, broken("write outbox", err)
+	}
+	return c, nil
+}
+
+// checkStorable returns nil for a profile that every store can keep: valid, and its texts UTF-8 without NUL, which
+// PostgreSQL refuses.
+func checkStorable(p *profile.Profile) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	for _, s := range []string{p.Nom, p.Prenom, p.FullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe} {
+		if !storableText(s) {
+			return fmt.Errorf("%w: user %q: a field is not UTF-8, or has a NUL byte", profile.ErrMalformed, p.ID)
+		}
+	}
+	for k, v := range p.Attrs {
+		if !storableText(k) || !storableText(v) {
+			return fmt.Errorf("%w: user %q: attribute %q is not UTF-8, or has a NUL byte", profile.ErrMalformed, p.ID, k)
+		}
+	}
+	return nil
+}
+
+func storableText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
+// BulkLoad implements Store. Other writers wait until it is through.
+func (s *SQLite) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
+	if err := s.check(); err != nil {
+		return 0, err
+	}
+	err = s.writer.do(ctx, s.writer.alone, func() error { // users may be an iterator that runs only once
+		n, err = s.writer.bulkLoad(ctx, users)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// bulkLoad makes every error one that undoes the transaction, since rows were written before it.
+func (w *sqliteWriter) bulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
+	now := w.now()
+	for p := range users {
+		if n%1024 == 0 && ctx.Err() != nil {
+			return 0, undoFor{context.Cause(ctx)}
+		}
+		added, err := w.addRow(p, now)
+		if err != nil {
+			return 0, undoFor{err}
+		}
+		n += added
+	}
+	return n, nil
+}
+
+// undoFor makes the writer undo the transaction and hands err to the caller.
+type undoFor struct{ err error }
+
+func (u undoFor) Error() string        { return u.err.Error() }
+func (u undoFor) Unwrap() error        { return u.err }
+func (u undoFor) Is(target error) bool { return target == ErrInternal }
+
+// addRow inserts p unless the user exists, and returns how many rows that made.
+func (w *sqliteWriter) addRow(p *profile.Profile, now int64) (int64, error) {
+	row := *p
+	if row.UpdatedAt == 0 {
+		row.UpdatedAt = now
+	}
+	row.Complete()
+	if err := errors.Join(CheckNewID(row.ID), checkStorable(&row)); err != nil {
+		return 0, err
+	}
+	args, err := rowArgs(&row)
+	if err != nil {
+		return 0, err
+	}
+	res, err := w.stmts.bulk.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, broken("load user", err)
+	}
+	return res.RowsAffected()
+}
+
+// Prune implements Outbox, a few thousand rows at a time.
+func (s *SQLite) Prune(ctx context.Context, t time.Time) (total int64, err error) {
+	for {
+		var n int64
+		err := s.write(ctx, func(w *sqliteWriter) error {
+			res, err := w.stmts.prune.ExecContext(context.Background(), t.UnixMilli(), pruneStep)
+			if err == nil {
+				n, err = res.RowsAffected()
+			}
+			return broken("prune outbox", err)
+		})
+		total += n
+		if err != nil || n < pruneStep {
+			return total, err
+		}
+	}
+}

@@ -1,0 +1,446 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// testClock is a clock that tests set.
+type testClock struct{ ms atomic.Int64 }
+
+func (c *testClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+// storeMaker opens a store at place (the same place: the same data) whose versions come from now.
+type storeMaker func(t *testing.T, place string, now func() time.Time) Store
+
+func makeSQLite(t *testing.T, place string, now func() time.Time) Store {
+	t.Helper()
+	s, err := NewSQLite(SQLiteConfig{Path: filepath.Join(place, "origin.db"), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestSQLiteStore(t *testing.T) { testStore(t, makeSQLite) }
+
+// testStore is the conformance suite of Store.
+func testStore(t *testing.T, open storeMaker) {
+	for name, test := range map[string]func(*testing.T, Store, *testClock){
+		"a user that is created can be read":                        testCreateGet,
+		"an update changes only what it gives":                      testPartialUpdate,
+		"the full name follows the names until it is given":         testFullName,
+		"attributes are merged":                                     testAttrs,
+		"versions rise when the clock stands still or goes back":    testVersionsRise,
+		"a user who is deleted and created again gets a higher one": testRecreate,
+		"conditional changes need the version":                      testConditions,
+		"what cannot be stored is refused":                          testRefused,
+		"reads of many":                                             testReadMany,
+		"concurrent updates of one user are in order":               testConcurrentUpdates,
+		"every change has its outbox row":                           testOutboxRows,
+		"a claim is exclusive and gives back what is not done":      testClaims,
+		"bulk loads add what is not there":                          testBulkLoad,
+		"a bulk load that fails adds nothing":                       testBulkLoadFails,
+		"done rows are pruned":                                      testPrune,
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := new(testClock)
+			clock.ms.Store(1_700_000_000_000)
+			test(t, open(t, t.TempDir(), clock.now), clock)
+		})
+	}
+	t.Run("data and versions survive a restart", func(t *testing.T) { testReopen(t, open) })
+	t.Run("closed stores say so", func(t *testing.T) { testClosed(t, open) })
+}
+
+func ptr(s string) *string { return &s }
+
+func mustCreate(t *testing.T, s Store, p profile.Profile) Change {
+	t.Helper()
+	c, err := s.Create(t.Context(), &p)
+	if err != nil {
+		t.Fatalf("Create(%q): %v", p.ID, err)
+	}
+	return c
+}
+
+func mustUpdate(t *testing.T, s Store, id string, u Update) Change {
+	t.Helper()
+	c, err := s.Update(t.Context(), id, u)
+	if err != nil {
+		t.Fatalf("Update(%q): %v", id, err)
+	}
+	return c
+}
+
+func mustGet(t *testing.T, s Store, id string) *profile.Profile {
+	t.Helper()
+	p, err := s.Get(t.Context(), id)
+	if err != nil {
+		t.Fatalf("Get(%q): %v", id, err)
+	}
+	return p
+}
+
+func sameProfile(a, b *profile.Profile) bool {
+	return string(profile.AppendJSON(nil, a)) == string(profile.AppendJSON(nil, b))
+}
+
+func testCreateGet(t *testing.T, s Store, clock *testClock) {
+	in := profile.Profile{ID: "a.b_c-d@e:1", Nom: "Ngô Biyong", Prenom: "Élodie", Avatar: "/a.png", Matricule: "1-A",
+		Ministere: "MINSANTE", Sexe: "F", Attrs: map[string]string{"a": "1", "é": "\"<"}, UpdatedAt: 12}
+	c := mustCreate(t, s, in)
+	if c.Kind != Created || c.ID != in.ID || c.Version != clock.ms.Load() || c.Seq == 0 {
+		t.Errorf("change: %+v", c)
+	}
+	got := mustGet(t, s, in.ID)
+	in.UpdatedAt, in.FullName = c.Version, "Élodie Ngô Biyong"
+	if !sameProfile(got, &in) || !sameProfile(c.Profile, &in) {
+		t.Errorf("got %+v, change %+v, want %+v", got, c.Profile, in)
+	}
+	if _, err := s.Create(t.Context(), &in); !errors.Is(err, ErrExists) {
+		t.Errorf("second create: %v", err)
+	}
+	if _, err := s.Get(t.Context(), "nobody"); !errors.Is(err, profile.ErrNotFound) {
+		t.Errorf("missing: %v", err)
+	}
+}
+
+func testPartialUpdate(t *testing.T, s Store, clock *testClock) {
+	mustCreate(t, s, profile.Profile{ID: "1", Nom: "N", Prenom: "P", Avatar: "/a", Matricule: "M", Ministere: "F", Sexe: "M"})
+	clock.ms.Add(5)
+	c := mustUpdate(t, s, "1", Update{Avatar: ptr("/b"), Matricule: ptr("")})
+	want := profile.Profile{ID: "1", Nom: "N", Prenom: "P", FullName: "P N", Avatar: "/b", Ministere: "F", Sexe: "M",
+		UpdatedAt: clock.ms.Load()}
+	if got := mustGet(t, s, "1"); !sameProfile(got, &want) || !sameProfile(c.Profile, &want) || c.Kind != Updated {
+		t.Errorf("got %+v, change %+v", got, c)
+	}
+	if _, err := s.Update(t.Context(), "2", Update{Nom: ptr("x")}); !errors.Is(err, profile.ErrNotFound) {
+		t.Errorf("update of nobody: %v", err)
+	}
+}
+
+func testFullName(t *testing.T, s Store, _ *testClock) {
+	mustCreate(t, s, profile.Profile{ID: "1", Nom: "Dupont", Prenom: "Jean", FullName: "Jean Dupont"})
+	for _, step := range []struct {
+		u    Update
+		want string
+	}{
+		{Update{Prenom: ptr("Paul")}, "Paul Dupont"},
+		{Update{FullName: ptr("Dr Dupont")}, "Dr Dupont"},
+		{Update{Prenom: ptr("Luc")}, "Dr Dupont"},
+		{Update{FullName: ptr("")}, "Luc Dupont"},
+		{Update{Nom: ptr("Abena"), FullName: ptr("Luc Abena")}, "Luc Abena"},
+		{Update{Nom: ptr("Biya")}, "Luc Biya"},
+	} {
+		mustUpdate(t, s, "1", step.u)
+		if got := mustGet(t, s, "1").FullName; got != step.want {
+			t.Errorf("full name %q, want %q", got, step.want)
+		}
+	}
+}
+
+func testAttrs(t *testing.T, s Store, _ *testClock) {
+	mustCreate(t, s, profile.Profile{ID: "1"})
+	for _, step := range []struct {
+		merge map[string]*string
+		want  map[string]string
+	}{
+		{map[string]*string{"a": ptr("1"), "b": ptr("2")}, map[string]string{"a": "1", "b": "2"}},
+		{map[string]*string{"b": ptr("3"), "c": ptr("")}, map[string]string{"a": "1", "b": "3", "c": ""}},
+		{nil, map[string]string{"a": "1", "b": "3", "c": ""}},
+		{map[string]*string{"a": nil, "b": nil, "c": nil, "d": nil}, nil},
+	} {
+		mustUpdate(t, s, "1", Update{Attrs: step.merge})
+		if got := mustGet(t, s, "1").Attrs; !maps.Equal(got, step.want) {
+			t.Errorf("attrs %v, want %v", got, step.want)
+		}
+	}
+}
+
+func testVersionsRise(t *testing.T, s Store, clock *testClock) {
+	last := mustCreate(t, s, profile.Profile{ID: "1"}).Version
+	for _, step := range []int64{0, 0, -1000, 500, 10_000} {
+		clock.ms.Add(step)
+		v := mustUpdate(t, s, "1", Update{Nom: ptr("x")}).Version
+		if v != max(last+1, clock.ms.Load()) {
+			t.Errorf("version %d after %d at %d", v, last, clock.ms.Load())
+		}
+		last = v
+	}
+	clock.ms.Store(profile.MaxVersion)
+	mustUpdate(t, s, "1", Update{Nom: ptr("y")})
+	if _, err := s.Update(t.Context(), "1", Update{Nom: ptr("z")}); !errors.Is(err, profile.ErrMalformed) {
+		t.Errorf("a version above the highest: %v", err)
+	}
+}
+
+func testRecreate(t *testing.T, s Store, clock *testClock) {
+	last := mustCreate(t, s, profile.Profile{ID: "1", Nom: "old"}).Version
+	for range 3 {
+		clock.ms.Add(-10)
+		c, err := s.Delete(t.Context(), "1", nil)
+		if err != nil || c.Kind != Deleted || c.Version <= last || c.Profile != nil {
+			t.Fatalf("Delete: %+v, %v; last version %d", c, err, last)
+		}
+		if _, err := s.Get(t.Context(), "1"); !errors.Is(err, profile.ErrNotFound) {
+			t.Fatalf("after delete: %v", err)
+		}
+		if _, err := s.Delete(t.Context(), "1", nil); !errors.Is(err, profile.ErrNotFound) {
+			t.Fatalf("second delete: %v", err)
+		}
+		again := mustCreate(t, s, profile.Profile{ID: "1", Prenom: "new"})
+		if again.Version <= c.Version || again.Profile.Nom != "" {
+			t.Fatalf("created again: %+v after version %d", again, c.Version)
+		}
+		last = again.Version
+	}
+}
+
+func testConditions(t *testing.T, s Store, _ *testClock) {
+	v := mustCreate(t, s, profile.Profile{ID: "1"}).Version
+	for _, ifMatch := range [][]int64{{}, {v - 1}, {v + 1, 0}} {
+		if _, err := s.Update(t.Context(), "1", Update{Nom: ptr("x"), IfMatch: ifMatch}); !errors.Is(err, ErrVersion) {
+			t.Errorf("update if %v: %v", ifMatch, err)
+		}
+		if _, err := s.Delete(t.Context(), "1", ifMatch); !errors.Is(err, ErrVersion) {
+			t.Errorf("delete if %v: %v", ifMatch, err)
+		}
+	}
+	v = mustUpdate(t, s, "1", Update{Nom: ptr("x"), IfMatch: []int64{7, v}}).Version
+	if _, err := s.Delete(t.Context(), "1", []int64{v}); err != nil {
+		t.Errorf("delete with the version: %v", err)
+	}
+}
+
+func testRefused(t *testing.T, s Store, _ *testClock) {
+	long := strings.Repeat("x", profile.MaxSize)
+	for _, tt := range []struct {
+		p    profile.Profile
+		want error
+	}{
+		{profile.Profile{ID: ""}, profile.ErrInvalidID},
+		{profile.Profile{ID: "a b"}, profile.ErrInvalidID},
+		{profile.Profile{ID: "health"}, profile.ErrInvalidID},
+		{profile.Profile{ID: ".."}, profile.ErrInvalidID},
+		{profile.Profile{ID: "1", Nom: long}, profile.ErrTooLarge},
+		{profile.Profile{ID: "1", Nom: "a\xff"}, profile.ErrMalformed},
+		{profile.Profile{ID: "1", Nom: "a\x00"}, profile.ErrMalformed},
+		{profile.Profile{ID: "1", Attrs: map[string]string{"\xff": ""}}, profile.ErrMalformed},
+	} {
+		if _, err := s.Create(t.Context(), &tt.p); !errors.Is(err, tt.want) {
+			t.Errorf("Create(%.20q): %v, want %v", tt.p.ID+tt.p.Nom, err, tt.want)
+		}
+	}
+	before := mustCreate(t, s, profile.Profile{ID: "1", Nom: "a"})
+	if _, err := s.Update(t.Context(), "1", Update{Avatar: &long}); !errors.Is(err, profile.ErrTooLarge) {
+		t.Errorf("update that is too large: %v", err)
+	}
+	if got := mustGet(t, s, "1"); !sameProfile(got, before.Profile) {
+		t.Errorf("a refused update left %+v", got)
+	}
+	if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 1 {
+		t.Errorf("backlog %+v, %v; want the one create", b, err)
+	}
+}
+
+func testReadMany(t *testing.T, s Store, _ *testClock) {
+	var want []string
+	for i := range 25 {
+		id := fmt.Sprint(i, "-", strings.Repeat("é"[:0], i))
+		mustCreate(t, s, profile.Profile{ID: id, Nom: id})
+		want = append(want, id)
+	}
+	slices.Sort(want)
+	var got []string
+	for after := ""; ; {
+		page, err := s.Page(t.Context(), after, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range page {
+			got = append(got, p.ID)
+		}
+		if len(page) < 10 {
+			break
+		}
+		after = page[9].ID
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("pages %v, want %v", got, want)
+	}
+	if n, err := s.Count(t.Context()); err != nil || n != 25 {
+		t.Errorf("count %d, %v", n, err)
+	}
+	found, err := s.GetBatch(t.Context(), []string{"3-", "nobody", "3-", "7-", `"`})
+	if err != nil || len(found) != 2 || found["3-"].Nom != "3-" || found["7-"].Nom != "7-" {
+		t.Errorf("batch %v, %v", found, err)
+	}
+	if found, err := s.GetBatch(t.Context(), nil); err != nil || len(found) != 0 {
+		t.Errorf("empty batch %v, %v", found, err)
+	}
+}
+
+func testConcurrentUpdates(t *testing.T, s Store, _ *testClock) {
+	mustCreate(t, s, profile.Profile{ID: "1"})
+	var mu sync.Mutex
+	versions := map[int64]bool{}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 25 {
+				c, err := s.Update(t.Context(), "1", Update{Nom: ptr(fmt.Sprint(g, ".", i))})
+				if err != nil {
+					t.Errorf("update: %v", err)
+					return
+				}
+				mu.Lock()
+				versions[c.Version] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(versions) != 200 {
+		t.Errorf("%d versions for 200 updates", len(versions))
+	}
+	changes := claimAll(t, s)
+	for i, c := range changes[1:] {
+		if c.Version <= changes[i].Version || c.Seq <= changes[i].Seq {
+			t.Fatalf("outbox has version %d seq %d after %d, %d", c.Version, c.Seq, changes[i].Version, changes[i].Seq)
+		}
+	}
+	if last := changes[len(changes)-1]; len(changes) != 201 || !sameProfile(last.Profile, mustGet(t, s, "1")) {
+		t.Errorf("%d changes, last %+v", len(changes), last)
+	}
+}
+
+func testBulkLoad(t *testing.T, s Store, clock *testClock) {
+	mustCreate(t, s, profile.Profile{ID: "2", Nom: "mine"})
+	mustCreate(t, s, profile.Profile{ID: "3"})
+	deleted, err := s.Delete(t.Context(), "3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(claimAll(t, s))
+	n, err := s.BulkLoad(t.Context(), slices.Values([]*profile.Profile{
+		{ID: "1", Nom: "a", Prenom: "b", UpdatedAt: 5, Attrs: map[string]string{"k": "v"}}, {ID: "2", Nom: "theirs"}, {ID: "3", UpdatedAt: 5}, {ID: "4"},
+	}))
+	if err != nil || n != 3 {
+		t.Fatalf("BulkLoad: %d, %v", n, err)
+	}
+	want := &profile.Profile{ID: "1", Nom: "a", Prenom: "b", FullName: "b a", UpdatedAt: 5, Attrs: map[string]string{"k": "v"}}
+	if got := mustGet(t, s, "1"); !sameProfile(got, want) {
+		t.Errorf("loaded %+v", got)
+	}
+	if got := mustGet(t, s, "2"); got.Nom != "mine" {
+		t.Errorf("user who existed became %+v", got)
+	}
+	if got := mustGet(t, s, "3"); got.UpdatedAt <= deleted.Version {
+		t.Errorf("version %d, deleted at %d", got.UpdatedAt, deleted.Version)
+	}
+	if got := mustGet(t, s, "4"); got.UpdatedAt != clock.ms.Load() {
+		t.Errorf("version %d", got.UpdatedAt)
+	}
+	if after := len(claimAll(t, s)); after != before {
+		t.Errorf("%d outbox rows after, %d before", after, before)
+	}
+}
+
+func testBulkLoadFails(t *testing.T, s Store, _ *testClock) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cases := map[string]struct {
+		ctx   context.Context
+		users func(yield func(*profile.Profile) bool)
+		want  error
+	}{
+		"bad id":   {t.Context(), slices.Values([]*profile.Profile{{ID: "1"}, {ID: "é"}}), profile.ErrInvalidID},
+		"reserved": {t.Context(), slices.Values([]*profile.Profile{{ID: "1"}, {ID: "all"}}), profile.ErrInvalidID},
+		"panic": {t.Context(), func(yield func(*profile.Profile) bool) {
+			yield(&profile.Profile{ID: "1"})
+			panic("out of names")
+		}, ErrInternal},
+		"cancelled": {ctx, func(yield func(*profile.Profile) bool) {
+			cancel()
+			for i := 0; i < 1<<20 && yield(&profile.Profile{ID: fmt.Sprint(i)}); i++ {
+			}
+		}, context.Canceled},
+	}
+	for name, tt := range cases {
+		if n, err := s.BulkLoad(tt.ctx, tt.users); !errors.Is(err, tt.want) || n != 0 {
+			t.Errorf("%s: %d, %v; want %v", name, n, err, tt.want)
+		}
+		if n, err := s.Count(t.Context()); err != nil || n != 0 {
+			t.Errorf("%s: left %d users, %v", name, n, err)
+		}
+	}
+	mustCreate(t, s, profile.Profile{ID: "1"})
+}
+
+func testReopen(t *testing.T, open storeMaker) {
+	place, clock := t.TempDir(), new(testClock)
+	clock.ms.Store(1_700_000_000_000)
+	s := open(t, place, clock.now)
+	mustCreate(t, s, profile.Profile{ID: "1", Nom: "a"})
+	mustCreate(t, s, profile.Profile{ID: "2"})
+	gone, err := s.Delete(t.Context(), "2", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim, err := s.Claim(t.Context(), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := claim.Done(t.Context(), []int64{claim.Changes()[0].Seq})
+	if err := errors.Join(done, claim.Close(), s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, place, clock.now)
+	if got := mustGet(t, s, "1"); got.Nom != "a" {
+		t.Errorf("after restart %+v", got)
+	}
+	if got := changeIDs(claimAll(t, s)); !slices.Equal(got, []string{"2", "2"}) {
+		t.Errorf("undone after restart: %v", got)
+	}
+	clock.ms.Add(-5000)
+	if c := mustCreate(t, s, profile.Profile{ID: "2"}); c.Version <= gone.Version {
+		t.Errorf("version %d after a restart, deleted at %d", c.Version, gone.Version)
+	}
+}
+
+func testClosed(t *testing.T, open storeMaker) {
+	s := open(t, t.TempDir(), time.Now)
+	if err := s.Start(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("second Start: %v", err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, getErr := s.Get(t.Context(), "1")
+	_, createErr := s.Create(t.Context(), &profile.Profile{ID: "1"})
+	_, claimErr := s.Claim(t.Context(), 1, nil)
+	for _, err := range []error{getErr, createErr, claimErr, s.Start(t.Context())} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
