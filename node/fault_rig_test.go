@@ -1,0 +1,356 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/internal/announce"
+	"github.com/chatapp-ngomna/edgecache/internal/oracle"
+	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+var long = flag.Bool("long", false, "run the fault tests in full instead of in seconds")
+
+// pick returns the short or the long form of a figure.
+func pick[T any](short, full T) T {
+	if *long {
+		return full
+	}
+	return short
+}
+
+const (
+	// fence is tier.Config.FenceAfter's default.
+	fence = 3 * time.Second
+	// cutBound is what docs/guarantees.md promises of a node that is cut off.
+	cutBound = fence + bound
+	// unjudged is longer than any test, for the second after a fault of which nothing is promised.
+	unjudged = time.Hour
+	// relayWait is how long a change's answer waits for the cluster to be told, as the origin's does.
+	relayWait = 250 * time.Millisecond
+)
+
+// rigConfig says what a rig is made of.
+type rigConfig struct {
+	// links puts a proxy between each node's tail and Redis.
+	links bool
+	// bare leaves out the watch and the worker, which would make good what a fault of the stream hides.
+	bare  bool
+	users int
+	// fence and block set tier.Config.FenceAfter, and with links the tail's Block, to be quick about it.
+	fence, block time.Duration
+	// wrap puts something before each node's handler of events.
+	wrap func(node int, h stream.Handler) stream.Handler
+	// publisher makes the client that changes are announced with; nil for an ordinary one.
+	publisher func(*testing.T) redis.UniversalClient
+}
+
+// rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the oracle that judges them.
+type rig struct {
+	*testing.T
+	users  int
+	oracle *oracle.Oracle
+	source *source
+	nodes  []*Node
+	judges []*oracle.Node
+	links  []*redistest.Proxy // by node; empty without rigConfig.links
+	seed   uint64
+	backup string // of the stream, from before it was damaged
+
+	failed, answered atomic.Int64
+}
+
+func newRig(t *testing.T, url string, c rigConfig) *rig {
+	t.Helper()
+	r := &rig{T: t, users: c.users, seed: uint64(time.Now().UnixNano())}
+	if r.users == 0 {
+		r.users = 200
+	}
+	t.Logf("seed %d", r.seed)
+	r.oracle = oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged})
+	r.source = newSource(t, url, r.users, r.oracle, c.publisher)
+	for i := range 3 {
+		n, link := startOn(t, url, r.source, i, c)
+		if link != nil {
+			r.links = append(r.links, link)
+		}
+		r.nodes = append(r.nodes, n)
+		r.judges = append(r.judges, r.oracle.Node("node "+strconv.Itoa(i+1)))
+	}
+	return r
+}
+
+// startOn starts a node. If c wants links its tail, and nothing else, goes through a proxy.
+func startOn(t *testing.T, url string, from tier.Loader, i int, c rigConfig) (n *Node, link *redistest.Proxy) {
+	t.Helper()
+	n, err := New(Config{RedisURL: url, Origin: from, NoWatch: c.bare, NoWorker: c.bare, Tier: tier.Config{FenceAfter: c.fence}})
+	check(t, err)
+	t.Cleanup(func() { check(t, n.Close()) })
+	if c.links {
+		link = redistest.ProxyTo(t, n.client.(*redis.Client).Options().Addr)
+		check(t, n.streams[0].Close())
+		n.streams[0], err = redisconn.OpenTail("redis://" + link.Addr)
+		check(t, err)
+	}
+	handler := stream.Handler(feed{n.cache})
+	if c.wrap != nil {
+		handler = c.wrap(i, handler)
+	}
+	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: handler, Block: c.block})
+	check(t, err)
+	check(t, n.Start(t.Context()))
+	return n, link
+}
+
+// bind sets the bound of the given nodes, or of all.
+func (r *rig) bind(d time.Duration, nodes ...int) {
+	for i, j := range r.judges {
+		if len(nodes) == 0 || i == nodes[0] {
+			j.SetBound(d)
+		}
+	}
+}
+
+// blow lets writers and readers run until the function that it returns is called, which waits for them and fails the test
+// if the oracle has found anything.
+func (r *rig) blow(writers, readers int) (stop func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	var writing sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() { r.write(ctx, w, writers) })
+	}
+	gathered := r.gather(readers)
+	return sync.OnceFunc(func() {
+		cancel()
+		writing.Wait()
+		gathered()
+		r.source.relays.Wait()
+		r.Logf("%d changes, %d answered before they were told; %v; %d reads failed",
+			r.source.changes.Load(), r.source.untold.Load(), r.oracle.Stats(), r.failed.Load())
+		r.verdict()
+	})
+}
+
+// gather lets readers ask all nodes until the function that it returns is called.
+func (r *rig) gather(readers int) (stop func()) {
+	ctx, cancel := context.WithCancel(r.Context())
+	var reading sync.WaitGroup
+	for i := range readers {
+		reading.Go(func() { r.read(ctx, i%len(r.nodes), uint64(i)) })
+	}
+	return sync.OnceFunc(func() {
+		cancel()
+		reading.Wait()
+	})
+}
+
+// verdict fails the test if the oracle has found anything.
+func (r *rig) verdict() {
+	r.Helper()
+	if err := r.oracle.Err(); err != nil {
+		r.Error(err)
+	}
+}
+
+// write changes the users that belong to one writer, one at a time.
+func (r *rig) write(ctx context.Context, w, writers int) {
+	rnd := rand.New(rand.NewPCG(r.seed, uint64(w)))
+	for ctx.Err() == nil {
+		id := strconv.Itoa(1 + w + writers*rnd.IntN(r.users/writers))
+		if rnd.IntN(10) == 0 {
+			r.source.delete(ctx, id)
+		} else {
+			r.source.update(ctx, id)
+		}
+		wait(ctx, time.Duration(rnd.Int64N(int64(4*time.Millisecond))))
+	}
+}
+
+func (r *rig) read(ctx context.Context, node int, n uint64) {
+	rnd := rand.New(rand.NewPCG(r.seed, 1000+n))
+	for ctx.Err() == nil {
+		for range 8 {
+			r.look(ctx, node, strconv.Itoa(1+rnd.IntN(r.users)))
+		}
+		wait(ctx, 200*time.Microsecond)
+	}
+}
+
+// look has one answer judged. That a user is absent is an answer.
+func (r *rig) look(ctx context.Context, node int, id string) (tier.Result, error) {
+	judged := r.judges[node].Begin(id)
+	got, err := r.nodes[node].Get(ctx, id)
+	switch {
+	case err == nil:
+		judged.End(got.Version(), got.Tier == tier.FromStale)
+	case errors.Is(err, profile.ErrNotFound):
+		judged.Missing()
+	case ctx.Err() == nil:
+		r.failed.Add(1)
+		if !errors.Is(err, profile.ErrUnavailable) {
+			r.Errorf("get %q: %v", id, err)
+		}
+	}
+	r.answered.Add(1)
+	return got, err
+}
+
+// lookAtAll has an answer of every node for every user judged.
+func (r *rig) lookAtAll() {
+	for id := 1; id <= r.users; id++ {
+		for n := range r.nodes {
+			_, _ = r.look(r.Context(), n, strconv.Itoa(id))
+		}
+	}
+}
+
+// awaitService waits until every node answers from L1 again, and a change is seen on all of them, at most until deadline.
+func (r *rig) awaitService(since time.Time, most time.Duration) {
+	r.Helper()
+	ctx, cancel := context.WithDeadline(r.Context(), since.Add(most))
+	defer cancel()
+	id := strconv.Itoa(r.users + 1) // nobody else changes this one
+	version := r.source.update(r.Context(), id)
+	for n := range r.nodes {
+		for {
+			got, err := r.look(ctx, n, id)
+			if err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced {
+				break
+			}
+			if ctx.Err() != nil {
+				r.Errorf("node %d: no service %v after Redis was back: %v from %v, stream %+v", n+1, time.Since(since), err, got.Tier, r.nodes[n].Stats().Stream)
+				return
+			}
+			wait(ctx, time.Millisecond)
+		}
+	}
+	r.Logf("normal service after %v", time.Since(since).Round(time.Millisecond))
+}
+
+// wait waits for d or for the end of ctx.
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// source is an origin in memory whose changes are announced as the real one's are: true at once, then told to Redis, then
+// put on the stream, again and again until it is done; the answer waits for that up to relayWait.
+type source struct {
+	*people
+	announcer announce.Announcer
+	oracle    *oracle.Oracle
+	// cut makes a change that could not be told bind from when it was made, as the bound of a node that is cut off says.
+	cut atomic.Bool
+
+	mu       sync.Mutex
+	versions map[string]int64
+
+	changes, untold, pending atomic.Int64
+	relays                   sync.WaitGroup
+	ctx                      context.Context
+}
+
+func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(*testing.T) redis.UniversalClient) *source {
+	t.Helper()
+	client, err := redisconn.Open(url)
+	check(t, err)
+	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	check(t, err)
+	publishing := client
+	if open != nil {
+		publishing = open(t)
+	}
+	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: publishing})
+	check(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &source{
+		people: newPeople(users + 1), announcer: announce.Announcer{L2: l2, Publisher: publisher}, oracle: o,
+		versions: map[string]int64{}, ctx: ctx,
+	}
+	t.Cleanup(func() { cancel(); s.relays.Wait(); _ = client.Close() })
+	return s
+}
+
+func (s *source) next(id string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.versions[id] = max(s.versions[id], 1) + 1
+	return s.versions[id]
+}
+
+func (s *source) version(id string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.versions[id]
+}
+
+// update changes a user, or creates him anew, and returns the version once the change is acknowledged.
+func (s *source) update(ctx context.Context, id string) int64 {
+	v := s.next(id)
+	s.set(person(id, v))
+	kind := origin.Updated
+	if v%2 == 0 {
+		kind = origin.Created // the same to everyone who hears of it
+	}
+	s.acknowledge(ctx, origin.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}, func(at time.Time) { s.oracle.Acked(id, v, at) })
+	return v
+}
+
+func (s *source) delete(ctx context.Context, id string) {
+	v := s.next(id)
+	s.oracle.Removing(id)
+	s.remove(id)
+	s.acknowledge(ctx, origin.Change{Kind: origin.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
+}
+
+func (s *source) acknowledge(ctx context.Context, c origin.Change, acked func(time.Time)) {
+	made := time.Now()
+	s.changes.Add(1)
+	s.pending.Add(1)
+	told := make(chan struct{})
+	s.relays.Go(func() {
+		defer close(told)
+		defer s.pending.Add(-1)
+		s.relay(c)
+	})
+	select {
+	case <-told:
+	case <-time.After(relayWait):
+		s.untold.Add(1)
+		if s.cut.Load() {
+			acked(made)
+			return
+		}
+		<-told // binds nobody before the cluster could know of it
+	}
+	acked(time.Now())
+}
+
+// relay announces a change until that succeeds.
+func (s *source) relay(c origin.Change) {
+	for s.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
+		err := s.announcer.Announce(ctx, c)
+		cancel()
+		if err == nil {
+			return
+		}
+		wait(s.ctx, 20*time.Millisecond)
+	}
+}

@@ -1,0 +1,100 @@
+//go:build seeded
+
+package node
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/stream"
+)
+
+// TestSeededBugsAreSeen removes one safeguard at a time, and brings on the fault that it is for. The oracle must see each
+// within a minute. The bugs of tier are for its own storm.
+func TestSeededBugsAreSeen(t *testing.T) {
+	for name, bug := range map[string]struct {
+		on    *bool
+		fault func(*rig, *redistest.Proc)
+	}{
+		"event before L2": {&seeded.EventFirst, invalidateOften},
+		"no gap check":    {&seeded.NoGap, trimUnread},
+		"no fence":        {&seeded.NoFence, silence},
+		"$ on reconnect":  {&seeded.EndOnReconnect, reconnectLate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			*bug.on = true
+			defer func() { *bug.on = false }()
+			server := redistest.Server(t)
+			started := time.Now()
+			r := newRig(t, server.URL(), rigConfig{links: true, bare: true, users: 20})
+			stop := r.gather(6)
+			defer stop()
+			for r.oracle.Err() == nil && time.Since(started) < time.Minute {
+				bug.fault(r, server)
+			}
+			found := time.Since(started)
+			stop()
+			if r.oracle.Err() == nil {
+				t.Fatalf("not seen in a minute: %v", r.oracle.Stats())
+			}
+			t.Logf("seen after %v: %v", found.Round(time.Millisecond), r.oracle.Violations()[0])
+		})
+	}
+}
+
+// invalidateOften changes users at the origin and makes the cluster forget them, through a node to which Redis is slow.
+func invalidateOften(r *rig, server *redistest.Proc) {
+	link := redistest.ProxyTo(r.T, server.Addr)
+	link.Delay(5 * time.Millisecond)
+	n, _ := startOn(r.T, "redis://"+link.Addr, r.source, 0, rigConfig{bare: true})
+	for id := 1; id <= r.users; id++ {
+		id := strconv.Itoa(id)
+		v := r.source.next(id)
+		r.source.set(person(id, v))
+		check(r.T, n.Invalidate(r.Context(), id))
+		r.oracle.Acked(id, v, time.Now())
+	}
+	check(r.T, n.Close())
+	wait(r.Context(), 2*bound)
+}
+
+// trimUnread takes entries away before the first node has read them, while its link is down for a moment.
+func trimUnread(r *rig, server *redistest.Proc) {
+	r.silent(func() {
+		r.changeAll()
+		check(r.T, server.Client().XTrimMaxLen(r.Context(), stream.Name, 0).Err())
+	}, 0)
+}
+
+// silence lets changes happen of which the first node hears nothing for longer than its fence.
+func silence(r *rig, _ *redistest.Proc) { r.silent(r.changeAll, cutBound+bound) }
+
+// reconnectLate makes the first node's link fail, and lets changes happen before the next one.
+func reconnectLate(r *rig, _ *redistest.Proc) {
+	r.silent(func() {
+		r.links[0].Reset()
+		r.changeAll()
+	}, 0)
+}
+
+// silent does something while the first node's link is silent, and for so long. It is judged as a node that is cut off until
+// a second after.
+func (r *rig) silent(what func(), d time.Duration) {
+	r.bind(cutBound, 0)
+	r.links[0].BlackHole(true)
+	what()
+	wait(r.Context(), d)
+	r.links[0].BlackHole(false)
+	wait(r.Context(), time.Second)
+	r.bind(bound, 0)
+	wait(r.Context(), bound)
+}
+
+func (r *rig) changeAll() {
+	for id := 1; id <= r.users; id++ {
+		r.source.update(r.Context(), strconv.Itoa(id))
+	}
+}
