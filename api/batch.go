@@ -1,0 +1,180 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/vmihailenco/msgpack/v5"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// maxAnswer is the largest answer to a batch in bytes. 10,000 typical profiles take 2.5 MB; only profiles far larger than
+// those of people get here.
+const maxAnswer = 64 << 20
+
+var problemAnswer = &problem{status: 413, name: "too-large", title: "Too large",
+	detail: fmt.Sprintf("the profiles take more than %d MiB; ask for fewer at once", maxAnswer>>20)}
+
+// getUsers serves GET and HEAD /v1/users?ids=a,b,c; ids may be given several times.
+func (s *Server) getUsers(c *fiber.Ctx) error {
+	var ids []string
+	for _, list := range c.Context().QueryArgs().PeekMulti("ids") {
+		if len(list) > 0 {
+			ids = append(ids, strings.Split(string(list), ",")...)
+		}
+	}
+	if len(ids) == 0 {
+		return problemRequest("the query names no ids; want /v1/users?ids=1,2,3")
+	}
+	return s.sendUsers(c, ids)
+}
+
+// postBatch serves POST /v1/users/batch.
+func (s *Server) postBatch(c *fiber.Ctx) error {
+	if err := wantType(c, typeJSON); err != nil {
+		return err
+	}
+	var body struct {
+		IDs []string `json:"ids"`
+	}
+	if err := decodeStrict(c.Request().Body(), &body); err != nil {
+		return problemRequest(err.Error() + `; want {"ids":["1","2"]}`)
+	}
+	if body.IDs == nil {
+		return problemRequest(`the body has no "ids"; want {"ids":["1","2"]}`)
+	}
+	return s.sendUsers(c, body.IDs)
+}
+
+func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
+	m, err := negotiate(c)
+	if err != nil {
+		return err
+	}
+	want, err := wantOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
+	defer cancel()
+	batch, err := s.cfg.Node.BatchGet(ctx, ids, want)
+	if err != nil {
+		return err
+	}
+	body, err := appendBatch(nil, newAnswer(ids, batch), m)
+	if err != nil {
+		return err
+	}
+	h := &c.Response().Header
+	h.SetContentType(m.String())
+	h.SetCanonical(headerCacheStatus, batchCacheStatus(batch))
+	h.SetCanonical(headerCacheControl, valueNoStore)
+	h.SetCanonical(headerVary, headerAccept)
+	c.Response().SetBodyRaw(body)
+	return nil
+}
+
+// answer is a batch in the order in which it was asked for, each id once.
+type answer struct {
+	users   []string
+	missing []string
+	errors  []string
+	batch   tier.Batch
+}
+
+func newAnswer(ids []string, batch tier.Batch) answer {
+	a := answer{batch: batch, missing: batch.Missing}
+	seen := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		if _, again := seen[id]; again {
+			continue
+		}
+		seen[id] = struct{}{}
+		if _, ok := batch.Found[id]; ok {
+			a.users = append(a.users, id)
+		} else if batch.Errors[id] != nil {
+			a.errors = append(a.errors, id)
+		}
+	}
+	return a
+}
+
+func appendBatch(dst []byte, a answer, m media) ([]byte, error) {
+	size := 0
+	for _, id := range a.users {
+		size += 2*len(id) + 128 + len(a.batch.Found[id].Packed)
+	}
+	if size > maxAnswer {
+		return nil, problemAnswer
+	}
+	dst = slices.Grow(dst, size)
+	if m == mediaMsgpack {
+		return appendBatchMsgpack(dst, a)
+	}
+	return appendBatchJSON(dst, a), nil
+}
+
+func appendBatchJSON(dst []byte, a answer) []byte {
+	dst = append(dst, `{"users":{`...)
+	for i, id := range a.users {
+		dst = append(profile.AppendJSONString(comma(dst, i), id), ':')
+		dst = profile.AppendJSON(dst, a.batch.Found[id].Profile)
+	}
+	dst = append(dst, `},"missing":[`...)
+	for i, id := range a.missing {
+		dst = profile.AppendJSONString(comma(dst, i), id)
+	}
+	dst = append(dst, `],"errors":{`...)
+	for i, id := range a.errors {
+		dst = append(profile.AppendJSONString(comma(dst, i), id), ':')
+		dst = profile.AppendJSONString(dst, problemOf(a.batch.Errors[id]).detail)
+	}
+	return append(dst, '}', '}', '\n')
+}
+
+func comma(dst []byte, i int) []byte {
+	if i > 0 {
+		return append(dst, ',')
+	}
+	return dst
+}
+
+// appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around the packed bytes as they are.
+func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
+	w := bytes.NewBuffer(dst)
+	enc := msgpack.NewEncoder(w)
+	err := errors.Join(enc.EncodeMapLen(3), enc.EncodeString("users"), enc.EncodeMapLen(len(a.users)))
+	for _, id := range a.users {
+		err = errors.Join(err, enc.EncodeString(id), enc.Encode(msgpack.RawMessage(a.batch.Found[id].Packed)))
+	}
+	err = errors.Join(err, enc.EncodeString("missing"), enc.EncodeArrayLen(len(a.missing)))
+	for _, id := range a.missing {
+		err = errors.Join(err, enc.EncodeString(id))
+	}
+	err = errors.Join(err, enc.EncodeString("errors"), enc.EncodeMapLen(len(a.errors)))
+	for _, id := range a.errors {
+		err = errors.Join(err, enc.EncodeString(id), enc.EncodeString(problemOf(a.batch.Errors[id]).detail))
+	}
+	return w.Bytes(), err
+}
+
+// batchCacheStatus counts a batch's answers per tier; it is a hit when nothing had to come from further on.
+func batchCacheStatus(batch tier.Batch) []byte {
+	var counts [tier.FromStale + 1]int
+	for _, res := range batch.Found {
+		counts[min(res.Tier, tier.FromStale)]++
+	}
+	state := "hit"
+	if counts[tier.FromOrigin]+len(batch.Missing)+len(batch.Errors) > 0 {
+		state = "fwd=miss"
+	}
+	return fmt.Appendf(nil, `edgecache; %s; detail="L1=%d L2=%d origin=%d stale=%d"`,
+		state, counts[tier.FromL1], counts[tier.FromL2], counts[tier.FromOrigin], counts[tier.FromStale])
+}

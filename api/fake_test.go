@@ -1,0 +1,139 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// fakeNode answers from a map, or for any id when generated is set.
+type fakeNode struct {
+	mu          sync.Mutex
+	users       map[string]tier.Result
+	errs        map[string]error
+	generated   bool
+	wants       []tier.Want
+	put         []*profile.Profile
+	invalidated []string
+	fails       error // of every call
+	notReady    error
+	blocked     chan struct{} // when set, lookups wait until it is closed or their context ends
+	entered     chan struct{} // when set, told of each lookup that waits
+}
+
+func newFake(ids ...string) *fakeNode {
+	f := &fakeNode{users: make(map[string]tier.Result), errs: make(map[string]error)}
+	for _, id := range ids {
+		f.users[id] = result(id, tier.FromL1)
+	}
+	return f
+}
+
+// result is a typical answer: some 160 bytes packed.
+func result(id string, t tier.Tier) tier.Result {
+	p := &profile.Profile{ID: id, Nom: "Ngo Bassong", Prenom: "Thérèse", FullName: "Thérèse Ngo Bassong",
+		Avatar: "/avatars/" + id + ".webp", Matricule: "MAT-" + id, Ministere: "Ministère de la Santé publique",
+		Sexe: "F", UpdatedAt: 1732406400000}
+	return tier.Result{Profile: p, Packed: profile.AppendMsgpack(nil, p), Tier: t, Age: 42 * time.Second}
+}
+
+func (f *fakeNode) GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error) {
+	if f.generated {
+		return result(id, tier.FromL1), nil
+	}
+	if f.blocked != nil {
+		f.entered <- struct{}{}
+		select {
+		case <-f.blocked:
+		case <-ctx.Done():
+			return tier.Result{}, context.Cause(ctx)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wants = append(f.wants, want)
+	if err := f.errs[id]; err != nil {
+		return tier.Result{}, err
+	}
+	if res, ok := f.users[id]; ok {
+		return res, f.fails
+	}
+	return tier.Result{}, fmt.Errorf("tier: load %q: %w", id, profile.ErrNotFound)
+}
+
+func (f *fakeNode) BatchGet(ctx context.Context, ids []string, want tier.Want) (tier.Batch, error) {
+	f.mu.Lock()
+	f.wants = append(f.wants, want)
+	f.mu.Unlock()
+	b := tier.Batch{Found: make(map[string]tier.Result), Errors: make(map[string]error)}
+	if len(ids) > 10_000 {
+		return b, fmt.Errorf("%w: %d; at most 10000", tier.ErrTooMany, len(ids))
+	}
+	missing := make(map[string]bool)
+	for _, id := range ids {
+		if err := profile.CheckID(id); err != nil {
+			b.Errors[id] = err
+		} else if err := f.errs[id]; err != nil {
+			b.Errors[id] = err
+		} else if res, ok := f.users[id]; ok {
+			b.Found[id] = res
+		} else if f.generated {
+			b.Found[id] = result(id, tier.FromL2)
+		} else if !missing[id] {
+			missing[id] = true
+			b.Missing = append(b.Missing, id)
+		}
+	}
+	return b, f.fails
+}
+
+func (f *fakeNode) Put(_ context.Context, p *profile.Profile) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.put = append(f.put, p)
+	return f.fails
+}
+
+func (f *fakeNode) Invalidate(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.invalidated = append(f.invalidated, id)
+	return f.fails
+}
+
+func (f *fakeNode) Stats() node.Stats {
+	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: 7 * 24 * time.Hour}
+}
+
+func (f *fakeNode) Ready() error { return f.notReady }
+
+func (f *fakeNode) Tick() {}
+
+func ids(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = strconv.Itoa(i)
+	}
+	return out
+}
+
+// hotNode answers every lookup with the same hit.
+type hotNode struct {
+	*fakeNode
+	res tier.Result
+}
+
+func newHot(id string) hotNode { return hotNode{newFake(id), result(id, tier.FromL1)} }
+
+func (h hotNode) GetWith(context.Context, string, tier.Want) (tier.Result, error) { return h.res, nil }
+
+// panicking panics where others answer.
+type panicking struct{ *fakeNode }
+
+func (panicking) GetWith(context.Context, string, tier.Want) (tier.Result, error) { panic("seeded") }

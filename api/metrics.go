@@ -1,0 +1,140 @@
+package api
+
+import (
+	"strconv"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/valyala/fasthttp/fasthttpadaptor"
+
+	"github.com/chatapp-ngomna/edgecache/node"
+)
+
+// metrics is a registry of this server's own, so that several can live in one process. What it exports is read from the
+// node when Prometheus asks: nothing is counted twice, and the hit path pays nothing.
+type metrics struct {
+	registry *prometheus.Registry
+	failures *prometheus.CounterVec // answers of 400 and above
+}
+
+func newMetrics(n Node, k *conns) metrics {
+	m := metrics{prometheus.NewRegistry(), prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "edgecache_http_failures_total", Help: "Requests answered with a problem, by status."}, []string{"status"})}
+	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "edgecache_http_connections", Help: "Open HTTP connections."},
+		func() float64 { return float64(k.len()) })
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newNodeCollector(n), open, m.failures)
+	return m
+}
+
+func (m metrics) failed(status int) { m.failures.WithLabelValues(strconv.Itoa(status)).Inc() }
+
+// handler serves GET /metrics.
+func (m metrics) handler() fiber.Handler {
+	h := fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return func(c *fiber.Ctx) error {
+		h(c.Context())
+		return nil
+	}
+}
+
+// nodeCollector exports one snapshot of a node's counters per scrape.
+type nodeCollector struct {
+	node Node
+	rows []row
+}
+
+type row struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*node.Stats) float64
+}
+
+func newNodeCollector(n Node) *nodeCollector {
+	c := &nodeCollector{node: n}
+	for _, r := range counterRows {
+		c.add(r.name+"_total", r.help, prometheus.CounterValue, func(s *node.Stats) float64 { return float64(r.value(s)) })
+	}
+	for _, r := range gaugeRows {
+		c.add(r.name, r.help, prometheus.GaugeValue, r.value)
+	}
+	return c
+}
+
+func (c *nodeCollector) add(name, help string, kind prometheus.ValueType, value func(*node.Stats) float64) {
+	c.rows = append(c.rows, row{prometheus.NewDesc("edgecache_"+name, help, nil, nil), kind, value})
+}
+
+// Describe implements prometheus.Collector.
+func (c *nodeCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, r := range c.rows {
+		out <- r.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
+	s := c.node.Stats()
+	for _, r := range c.rows {
+		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(&s))
+	}
+}
+
+// counterRows are the counters of a node; their names get the prefix edgecache_ and the suffix _total. Never changed.
+var counterRows = []struct {
+	name, help string
+	value      func(*node.Stats) uint64
+}{
+	{"l1_hits", "Lookups answered by this node's memory.", func(s *node.Stats) uint64 { return s.Cache.L1Hits }},
+	{"l1_misses", "Lookups that this node's memory could not answer.", func(s *node.Stats) uint64 { return s.Cache.L1Misses }},
+	{"l1_negative_hits", "L1 hits that said that the user does not exist.", func(s *node.Stats) uint64 { return s.Cache.NegativeHits }},
+	{"l2_hits", "Profiles answered by Redis.", func(s *node.Stats) uint64 { return s.Cache.L2Hits }},
+	{"l2_errors", "Ids that Redis failed to serve.", func(s *node.Stats) uint64 { return s.Cache.L2Errors }},
+	{"l2_malformed", "Records in Redis that did not decode.", func(s *node.Stats) uint64 { return s.Cache.Malformed }},
+	{"origin_loads", "Ids that the origin was asked for.", func(s *node.Stats) uint64 { return s.Cache.OriginLoads }},
+	{"origin_calls", "Calls to the origin.", func(s *node.Stats) uint64 { return s.Cache.OriginCalls }},
+	{"origin_errors", "Calls to the origin that failed.", func(s *node.Stats) uint64 { return s.Cache.OriginErrors }},
+	{"origin_behind", "Answers of the origin older than what was known.", func(s *node.Stats) uint64 { return s.Cache.Behind }},
+	{"loads_absent", "Loads that found no such user.", func(s *node.Stats) uint64 { return s.Cache.Absent }},
+	{"loads_joined", "Readers who waited for a load that another had begun.", func(s *node.Stats) uint64 { return s.Cache.Joined }},
+	{"loads_panicked", "Loads that panicked.", func(s *node.Stats) uint64 { return s.Cache.Panics }},
+	{"lease_waits", "Polls while another node had the lease of a key.", func(s *node.Stats) uint64 { return s.Cache.LeaseWaits }},
+	{"fills_refused", "Fills refused for a lost lease or an old version.", func(s *node.Stats) uint64 { return s.Cache.FillsRefused }},
+	{"stale_answers", "Answers marked stale.", func(s *node.Stats) uint64 { return s.Cache.Stale }},
+	{"l1_invalidations", "Entries invalidated in L1.", func(s *node.Stats) uint64 { return s.Cache.Invalidations }},
+	{"l1_refreshes", "Entries refreshed in place by an event.", func(s *node.Stats) uint64 { return s.Cache.Refreshes }},
+	{"l1_refresh_aheads", "Loads of hot entries before their expiry.", func(s *node.Stats) uint64 { return s.Cache.RefreshAheads }},
+	{"l1_flushes", "Flushes of L1.", func(s *node.Stats) uint64 { return s.Cache.Flushes }},
+	{"stream_entries", "Entries of the stream that were handled.", func(s *node.Stats) uint64 { return s.Stream.Entries }},
+	{"stream_gaps", "Times at which entries may have been missed.", func(s *node.Stats) uint64 { return sum(s.Stream.Gaps) }},
+	{"stream_refused", "Entries that were no good event.", func(s *node.Stats) uint64 { return sum(s.Stream.Refused) }},
+	{"stream_reconnects", "Connections to the stream after the first.", func(s *node.Stats) uint64 { return s.Stream.Reconnects }},
+}
+
+// gaugeRows are the states of a node. Never changed.
+var gaugeRows = []struct {
+	name, help string
+	value      func(*node.Stats) float64
+}{
+	{"l1_bytes", "Bytes of L1 in use.", func(s *node.Stats) float64 { return float64(s.Cache.L1Bytes) }},
+	{"l1_capacity_bytes", "Bytes that L1 may use.", func(s *node.Stats) float64 { return float64(s.Cache.L1Capacity) }},
+	{"l2_profiles", "Profiles in Redis when last counted; -1 before.", func(s *node.Stats) float64 { return float64(s.Cache.TotalCached) }},
+	{"fenced", "1 while L1 does not answer as fresh, because the stream is silent.", func(s *node.Stats) float64 { return flag(s.Cache.Fenced) }},
+	{"stream_lag_seconds", "Age of the stream's last entry when it was handled.", func(s *node.Stats) float64 { return s.Stream.Lag.Seconds() }},
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func sum(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}

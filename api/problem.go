@@ -1,0 +1,193 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// problemBase precedes the names of the problems; docs/problems.md explains each under its name.
+const problemBase = "https://github.com/chatapp-ngomna/edgecache/blob/main/docs/problems.md#"
+
+// idRule is the rule of ids, as clients are told it.
+const idRule = "1-128 bytes of [A-Za-z0-9._:@-]"
+
+// retryAfter is how many seconds a client should wait after a 503: a breaker's and a fence's pauses are of that order.
+const retryAfter = "1"
+
+// problem is an answer as of RFC 9457. A handler returns one as its error.
+type problem struct {
+	status int
+	name   string // completes type; what programs tell problems apart by
+	title  string // what programs' readers read, the same for every occurrence
+	detail string // what went wrong this time
+	rule   string // the rule that a value broke, when there is one
+	allow  string // the methods that would have been allowed, for 405
+	cause  error  // what the log says besides detail
+}
+
+// Error makes problem an error.
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return p.detail + ": " + p.cause.Error()
+	}
+	return p.detail
+}
+
+var (
+	problemInternal = &problem{status: 500, name: "internal", title: "Internal error", detail: "the server failed to answer; its log says why"}
+	problemBody     = &problem{status: 413, name: "too-large", title: "Too large", detail: fmt.Sprintf("the request body is larger than %d bytes", MaxBody)}
+	problemHead     = &problem{status: 431, name: "head-too-large", title: "Request head too large",
+		detail: fmt.Sprintf("the URL and the headers together are larger than %d bytes; POST /v1/users/batch takes up to 10,000 ids in its body", MaxHead)}
+	problemSlow = &problem{status: 408, name: "timeout", title: "Request timeout", detail: "the request did not arrive in time"}
+)
+
+func problemRequest(detail string) *problem {
+	return &problem{status: 400, name: "bad-request", title: "Bad request", detail: detail}
+}
+
+func problemMethod(status int, detail string) *problem {
+	return &problem{status: status, name: "method-not-allowed", title: "Method not allowed", detail: detail}
+}
+
+func problemUser(id string) *problem {
+	return &problem{status: 404, name: "user-not-found", title: "User not found", detail: "no user has the id " + strconv.Quote(id)}
+}
+
+// problemOf is the one mapping from errors to statuses.
+func problemOf(err error) *problem {
+	var p *problem
+	var f *fiber.Error
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &f):
+		return problemOfStatus(f)
+	case errors.Is(err, profile.ErrInvalidID):
+		return &problem{status: 400, name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
+	case errors.Is(err, profile.ErrNotFound):
+		return &problem{status: 404, name: "user-not-found", title: "User not found", detail: "no such user"}
+	case errors.Is(err, tier.ErrTooMany), errors.Is(err, profile.ErrTooLarge):
+		return &problem{status: 413, name: "too-large", title: "Too large", detail: reason(err, tier.ErrTooMany, profile.ErrTooLarge)}
+	case errors.Is(err, node.ErrNotTold):
+		return &problem{status: 503, name: "not-told", title: "Other nodes not told",
+			detail: "Redis has the change, but the other nodes could not be told of it; try again"}
+	case errors.Is(err, tier.ErrConflict):
+		return &problem{status: 409, name: "version-conflict", title: "Version conflict", detail: "a version at least as new is already known"}
+	case errors.Is(err, tier.ErrBehind):
+		return &problem{status: 503, name: "version-not-reached", title: "Version not reached yet", detail: "the requested minVersion is not there yet; try again"}
+	case errors.Is(err, profile.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
+		errors.Is(err, tier.ErrClosed), errors.Is(err, errClosing):
+		return &problem{status: 503, name: "unavailable", title: "Unavailable", detail: "the source of truth could not be reached in time and no copy may be shown; try again"}
+	case errors.Is(err, profile.ErrMalformed):
+		return &problem{status: 502, name: "malformed-profile", title: "Malformed profile", detail: "the source of truth answered with something that is no profile"}
+	}
+	return problemInternal
+}
+
+// problemOfStatus is for what Fiber and fasthttp refuse before a handler of ours sees it.
+func problemOfStatus(f *fiber.Error) *problem {
+	switch f.Code {
+	case fiber.StatusRequestEntityTooLarge:
+		return problemBody
+	case fiber.StatusRequestHeaderFieldsTooLarge:
+		return problemHead
+	case fiber.StatusRequestTimeout:
+		return problemSlow
+	case fiber.StatusBadRequest:
+		return problemRequest("this is no HTTP request that can be read: " + f.Message)
+	case fiber.StatusInternalServerError:
+		return problemInternal
+	}
+	return &problem{status: f.Code, name: "http-" + strconv.Itoa(f.Code), title: http.StatusText(f.Code), detail: f.Message}
+}
+
+// reason returns what an error says after the text of its sentinel.
+func reason(err error, sentinels ...error) string {
+	for _, sentinel := range sentinels {
+		if _, after, ok := strings.Cut(err.Error(), sentinel.Error()+": "); ok {
+			return after
+		}
+	}
+	return err.Error()
+}
+
+// changeError is for the errors of a change: what is no fault of the request is one of Redis, which had to take it.
+func changeError(err error) error {
+	if problemOf(err) != problemInternal {
+		return err
+	}
+	return &problem{status: 503, name: "change-not-taken", title: "Change not taken",
+		detail: "Redis did not take the change, as far as is known; try again", cause: err}
+}
+
+// handleError is Fiber's ErrorHandler: the end of every request that is no success.
+func (s *Server) handleError(c *fiber.Ctx, err error) error {
+	p := problemOf(err)
+	switch {
+	case p.status == fiber.StatusNotFound && p.name == "http-404":
+		p = problemRoute(c)
+	case p.status == fiber.StatusMethodNotAllowed:
+		allow := string(c.Response().Header.Peek(fiber.HeaderAllow))
+		p = problemMethod(p.status, fmt.Sprintf("%s is not allowed here, only %s", c.Method(), allow))
+		p.allow = allow
+	}
+	s.metrics.failed(p.status)
+	if p.status >= fiber.StatusInternalServerError {
+		s.logFailure(c, p.status, err)
+	}
+	c.Response().Reset()
+	p.write(c.Response())
+	return nil
+}
+
+func problemRoute(c *fiber.Ctx) *problem {
+	return &problem{status: 404, name: "no-such-path", title: "No such path",
+		detail: fmt.Sprintf("nothing is served at %.200q; a user is at /v1/users/ID, without a slash at the end", c.Path())}
+}
+
+// logFailure keeps the causes that clients are not told. An outage makes one per request, so those are for debugging;
+// an internal error never is.
+func (s *Server) logFailure(c *fiber.Ctx, status int, err error) {
+	log := s.cfg.Logger.Debug
+	if status == fiber.StatusInternalServerError {
+		log = s.cfg.Logger.Error
+	}
+	log("api: request failed", "method", c.Method(), "path", c.Path(), "status", status, "error", err.Error())
+}
+
+// write makes p the response.
+func (p *problem) write(r *fasthttp.Response) {
+	r.SetStatusCode(p.status)
+	h := &r.Header
+	h.SetContentType("application/problem+json")
+	h.SetCanonical(headerCacheControl, valueNoStore)
+	if p.status == fasthttp.StatusServiceUnavailable {
+		h.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if p.allow != "" {
+		h.Set(fiber.HeaderAllow, p.allow)
+	}
+	r.SetBodyRaw(p.appendJSON(nil))
+}
+
+func (p *problem) appendJSON(dst []byte) []byte {
+	dst = profile.AppendJSONString(append(dst, `{"type":`...), problemBase+p.name)
+	dst = profile.AppendJSONString(append(dst, `,"title":`...), p.title)
+	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(p.status), 10)
+	dst = profile.AppendJSONString(append(dst, `,"detail":`...), p.detail)
+	if p.rule != "" {
+		dst = profile.AppendJSONString(append(dst, `,"rule":`...), p.rule)
+	}
+	return append(dst, '}', '\n')
+}

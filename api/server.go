@@ -1,0 +1,214 @@
+// Package api is the HTTP face of a node: lookups, the changes that a node is told of, health and metrics.
+//
+//	GET  /v1/users/{id}             one profile; ?minVersion=N and Cache-Control: max-age=N ask for a fresh one
+//	PUT  /v1/users/{id}             tells the cache what the source of truth already says
+//	POST /v1/users/{id}/invalidate  drops every copy
+//	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
+//	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
+//	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus
+//	GET  /health, /livez, /readyz   whether it is well, alive, and ready for requests
+//
+// Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+const (
+	// MaxBody is the largest request body in bytes: 10,000 ids of 128 bytes as JSON, with room for white space.
+	MaxBody = 2 << 20
+	// MaxHead is the largest request line with all headers, in bytes: a URL with 500 UUIDs takes 19,000.
+	MaxHead = 32 << 10
+	// MaxConns is how many connections are served at once; more are answered 503.
+	MaxConns = 16384
+)
+
+// ErrConfig reports a Config that cannot work; the text names the field.
+var ErrConfig = errors.New("api: bad configuration")
+
+// errClosing is the cause of the context of the requests that Close cuts off.
+var errClosing = errors.New("api: the server is closing")
+
+// Node is what the API serves; *node.Node is one.
+type Node interface {
+	// Tick brings the node's clock up to date; called once per lookup, so that none is answered by the time before the
+	// process was stopped and continued.
+	Tick()
+	GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error)
+	BatchGet(ctx context.Context, ids []string, want tier.Want) (tier.Batch, error)
+	Put(ctx context.Context, p *profile.Profile) error
+	Invalidate(ctx context.Context, id string) error
+	Stats() node.Stats
+	Ready() error
+}
+
+// Config is what New takes. Its zero value, with a Node, is the documented default.
+type Config struct {
+	// Node answers the lookups. Required.
+	Node Node
+	// Listen is the address as HOST:PORT. Default 127.0.0.1:8003; port 0 takes a free one, which Addr tells.
+	Listen string
+	// ReadTimeout bounds reading one request, head and body. Default 5 s.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds writing one response. Default 10 s.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request. Default 60 s.
+	IdleTimeout time.Duration
+	// WorkTimeout bounds what a batch or a change waits for the node. Default 10 s; a single lookup has the node's own bound.
+	WorkTimeout time.Duration
+	// DrainTimeout is how long Close waits for the requests in flight before it cuts them off. Default 3 s.
+	DrainTimeout time.Duration
+	// Logger gets what clients are not told: causes of 5xx answers. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8003"
+	}
+	c.ReadTimeout = positive(c.ReadTimeout, 5*time.Second)
+	c.WriteTimeout = positive(c.WriteTimeout, 10*time.Second)
+	c.IdleTimeout = positive(c.IdleTimeout, time.Minute)
+	c.WorkTimeout = positive(c.WorkTimeout, 10*time.Second)
+	c.DrainTimeout = positive(c.DrainTimeout, 3*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func positive(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+func (c Config) validate() error {
+	if c.Node == nil {
+		return fmt.Errorf("%w: Node is missing", ErrConfig)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("%w: Listen %q; want HOST:PORT: %w", ErrConfig, c.Listen, err)
+	}
+	for name, d := range map[string]time.Duration{"ReadTimeout": c.ReadTimeout, "WriteTimeout": c.WriteTimeout,
+		"IdleTimeout": c.IdleTimeout, "WorkTimeout": c.WorkTimeout, "DrainTimeout": c.DrainTimeout} {
+		if d < 0 {
+			return fmt.Errorf("%w: %s %v; want more than 0", ErrConfig, name, d)
+		}
+	}
+	return nil
+}
+
+// Server answers HTTP requests from a Node. All methods may be called concurrently.
+type Server struct {
+	cfg     Config
+	app     *fiber.App
+	metrics metrics
+	conns   conns
+	bodies  sync.Pool // of *[]byte, the bodies of JSON answers while they are built
+
+	// ctx is the context of every request: the one of fasthttp is used again for the next request, so it must not be
+	// handed to anyone who may hold it for longer. cancel ends it with errClosing.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	ln      net.Listener // nil before Start
+	closing bool
+	served  chan struct{} // closed when the accept loop has ended
+	closed  sync.Once
+	err     error // what ended the accept loop; read after served is closed
+}
+
+// New returns a server that does not listen yet. It returns ErrConfig, naming the field.
+func New(cfg Config) (*Server, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, served: make(chan struct{})}
+	s.bodies.New = func() any { return new([]byte) }
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.metrics = newMetrics(cfg.Node, &s.conns)
+	s.app = s.newApp()
+	return s, nil
+}
+
+// Start listens and serves until Close. It returns an error that names the address when that cannot be had. ctx bounds
+// only Start itself.
+func (s *Server) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln != nil || s.closing {
+		return fmt.Errorf("api: Start on a server that was started or closed: %w", net.ErrClosed)
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("api: listen on %s: %w", s.cfg.Listen, err)
+	}
+	s.ln = ln
+	go func() {
+		defer close(s.served)
+		s.err = s.app.Listener(ln)
+	}()
+	return nil
+}
+
+// Addr returns the address that is listened on; nil before Start.
+func (s *Server) Addr() net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln == nil {
+		return nil
+	}
+	return s.ln.Addr()
+}
+
+// Done is closed when the server stopped accepting, by Close or because the listener failed; Close then returns why.
+func (s *Server) Done() <-chan struct{} { return s.served }
+
+// Close refuses new connections, lets the requests in flight finish for DrainTimeout, cuts the rest off and waits. It may
+// be called twice and before Start. The error is that of the listener, if it failed before.
+func (s *Server) Close() error {
+	s.closed.Do(s.shutDown)
+	<-s.served
+	if errors.Is(s.err, net.ErrClosed) {
+		return nil
+	}
+	return s.err
+}
+
+func (s *Server) shutDown() {
+	defer s.cancel(errClosing)
+	s.mu.Lock()
+	ln := s.ln
+	s.closing = true
+	s.mu.Unlock()
+	if ln == nil {
+		close(s.served)
+		return
+	}
+	_ = ln.Close() // also ends an accept loop that fasthttp does not know of yet
+	end := time.Now().Add(min(s.cfg.DrainTimeout/2, 500*time.Millisecond))
+	s.conns.hurry(end)
+	again := time.AfterFunc(time.Until(end), func() { s.conns.hurry(end) }) // fasthttp may have set its own deadline since
+	defer again.Stop()
+	if err := s.app.ShutdownWithTimeout(s.cfg.DrainTimeout); errors.Is(err, context.DeadlineExceeded) {
+		s.cancel(errClosing)
+		s.conns.cut(time.Second)
+	}
+}
