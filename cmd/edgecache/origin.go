@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/internal/announce"
+	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/origin/sample"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// sampleSeed makes the sample users the same everywhere, so that several nodes and their origins agree.
+const sampleSeed = 1
+
+// originSettings are the flags of origin, and of the origin that serve embeds.
+type originSettings struct {
+	listen      string
+	db          string // sqlite:PATH or postgres://…
+	secret      string // signs bearer tokens; empty: none are needed
+	redis       string
+	sampleUsers int
+	noSync      bool // leave it to the system when commits reach the disk
+	listenFlag  string
+	drain       time.Duration // how long requests in flight may take to end
+}
+
+func (p *program) originCommand() *cobra.Command {
+	s := originSettings{listenFlag: "listen", drain: 3 * time.Second}
+	cmd := &cobra.Command{
+		Use:   "origin",
+		Short: "Run the source of truth: profiles over HTTP, changes announced through Redis",
+		Long: `Runs the service that owns the profiles. It keeps them in a database and announces each
+change through Redis, so that every node shows it at once.
+
+With JWT_SECRET in the environment each request needs a bearer token: a JWT, signed with it
+by HS256, that expires and has a claim "roles" with read, write or admin. Without it the
+service listens on this machine only.`,
+		Example: `  edgecache origin --redis redis://127.0.0.1:6379 --sample-users 1000
+  edgecache origin --db sqlite:/var/lib/edgecache/users.db --redis redis://10.0.0.5:6379
+  JWT_SECRET=… edgecache origin --listen 0.0.0.0:8001 --db postgres://10.0.0.7/chat --redis redis://10.0.0.5:6379
+  curl 127.0.0.1:8001/123
+  curl -X PUT 127.0.0.1:8001/123 -H 'Content-Type: application/json' -d '{"ministere":"MINSANTE"}'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.secret = p.getenv("JWT_SECRET")
+			return p.runOrigin(cmd.Context(), s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8001", "`HOST:PORT` to serve on [AUTH_USER_SERVICE_PORT]")
+	f.StringVar(&s.db, "db", "sqlite:edgecache.db", "database: `sqlite:PATH|postgres://…`")
+	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
+	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are")
+	return cmd
+}
+
+func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
+	if s.redis == "" {
+		return usagef("origin needs to know where to announce changes; give it the Redis of the nodes: --redis redis://HOST:PORT")
+	}
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
+	up := &parts{log: log}
+	if s.listen, err = up.startOrigin(ctx, s); err != nil {
+		return closeAfter(up, err)
+	}
+	fmt.Fprintf(p.stdout, "edgecache origin: ready on http://%s\n  Database  %s\n  Redis     %s\n", s.listen, redactURL(s.db), redisconn.Redact(s.redis))
+	<-ctx.Done()
+	log.Info("stopping")
+	return up.close()
+}
+
+// startOrigin starts the source of truth: its store, the relay that announces its changes through Redis, the service in
+// front of them. It returns the address of the service.
+func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string, err error) {
+	if err := s.check(); err != nil {
+		return "", err
+	}
+	client, err := redisconn.Open(s.redis)
+	if err != nil {
+		return "", usageRedis(err)
+	}
+	up.add(client.Close)
+	store, err := s.store(up.log)
+	if err != nil {
+		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "origin: "))
+	}
+	up.add(store.Close)
+	relay, err := up.newRelay(store, client)
+	if err != nil {
+		return "", err
+	}
+	up.add(relay.Close)
+	service, err := origin.NewService(origin.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: origin.TokenConfig{Secret: s.secret},
+		ShutdownTimeout: s.drain, Logger: up.log})
+	if err != nil {
+		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "origin: "))
+	}
+	up.add(service.Close)
+
+	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(s.redis), err)
+	}
+	if err := fill(ctx, store, redactURL(s.db), s.sampleUsers); err != nil {
+		return "", err
+	}
+	if err := relay.Start(ctx); err != nil {
+		return "", fmt.Errorf("read what waits to be announced in %s: %w", redactURL(s.db), err)
+	}
+	if err := service.Start(ctx); err != nil {
+		return "", listenError(err, s.listenFlag, s.listen)
+	}
+	return service.Addr(), nil
+}
+
+// check refuses what cannot work before anything is started.
+func (s originSettings) check() error {
+	if s.sampleUsers < 0 {
+		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
+	}
+	if path, ok := strings.CutPrefix(s.db, "sqlite:"); (!ok || path == "") && !s.postgres() {
+		return usagef("--db %q: want sqlite:PATH, such as sqlite:/var/lib/edgecache/users.db, or postgres://USER@HOST/NAME", redactURL(s.db))
+	}
+	return checkListen(s.listenFlag, s.listen)
+}
+
+func (s originSettings) postgres() bool {
+	return strings.HasPrefix(s.db, "postgres://") || strings.HasPrefix(s.db, "postgresql://")
+}
+
+// store returns the database, not yet opened.
+func (s originSettings) store(log *slog.Logger) (origin.Store, error) {
+	if s.postgres() {
+		return origin.NewPostgres(origin.PostgresConfig{URL: s.db, Logger: log})
+	}
+	return origin.NewSQLite(origin.SQLiteConfig{Path: strings.TrimPrefix(s.db, "sqlite:"), NoSync: s.noSync})
+}
+
+// usageRedis reports a --redis that is no address of a Redis.
+func usageRedis(err error) error {
+	return usagef("--redis: %s", strings.TrimPrefix(err.Error(), "redisconn: "))
+}
+
+func (up *parts) newRelay(store origin.Store, client redis.UniversalClient) (*origin.Relay, error) {
+	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client, Logger: up.log})
+	if err != nil {
+		return nil, err
+	}
+	return origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announce.Announcer{L2: l2, Publisher: publisher},
+		Timeout: time.Second, Logger: up.log})
+}
+
+// fill opens the store and makes up users in it.
+func fill(ctx context.Context, store origin.Store, db string, users int) error {
+	if err := reach(ctx, store.Start); err != nil {
+		return fmt.Errorf("open the database %s (--db): %w", db, err)
+	}
+	if users == 0 {
+		return nil
+	}
+	if _, err := store.BulkLoad(ctx, sample.Users(sampleSeed, users)); err != nil {
+		return fmt.Errorf("make up %d users: %w", users, err)
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/api"
+	"github.com/chatapp-ngomna/edgecache/embedded"
+	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// serveSettings are the flags of serve.
+type serveSettings struct {
+	listen       string
+	redis        string // empty: embedded
+	origin       string // empty: embedded
+	originListen string
+	sampleUsers  int
+	dataDir      string
+	l1MiB        int
+	secret       string // of the origin that --origin names; empty: it needs no token
+}
+
+func (p *program) serveCommand() *cobra.Command {
+	var s serveSettings
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve profiles from memory, Redis and the source of truth",
+		Long: `Runs a node: profiles over HTTP, from its memory, from Redis, or from the source of truth.
+Without --redis and --origin it embeds both, to try it out; what is embedded is not for
+production. With JWT_SECRET in the environment it signs its requests to --origin.`,
+		Example: `  edgecache serve
+  curl -i 127.0.0.1:8003/v1/users/123
+
+  edgecache serve --redis redis://10.0.0.5:6379 --origin http://10.0.0.6:8001
+  edgecache serve --redis redis+sentinel://s1:26379,s2:26379/mymaster --origin http://10.0.0.6:8001`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, name := range []string{"sample-users", "data-dir"} {
+				if s.origin != "" && cmd.Flags().Changed(name) {
+					return usagef("--%s is for the embedded origin, and --origin names another; leave one out", name)
+				}
+			}
+			s.secret = p.getenv("JWT_SECRET")
+			return p.runServe(cmd.Context(), s)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8003", "`HOST:PORT` to serve on [CHAT_FILE_SERVICE_PORT]")
+	f.StringVar(&s.redis, "redis", "", "`URL` of Redis; embedded when not given [REDIS_URL, REDIS_HOST, REDIS_PORT]")
+	f.StringVar(&s.origin, "origin", "", "`URL` of the source of truth; embedded when not given [AUTH_USER_SERVICE_URL]")
+	f.StringVar(&s.originListen, "origin-listen", "127.0.0.1:8001", "`HOST:PORT` of the embedded origin [AUTH_USER_SERVICE_PORT]")
+	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
+	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
+	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
+	return cmd
+}
+
+func (p *program) runServe(ctx context.Context, s serveSettings) error {
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	up := &parts{log: log}
+	server, err := up.startNode(ctx, &s)
+	if err != nil {
+		return closeAfter(up, err)
+	}
+	s.listen = server.Addr().String()
+	fmt.Fprint(p.stdout, s.greeting())
+	warnOpen(log, s.listen)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+		return up.close()
+	case <-server.Done(): // the listener failed
+		return errors.Join(server.Close(), up.close())
+	}
+}
+
+func warnOpen(log *slog.Logger, addr string) {
+	if host, _, _ := net.SplitHostPort(addr); !net.ParseIP(host).IsLoopback() {
+		log.Warn("whoever can connect may read profiles and invalidate them: there is no authentication", "listen", addr)
+	}
+}
+
+// closeAfter closes what was started before err. A start that a signal cut short is no failure.
+func closeAfter(up *parts, err error) error {
+	_ = up.close() // err says more
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// check refuses what cannot work before anything is started.
+func (s serveSettings) check() error {
+	if s.l1MiB < 1 {
+		return usagef("--l1-mib %d: want 1 or more", s.l1MiB)
+	}
+	if s.redis != "" {
+		client, err := redisconn.Open(s.redis)
+		if err != nil {
+			return usageRedis(err)
+		}
+		_ = client.Close() // it never connected
+	}
+	if s.origin != "" {
+		if u, err := url.Parse(s.origin); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return usagef("--origin: %s is no URL of a service; want http://HOST:PORT", redactURL(s.origin))
+		}
+	}
+	return checkListen("listen", s.listen)
+}
+
+// redactURL returns raw with its password hidden, whether it parses or not.
+func redactURL(raw string) string {
+	if u, err := url.Parse(raw); err == nil {
+		return u.Redacted()
+	}
+	return redisconn.Redact(raw)
+}
+
+// startNode starts Redis and the origin where s names none, then the node, then the API. It leaves in s where they are.
+func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, error) {
+	redisURL, log := s.redis, up.log
+	if redisURL == "" {
+		log = slog.New(severe{log.Handler()})
+		redis, err := embedded.StartRedis()
+		if err != nil {
+			return nil, err
+		}
+		up.add(redis.Close)
+		redisURL = redis.URL()
+	}
+	client, err := up.connectOrigin(ctx, s, redisURL)
+	if err != nil {
+		return nil, err
+	}
+	n, err := node.New(node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20}, Logger: log})
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	up.add(n.Close)
+	if err := reach(ctx, n.Start); err != nil {
+		return nil, fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(redisURL), err)
+	}
+	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainTimeout: 2 * time.Second, Logger: up.log})
+	if err != nil {
+		return nil, err
+	}
+	up.add(server.Close)
+	if err := server.Start(ctx); err != nil {
+		return nil, listenError(err, "listen", s.listen)
+	}
+	return server, nil
+}
+
+// connectOrigin returns a client of the origin that s names, or of one that it embeds.
+func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL string) (*origin.Client, error) {
+	target := s.origin
+	if target == "" {
+		addr, err := up.embedOrigin(ctx, s, redisURL)
+		if err != nil {
+			return nil, err
+		}
+		s.originListen, target = addr, "http://"+addr
+	}
+	conf := origin.ClientConfig{URL: target, Logger: up.log}
+	if s.secret != "" && s.origin != "" {
+		var err error
+		if conf.Token, err = origin.SignTokens(origin.TokenConfig{Secret: s.secret}, origin.RoleRead); err != nil {
+			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "origin: "))
+		}
+	}
+	client, err := origin.NewClient(conf)
+	if err != nil {
+		return nil, usagef("--origin: %w", err)
+	}
+	up.add(client.Close)
+	if err := reach(ctx, client.Start); err != nil {
+		return nil, fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(target), err)
+	}
+	return client, nil
+}
+
+func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL string) (string, error) {
+	dir := s.dataDir
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "edgecache-")
+		if err != nil {
+			return "", fmt.Errorf("make a folder for the embedded origin: %w", err)
+		}
+		up.add(func() error { return os.RemoveAll(temp) })
+		dir = temp
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
+	}
+	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL,
+		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, noSync: s.dataDir == "", drain: time.Second})
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// closedPort returns an address at which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// silentPort returns an address at which connections are taken and never answered.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+func TestMistakesOnTheCommandLine(t *testing.T) {
+	gone := closedPort(t)
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"serv", 2, "Did you mean this?\n\tserve"},
+		{"frobnicate", 2, `unknown command "frobnicate"`},
+		{"serve extra", 2, `serve takes flags only, not "extra"`},
+		{"serve --listn x", 2, "unknown flag --listn; did you mean --listen?\nrun 'edgecache serve --help'"},
+		{"serve --frobnicate x", 2, "unknown flag --frobnicate\n"},
+		{"serve --listen", 2, "needs an argument"},
+		{"serve --listen 8003", 2, `--listen "8003": missing port in address; want HOST:PORT`},
+		{"serve --listen 127.0.0.1:99999", 2, `port "99999": want a number from 0 to 65535`},
+		{"serve --origin-listen x", 2, "--origin-listen \"x\""},
+		{"serve --sample-users many", 2, `--sample-users: want a whole number, not "many"`},
+		{"serve --sample-users -5", 2, "--sample-users -5: want 0 or more"},
+		{"serve --l1-mib 0", 2, "--l1-mib 0: want 1 or more"},
+		{"serve --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"serve --redis redis://127.0.0.1:x", 2, `address "127.0.0.1:x": want host:port`},
+		{"serve --redis redis://u:s3cr3t@" + gone, 1, "cannot reach Redis at redis://***@" + gone + " (--redis): dial tcp " + gone},
+		{"serve --origin 127.0.0.1:8001", 2, "--origin: 127.0.0.1:8001 is no URL of a service; want http://HOST:PORT"},
+		{"serve --origin http://u:s3cr3t@" + gone, 1, "cannot reach the origin at http://u:xxxxx@" + gone + " (--origin): dial tcp " + gone},
+		{"serve --origin http://x --sample-users 5", 2, "--sample-users is for the embedded origin"},
+		{"serve --origin http://x --data-dir x", 2, "--data-dir is for the embedded origin"},
+		{"serve --log-level loud", 2, `--log-level "loud": want debug, info, warn or error`},
+		{"serve --config nowhere.yaml", 2, "--config: open nowhere.yaml"},
+		{"serve --listen 203.0.113.7:1 --origin-listen 127.0.0.1:0", 1, "cannot listen on 203.0.113.7:1 (--listen)"},
+		{"serve --data-dir /dev/null/x --origin-listen 127.0.0.1:0", 1, "make the folder of --data-dir"},
+		{"origin", 2, "--redis redis://HOST:PORT"},
+		{"origin --redis redis://" + gone + " --db sqlite:unused.db", 1, "cannot reach Redis at redis://" + gone},
+		{"origin --redis redis://" + gone + " --db mysql:x", 2, `--db "mysql:x": want sqlite:PATH`},
+		{"origin --redis redis://" + gone + " --db sqlite:", 2, "want sqlite:PATH"},
+		{"origin --redis redis://" + gone + " --listen 0.0.0.0:1", 2, "--listen: not listening on \"0.0.0.0:1\""},
+		{"get", 2, "get wants ID..., such as: edgecache get 123"},
+		{"get a/b", 2, `invalid id: "a/b" has byte "/" at 1`},
+		{"get 1 --node " + gone, 2, "is no URL of a node; want http://HOST:PORT"},
+		{"get 1 --node http://u:s3cr3t@" + gone, 1, "cannot reach the node at http://u:xxxxx@" + gone},
+		{"get 1 --timeout 0s", 2, "--timeout 0s: want more than 0"},
+		{"get 1 --timeout 5", 2, `--timeout: want a duration such as 500ms or 5s, not "5"`},
+		{"batch", 2, "batch wants ids"},
+		{"batch --file nowhere.txt", 1, "open nowhere.txt"},
+		{"batch 1 --output yaml", 2, `--output "yaml": want json or table`},
+		{"put", 2, "put wants ID [PROFILE], such as: edgecache put 123"},
+		{"put 1", 2, "put wants a profile as JSON"},
+		{"put a/b {}", 2, "invalid id"},
+		{"invalidate", 2, "invalidate wants ID..."},
+		{"invalidate a/b", 2, "invalid id"},
+		{"stats now", 2, `stats takes flags only, not "now"`},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			got := command(t, "", nil, strings.Fields(c.args)...)
+			if got.err == nil || exitCode(got.err) != c.code || !strings.Contains(got.err.Error(), c.want) {
+				t.Fatalf("exit %d: %v\nwant exit %d: %s", exitCode(got.err), got.err, c.code, c.want)
+			}
+			if strings.Contains(got.err.Error()+got.stderr, "s3cr3t") {
+				t.Errorf("the password got out: %v %s", got.err, got.stderr)
+			}
+			if strings.Contains(got.err.Error(), "Flags:") || got.stdout != "" {
+				t.Errorf("a mistake printed the whole usage: %v %s", got.err, got.stdout)
+			}
+		})
+	}
+}
+
+func TestMistakesInTheEnvironment(t *testing.T) {
+	for _, c := range []struct{ args, name, value, want string }{
+		{"serve", "REDIS_PORT", "abc", `REDIS_PORT "abc": want a number`},
+		{"serve", "AUTH_USER_SERVICE_URL", "nonsense", "--origin: nonsense is no URL"},
+		{"serve", "EDGECACHE_SAMPLE_USERS", "x", `EDGECACHE_SAMPLE_USERS: want a whole number, not "x"`},
+		{"serve", "CHAT_FILE_SERVICE_PORT", "70000", `CHAT_FILE_SERVICE_PORT "70000"`},
+		{"get 1", "CHAT_FILE_SERVICE_PORT", "x", `CHAT_FILE_SERVICE_PORT "x"`},
+		{"stats", "EDGECACHE_CONFIG", "nowhere.yaml", "nowhere.yaml"},
+	} {
+		got := command(t, "", map[string]string{c.name: c.value}, strings.Fields(c.args)...)
+		if exitCode(got.err) != 2 || !strings.Contains(fmt.Sprint(got.err), c.want) {
+			t.Errorf("%s=%s %s: exit %d: %v; want %s", c.name, c.value, c.args, exitCode(got.err), got.err, c.want)
+		}
+	}
+}
+
+func TestMistakesInTheConfigurationFile(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"listen: 8003\n", ":1: listen: want text, not the number 8003"},
+		{"# comment\nlissten: a\n", `:2: unknown setting "lissten"; did you mean listen?`},
+		{"frobnicate: a\n", `:1: unknown setting "frobnicate"; known are data-dir, l1-mib, listen`},
+		{"config: other.yaml\n", `:1: unknown setting "config"`},
+		{"redis: [a]\n", ":1: redis: want text, not a list"},
+		{"redis: {a: b}\n", ":1: redis: want text, not a mapping"},
+		{"redis: true\n", ":1: redis: want text, not true"},
+		{"redis:\n", ":1: redis: want text, not nothing"},
+		{"sample-users: many\n", `:1: sample-users: want a whole number, not "many"`},
+		{"sample-users: 1.5\n", ":1: sample-users: want a whole number, not the number 1.5"},
+		{"sample-users: 99999999999999999999\n", ":1: sample-users: want a whole number"},
+		{"sample-users: 1\nl1-mib: 1\nsample-users: 2\n", ":3: sample-users is set twice; first in line 1"},
+		{"- a\n", ":1: want lines of the form NAME: VALUE"},
+		{"listen: \"x\n", "line 2"},
+		{strings.Repeat("# filler\n", maxConfigFile/8), "is larger than 65536 bytes"},
+	} {
+		file := filepath.Join(t.TempDir(), "edgecache.yaml")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := command(t, "", nil, "serve", "--config", file)
+		if exitCode(got.err) != 2 || !strings.Contains(fmt.Sprint(got.err), c.want) || !strings.Contains(fmt.Sprint(got.err), file) {
+			t.Errorf("%.40q: exit %d: %v; want %s", c.text, exitCode(got.err), got.err, c.want)
+		}
+	}
+}
+
+func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
+	silent := silentPort(t)
+	for _, args := range [][]string{
+		{"serve", "--redis", "redis://" + silent},
+		{"serve", "--origin", "http://" + silent},
+		{"origin", "--db", "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "--redis", "redis://" + silent},
+		{"get", "1", "--node", "http://" + silent, "--timeout", "1s"},
+	} {
+		began := time.Now()
+		got := command(t, "", nil, args...)
+		if took := time.Since(began); exitCode(got.err) != 1 || !strings.Contains(fmt.Sprint(got.err), silent) || took > 5*time.Second {
+			t.Errorf("%s: exit %d after %v: %v; want 1 and the address", args, exitCode(got.err), took, got.err)
+		}
+	}
+}
+
+func TestHelpShowsAnExample(t *testing.T) {
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats"} {
+		got := command(t, "", nil, strings.Fields(name+" --help")...)
+		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
+			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	got := command(t, "", nil, "--version")
+	if got.err != nil || !strings.HasPrefix(got.stdout, "edgecache ") || !strings.Contains(got.stdout, "(commit ") || !strings.Contains(got.stdout, "go1.") {
+		t.Errorf("%q, %v; want version, commit and Go", got.stdout, got.err)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"listn", "listen", 1}, {"redis", "rdeis", 2}, {"abc", "xyz", 3}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("distance(%q, %q) = %d; want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
