@@ -130,7 +130,8 @@ func (r *rig) sever(c *redis.Client, fence time.Duration, damage func(*rig, *red
 	var err error
 	r.backup, err = c.Dump(r.Context(), stream.Name).Result()
 	check(r.T, err)
-	r.source.update(r.Context(), "8") // after the backup, and read by all
+	r.source.update(r.Context(), "8") // after the backup
+	r.allRead(c)                      // or the backup's end is where the first node stands, and nothing went backwards for it
 	for id := 1; id <= 10; id++ {
 		resident(r.T, r.nodes[0], strconv.Itoa(id))
 	}
@@ -158,8 +159,14 @@ func (r *rig) renew(c *redis.Client) {
 	r.Helper()
 	check(r.T, c.Del(r.Context(), stream.Name).Err())
 	r.source.update(r.Context(), "10")
+	r.allRead(c)
+}
+
+// allRead waits until every node has read the stream to its end.
+func (r *rig) allRead(c *redis.Client) {
+	r.Helper()
 	for i, n := range r.nodes {
-		eventually(r.T, fmt.Sprintf("node %d to read the new stream", i+1), func() bool {
+		eventually(r.T, fmt.Sprintf("node %d to read all of the stream", i+1), func() bool {
 			last, _ := c.XInfoStream(r.Context(), stream.Name).Result()
 			return last != nil && n.tail.Stats().LastID == last.LastGeneratedID
 		})
