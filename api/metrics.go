@@ -105,6 +105,7 @@ var counterRows = []struct {
 	{"stale_answers", "Answers marked stale.", func(s *node.Stats) uint64 { return s.Cache.Stale }},
 	{"l1_invalidations", "Entries invalidated in L1.", func(s *node.Stats) uint64 { return s.Cache.Invalidations }},
 	{"l1_refreshes", "Entries refreshed in place by an event.", func(s *node.Stats) uint64 { return s.Cache.Refreshes }},
+	{"l1_unadmitted", "Answers of Redis not offered to a full L1.", func(s *node.Stats) uint64 { return s.Cache.Unadmitted }},
 	{"l1_refresh_aheads", "Loads of hot entries before their expiry.", func(s *node.Stats) uint64 { return s.Cache.RefreshAheads }},
 	{"l1_flushes", "Flushes of L1.", func(s *node.Stats) uint64 { return s.Cache.Flushes }},
 	{"stream_entries", "Entries of the stream that were handled.", func(s *node.Stats) uint64 { return s.Stream.Entries }},

@@ -20,7 +20,7 @@ type counters struct {
 	stripes                                                                     [counterStripes]stripe
 	negativeHits, l2Hits, originLoads, originCalls, originErrors, stale, absent atomic.Uint64
 	joined, leaseWaits, refused, behind, l2Errors, malformed, panics            atomic.Uint64
-	invalidations, refreshes, refreshAheads, flushes                            atomic.Uint64
+	invalidations, refreshes, refreshAheads, flushes, unadmitted                atomic.Uint64
 }
 
 // stripe returns the caller's stripe. Any would be right; one that follows from where the goroutine's stack lies is seldom
@@ -77,6 +77,8 @@ type Stats struct {
 	Refreshes     uint64 `json:"refreshes"`
 	RefreshAheads uint64 `json:"refreshAheads"`
 	Flushes       uint64 `json:"flushes"`
+	// Unadmitted counts answers of Redis that were not offered to L1, because it was full and they were asked for once.
+	Unadmitted uint64 `json:"unadmitted"`
 	// L1Bytes of L1Capacity bytes are in use.
 	L1Bytes    int64 `json:"l1Bytes"`
 	L1Capacity int64 `json:"l1Capacity"`
@@ -100,7 +102,7 @@ func (c *Cache) Stats() Stats {
 		FillsRefused: n.refused.Load(), Behind: n.behind.Load(), L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
 		Panics: n.panics.Load(), Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
 		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
-		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
+		Unadmitted: n.unadmitted.Load(), Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
 	}
 	if t := c.total.Load(); t != nil {
 		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()

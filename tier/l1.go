@@ -14,9 +14,10 @@ import (
 // more: it keeps the older of two queued Sets, shows a value after Del returned, and drops Sets under load. The pair that
 // each entry carries decides.
 type l1 struct {
-	engine *ristretto.Cache[uint64, *entry]
-	stamps *stamps
-	seeds  [2]maphash.Seed
+	engine    *ristretto.Cache[uint64, *entry]
+	stamps    *stamps
+	admission *admission
+	seeds     [2]maphash.Seed
 	// open is held for reading by writers to the engine, which panics when it is closed under them.
 	open   sync.RWMutex
 	closed bool
@@ -26,6 +27,7 @@ type l1 struct {
 const meanEntry = 512
 
 func newL1(bytes int64) (*l1, error) {
+	admission := newAdmission(bytes / meanEntry)
 	engine, err := ristretto.NewCache(&ristretto.Config[uint64, *entry]{
 		NumCounters:        max(1024, 4*bytes/meanEntry),
 		MaxCost:            bytes,
@@ -34,11 +36,15 @@ func newL1(bytes int64) (*l1, error) {
 		// The key is half of the id's hash; the other half is in the entry. Two ids that share the first half evict each
 		// other and never answer for each other.
 		KeyToHash: func(hash uint64) (uint64, uint64) { return hash, 0 },
+		OnEvict:   func(*ristretto.Item[*entry]) { admission.note(true) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tier: L1 of %d bytes: %w", bytes, err)
 	}
-	return &l1{engine: engine, stamps: new(stamps), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}, nil
+	return &l1{
+		engine: engine, stamps: new(stamps), admission: admission,
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+	}, nil
 }
 
 // hash identifies an id within this process: 128 bits under seeds that nobody outside knows, so that no two ids share one,
@@ -108,6 +114,7 @@ func (l *l1) invalidate(h hash) pair {
 	defer l.open.RUnlock()
 	if !l.closed {
 		l.engine.Del(h.key)
+		l.admission.note(false)
 	}
 	return now
 }
@@ -119,6 +126,7 @@ func (l *l1) flush() {
 	defer l.open.Unlock()
 	if !l.closed {
 		l.engine.Clear()
+		l.admission.note(false)
 	}
 }
 

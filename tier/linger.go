@@ -72,5 +72,9 @@ func (c *Cache) keep(call *call, e *entry) bool {
 			return false
 		}
 	}
+	if held == nil && !e.origin && !c.l1.admission.admit(call.hash) {
+		c.counters.unadmitted.Add(1)
+		return false
+	}
 	return c.l1.set(call.hash, e)
 }
