@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -65,6 +67,27 @@ func TestStringsPointIntoThePackedBytes(t *testing.T) {
 	var into Profile
 	if n := testing.AllocsPerRun(100, func() { _ = DecodeMsgpackInto(&into, packed) }); n != 0 {
 		t.Errorf("DecodeMsgpackInto allocates %v times, want 0", n)
+	}
+}
+
+func TestPackedProfileStandsInItsBytes(t *testing.T) {
+	for _, n := range []int{0, 1, 31, 32, 255, 256, 40_000} {
+		for _, attrs := range []map[string]string{nil, {"room": "7"}} {
+			p := sample()
+			p.Nom, p.Sexe, p.Attrs = strings.Repeat("n", n), strings.Repeat("s", min(n, 300)), attrs
+			want := AppendMsgpack(nil, p)
+			b := Pack(p)
+			if !bytes.Equal(b, want) || !bytes.Equal(AppendMsgpack(nil, p), want) {
+				t.Errorf("a name of %d bytes: the profile is not what was packed: %.200v", n, p)
+			}
+			for i, s := range p.texts() {
+				if from := uintptr(unsafe.Pointer(unsafe.SliceData(b))); *s != "" {
+					if at := uintptr(unsafe.Pointer(unsafe.StringData(*s))); at < from || at >= from+uintptr(len(b)) {
+						t.Errorf("a name of %d bytes: string %d lies outside the packed bytes", n, i)
+					}
+				}
+			}
+		}
 	}
 }
 

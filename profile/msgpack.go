@@ -36,7 +36,27 @@ func AppendMsgpack(dst []byte, p *Profile) []byte {
 	return appendAttrs(dst, p.Attrs)
 }
 
-// msgpackSize returns at least the number of bytes that AppendMsgpack appends, at most 5 a string too many.
+// Pack returns the msgpack encoding of p and makes p's strings point into it, so that p keeps nothing else alive. Neither may
+// change afterwards. p must have passed Check.
+func Pack(p *Profile) []byte {
+	b := AppendMsgpack(nil, p)
+	if len(p.Attrs) > 0 { // their keys have moved as well: a new map
+		if err := DecodeMsgpackInto(p, b); err != nil {
+			panic("profile: a checked profile does not decode: " + err.Error())
+		}
+		return b
+	}
+	rest := b[2:]
+	for _, s := range p.texts() {
+		n := len(*s)
+		rest = rest[strSize(*s)-n:]
+		*s = unsafe.String(unsafe.SliceData(rest), n)
+		rest = rest[n:]
+	}
+	return b
+}
+
+// msgpackSize returns at least the number of bytes that AppendMsgpack appends, at most 12 too many.
 func (p *Profile) msgpackSize() int {
 	n := 2 + 9 + 5
 	for _, s := range p.texts() {
@@ -48,12 +68,15 @@ func (p *Profile) msgpackSize() int {
 	return n
 }
 
+// strSize returns the number of bytes that appendStr appends.
 func strSize(s string) int {
 	switch n := len(s); {
 	case n < 32:
 		return n + 1
 	case n < 1<<8:
 		return n + 2
+	case n < 1<<16:
+		return n + 3
 	default:
 		return n + 5
 	}

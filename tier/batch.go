@@ -46,12 +46,20 @@ func (c *Cache) BatchGet(ctx context.Context, ids []string, w Want) (Batch, erro
 	return b, nil
 }
 
-// fromL1 answers what it can and returns the rest as loads not yet begun.
+// fromL1 answers what it can and returns the rest as loads not yet begun. Ids and stamps lie all over the memory: they are
+// read in loops of their own, so that the processor waits for many at a time, which the engine's locks would prevent.
 func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 	now := c.clock.tick()
+	hashes, valid := make([]hash, len(ids)), make([]pair, len(ids))
 	for i, id := range ids {
-		h := c.l1.hash(id)
-		e := c.l1.lookup(h)
+		hashes[i] = c.l1.hash(id)
+	}
+	for i, h := range hashes {
+		valid[i] = c.l1.stamps.of(h)
+	}
+	for i, id := range ids {
+		h := hashes[i]
+		e := c.l1.lookup(h, valid[i])
 		if e != nil && c.fresh(e, now) && w.accepts(e, now) {
 			r, err := c.hit(e, h, now)
 			b.add(id, r, err)

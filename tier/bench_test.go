@@ -30,7 +30,7 @@ func BenchmarkHit(b *testing.B) {
 	}
 	c.l1.engine.Wait()
 	for _, id := range ids { // the same entries, so that both meet the same memory
-		bare.Set(id, c.l1.lookup(c.l1.hash(id)), 500)
+		bare.Set(id, c.l1.peek(c.l1.hash(id)), 500)
 	}
 	bare.Wait()
 	run := func(name string, get func(id string) bool) {

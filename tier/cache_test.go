@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/chatapp-ngomna/edgecache/internal/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -577,8 +579,10 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("New: %v, want %q", err, part)
 		}
 	}
+	resp3 := redis.NewClient(&redis.Options{Protocol: 3})
+	defer func() { _ = resp3.Close() }()
 	for part, conf := range map[string]L2Config{
-		"Client is nil": {}, "TTL is 1s": {Client: l2.client, TTL: time.Second}, "Lease -1ns": {Client: l2.client, Lease: -1},
+		"Client is nil": {}, "speaks RESP3": {Client: resp3}, "TTL is 1s": {Client: l2.client, TTL: time.Second}, "Lease -1ns": {Client: l2.client, Lease: -1},
 		"Guard is 1s": {Client: l2.client, Guard: time.Second},
 	} {
 		if _, err := NewL2(conf); err == nil || !strings.Contains(err.Error(), part) {

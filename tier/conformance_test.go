@@ -97,14 +97,11 @@ func must[T any](t *testing.T) func(T, error) T {
 // stored returns what L2 has of id, nil for nothing.
 func stored(t *testing.T, l *L2, id string) *profile.Profile {
 	t.Helper()
-	out, errs := l.get(t.Context(), []string{id})
-	if errs[0] != nil {
-		t.Fatal(errs[0])
-	}
-	if out[0] == nil {
+	e := must[*entry](t)(l.getOne(t.Context(), id))
+	if e == nil {
 		return nil
 	}
-	return &out[0].profile
+	return &e.profile
 }
 
 func beginOne(t *testing.T, l *L2, id string, known int64) verdict {
@@ -356,8 +353,8 @@ func (s suite) brokenRecord(t *testing.T) {
 	if err := s.client.HSet(t.Context(), "user:profile:"+id, "ext", "\xdd\xff\xff\xff\xff").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs := l.get(t.Context(), []string{id}); out[0] != nil || !errors.Is(errs[0], profile.ErrMalformed) {
-		t.Errorf("read %v, %v, want ErrMalformed", out[0], errs[0])
+	if e, err := l.getOne(t.Context(), id); e != nil || !errors.Is(err, profile.ErrMalformed) {
+		t.Errorf("read %v, %v, want ErrMalformed", e, err)
 	}
 	v := beginOne(t, l, id, profile.MaxVersion+1)
 	if err := fillOne(t, l, id, v.token, user(id, 10)); err != nil || stored(t, l, id).Nom != user(id, 1).Nom {

@@ -27,7 +27,7 @@ func TestCostMatchesTheHeap(t *testing.T) {
 	grown, account := heap()-before, l.used()
 	held := 0
 	for i := range users {
-		if l.lookup(l.hash(strconv.Itoa(i))) != nil {
+		if l.peek(l.hash(strconv.Itoa(i))) != nil {
 			held++
 		}
 	}

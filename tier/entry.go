@@ -50,14 +50,9 @@ func newEntry(p *profile.Profile) *entry {
 	return e
 }
 
-// pack makes packed, and the profile point into it. The entry then shares nothing with where the profile came from.
-func (e *entry) pack() {
-	e.packed = profile.AppendMsgpack(nil, &e.profile)
-	if err := profile.DecodeMsgpackInto(&e.profile, e.packed); err != nil {
-		// Only a profile that was never checked gets here; every path into the cache checks.
-		panic("tier: a checked profile does not decode: " + err.Error())
-	}
-}
+// pack makes packed, and the profile, which must have passed profile.Check, point into it. The entry then shares nothing
+// with where the profile came from.
+func (e *entry) pack() { e.packed = profile.Pack(&e.profile) }
 
 // keepFor sets the times of an entry whose load began at loaded: it is fresh for ttl less up to 10 %, so that entries
 // filled together do not expire together, and due for a refresh a tenth of ttl before its end.

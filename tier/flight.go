@@ -38,8 +38,10 @@ type call struct {
 // so never joins a load that may have read what the invalidation ended:
 //
 //	load begins (pair 1) · origin answers v1 · change to v2, invalidation (pair 2) · reader joins pair 2: a new load
+//
+// The id is there as its hash, which nobody else shares.
 type flightKey struct {
-	id   string
+	hash hash
 	pair pair
 }
 
@@ -71,9 +73,9 @@ func (c *call) known() int64 {
 
 func (c *call) key() flightKey {
 	if seeded.NoFlightKey {
-		return flightKey{id: c.id}
+		return flightKey{hash: c.hash}
 	}
-	return flightKey{c.id, c.pair}
+	return flightKey{c.hash, c.pair}
 }
 
 // role is what a reader does about the load that join gave it.

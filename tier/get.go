@@ -73,7 +73,7 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 		return Result{}, ErrClosed
 	}
 	h, now := c.l1.hash(id), c.clock.nanos()
-	e := c.l1.lookup(h)
+	e := c.l1.lookup(h, c.l1.stamps.of(h))
 	if e != nil && now < e.plain && now <= c.aliveUntil.Load() && w == (Want{}) {
 		s.hits.Add(1)
 		return Result{&e.profile, e.packed, FromL1, time.Duration(now - e.loaded)}, nil

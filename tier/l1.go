@@ -55,10 +55,9 @@ func (l *l1) hash(id string) hash {
 	return hash{maphash.String(l.seeds[0], id), maphash.String(l.seeds[1], id)}
 }
 
-// lookup returns the entry of an id if nothing has invalidated it; it may have expired. The pair is read first, so that its
+// lookup returns the entry of an id if nothing has invalidated it; it may have expired. The pair is read before, so that its
 // cache line comes while the engine searches: what is invalidated in between was valid when this lookup began.
-func (l *l1) lookup(h hash) *entry {
-	valid := l.stamps.of(h)
+func (l *l1) lookup(h hash, valid pair) *entry {
 	e, ok := l.engine.Get(h.key)
 	if !ok || e.check != h.check || (e.pair != valid && !seeded.NoStamp) {
 		return nil

@@ -19,7 +19,8 @@ import (
 
 // L2Config configures the Redis tier. The zero value of every field but Client is a documented default.
 type L2Config struct {
-	// Client reads masters only. The caller closes it, after the L2's users are closed.
+	// Client reads masters only, and speaks RESP2 (Protocol: 2 in its options), in which a hash comes as a flat list. The
+	// caller closes it, after the L2's users are closed.
 	Client redis.UniversalClient
 	// TTL is how long a profile stays in Redis; each gets up to 10 % less, at random. Default 7 days, rounded to seconds.
 	TTL time.Duration
@@ -43,6 +44,8 @@ func (c L2Config) validate() error {
 	switch {
 	case c.Client == nil:
 		return errors.New("tier: L2Config.Client is nil; want a Redis client")
+	case protocol(c.Client) != 2:
+		return fmt.Errorf("tier: L2Config.Client speaks RESP%d; want Protocol: 2 in its options", protocol(c.Client))
 	case c.TTL < 10*time.Second:
 		return fmt.Errorf("tier: L2Config.TTL is %v; want at least 10s", c.TTL)
 	case c.Negative < 0 || c.Lease < 0 || c.Guard < 0:
@@ -51,6 +54,17 @@ func (c L2Config) validate() error {
 		return fmt.Errorf("tier: L2Config.Guard is %v; want at least Lease %v and Negative %v, which it holds", c.Guard, c.Lease, c.Negative)
 	}
 	return nil
+}
+
+// protocol returns the version of RESP that c speaks; 2 for a client that does not say.
+func protocol(c redis.UniversalClient) int {
+	switch c := c.(type) {
+	case *redis.Client:
+		return c.Options().Protocol
+	case *redis.ClusterClient:
+		return c.Options().Protocol
+	}
+	return 2
 }
 
 // or returns v, or the default when v is zero.

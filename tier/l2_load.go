@@ -23,16 +23,11 @@ func (l *L2) get(ctx context.Context, ids []string) (out []*entry, fails []error
 		}
 		return out, fails
 	}
-	if len(ids) == 1 {
-		cmd := l.getOne(ctx, profile.Key(ids[0]))
-		l.health.note(cmd.Err())
-		out[0], fails[0] = decodeHash(ids[0], cmd)
-		return out, fails
-	}
 	pipe := l.client.Pipeline()
-	cmds := make([]*redis.MapStringStringCmd, len(ids))
+	cmds := make([]*redis.StringSliceCmd, len(ids))
 	for i, id := range ids {
-		cmds[i] = pipe.HGetAll(ctx, profile.Key(id))
+		cmds[i] = hgetall(ctx, id)
+		_ = pipe.Process(ctx, cmds[i])
 	}
 	_, err := pipe.Exec(ctx) // every command holds its own error as well
 	l.health.note(err)
@@ -42,17 +37,35 @@ func (l *L2) get(ctx context.Context, ids []string) (out []*entry, fails []error
 	return out, fails
 }
 
-// getOne reads alone while nobody else reads: a pipeline of one costs two switches of goroutine and saves nothing.
-func (l *L2) getOne(ctx context.Context, key string) *redis.MapStringStringCmd {
+// getOne is get for one id.
+func (l *L2) getOne(ctx context.Context, id string) (*entry, error) {
+	if !l.health.ask() {
+		return nil, errL2Down
+	}
+	cmd := hgetall(ctx, id)
+	l.readOne(ctx, cmd)
+	l.health.note(cmd.Err())
+	return decodeHash(id, cmd)
+}
+
+// readOne reads alone while nobody else reads: a pipeline of one costs two switches of goroutine and saves nothing.
+func (l *L2) readOne(ctx context.Context, cmd redis.Cmder) {
 	defer l.reading.Add(-1)
 	if l.reading.Add(1) == 1 {
-		return l.client.HGetAll(ctx, key)
+		_ = l.client.Process(ctx, cmd) // cmd holds the error
+		return
 	}
-	return l.auto.HGetAll(ctx, key)
+	_ = l.auto.Process(ctx, cmd)
+}
+
+// hgetall is the command whose reply is the flat list of names and values that RESP2 sends: go-redis's own HGETALL makes a
+// map of it first, which takes as long as all the rest of the decoding.
+func hgetall(ctx context.Context, id string) *redis.StringSliceCmd {
+	return redis.NewStringSliceCmd(ctx, "hgetall", profile.Key(id))
 }
 
 // decodeHash makes an entry of a hash; nil when there is none.
-func decodeHash(id string, cmd *redis.MapStringStringCmd) (*entry, error) {
+func decodeHash(id string, cmd *redis.StringSliceCmd) (*entry, error) {
 	fields, err := cmd.Result()
 	if err != nil {
 		return nil, fmt.Errorf("tier: read %q from Redis: %w", id, err)
@@ -62,8 +75,8 @@ func decodeHash(id string, cmd *redis.MapStringStringCmd) (*entry, error) {
 	}
 	e := new(entry)
 	e.profile.ID = id
-	for name, value := range fields {
-		if err := e.profile.SetHashField(name, value); err != nil {
+	for i := 0; i+1 < len(fields); i += 2 {
+		if err := e.profile.SetHashField(fields[i], fields[i+1]); err != nil {
 			return nil, fmt.Errorf("tier: decode %q: %w", id, err)
 		}
 	}

@@ -54,36 +54,48 @@ func (c *Cache) load(calls []*call) {
 	c.fromOrigin(ctx, rest)
 }
 
-// fromL2 finishes the calls that Redis answers and returns the others. A record that does not decode is a miss.
+// fromL2 finishes the calls that Redis answers and returns the others.
 func (c *Cache) fromL2(calls []*call) (rest []*call) {
+	if len(calls) == 1 { // by far the most frequent: no slices for it
+		if e, err := c.l2.getOne(c.base, calls[0].id); !c.take(calls[0], e, err) {
+			return calls
+		}
+		return nil
+	}
 	ids := make([]string, len(calls))
 	for i, call := range calls {
 		ids[i] = call.id
 	}
 	found, errs := c.l2.get(c.base, ids)
 	for i, call := range calls {
-		switch e := found[i]; {
-		case errs[i] != nil:
-			c.countL2(errs[i])
-			if errors.Is(errs[i], profile.ErrMalformed) || errors.Is(errs[i], profile.ErrTooLarge) {
-				call.repair = true
-			}
+		if !c.take(call, found[i], errs[i]) {
 			rest = append(rest, call)
-		case e == nil || e.profile.UpdatedAt < call.known():
-			rest = append(rest, call)
-		default:
-			c.finishFound(call, e, FromL2, true)
 		}
 	}
 	return rest
 }
 
-func (c *Cache) countL2(err error) {
+// take finishes a call with what Redis answered, if that will do. A record that does not decode is a miss.
+func (c *Cache) take(call *call, e *entry, err error) bool {
+	if err != nil {
+		call.repair = c.countL2(err)
+		return false
+	}
+	if e == nil || e.profile.UpdatedAt < call.known() {
+		return false
+	}
+	c.finishFound(call, e, FromL2, true)
+	return true
+}
+
+// countL2 counts a failure of Redis and reports whether it was one to decode the record.
+func (c *Cache) countL2(err error) (malformed bool) {
 	if errors.Is(err, profile.ErrMalformed) || errors.Is(err, profile.ErrTooLarge) {
 		c.counters.malformed.Add(1)
-		return
+		return true
 	}
 	c.counters.l2Errors.Add(1)
+	return false
 }
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills Redis, without one it

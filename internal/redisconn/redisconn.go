@@ -53,7 +53,7 @@ func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (r
 	if err != nil {
 		return nil, err
 	}
-	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.Protocol, o.OnConnect = 3, -1, -1, 2, track
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.OnConnect = 3, -1, -1, track
 	return redis.NewUniversalClient(o), nil
 }
 
@@ -138,7 +138,7 @@ func defaults() *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
-		ContextTimeoutEnabled: true, PoolSize: 32,
+		ContextTimeoutEnabled: true, PoolSize: 32, Protocol: 2,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
