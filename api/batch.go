@@ -109,7 +109,7 @@ func newAnswer(ids []string, batch tier.Batch) answer {
 func appendBatch(dst []byte, a answer, m media) ([]byte, error) {
 	size := 0
 	for _, id := range a.users {
-		size += 2*len(id) + 128 + len(a.batch.Found[id].Packed)
+		size += 2*len(id) + 128 + len(a.batch.Found[id].Packed())
 	}
 	if size > maxAnswer {
 		return nil, problemAnswer
@@ -152,7 +152,7 @@ func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
 	enc := msgpack.NewEncoder(w)
 	err := errors.Join(enc.EncodeMapLen(3), enc.EncodeString("users"), enc.EncodeMapLen(len(a.users)))
 	for _, id := range a.users {
-		err = errors.Join(err, enc.EncodeString(id), enc.Encode(msgpack.RawMessage(a.batch.Found[id].Packed)))
+		err = errors.Join(err, enc.EncodeString(id), enc.Encode(msgpack.RawMessage(a.batch.Found[id].Packed())))
 	}
 	err = errors.Join(err, enc.EncodeString("missing"), enc.EncodeArrayLen(len(a.missing)))
 	for _, id := range a.missing {

@@ -17,7 +17,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // the packed bytes is there for records that other services write by hand, where equal versions need not mean equal records.
 func appendETag(dst []byte, res tier.Result, m media) []byte {
 	dst = strconv.AppendInt(append(dst, '"'), res.Version(), 10)
-	dst = strconv.AppendUint(append(dst, '-'), uint64(crc32.Checksum(res.Packed, castagnoli)), 16)
+	dst = strconv.AppendUint(append(dst, '-'), uint64(crc32.Checksum(res.Packed(), castagnoli)), 16)
 	if m == mediaMsgpack {
 		return append(dst, `-m"`...)
 	}

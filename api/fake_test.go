@@ -40,7 +40,7 @@ func result(id string, t tier.Tier) tier.Result {
 	p := &profile.Profile{ID: id, Nom: "Ngo Bassong", Prenom: "Thérèse", FullName: "Thérèse Ngo Bassong",
 		Avatar: "/avatars/" + id + ".webp", Matricule: "MAT-" + id, Ministere: "Ministère de la Santé publique",
 		Sexe: "F", UpdatedAt: 1732406400000}
-	return tier.Result{Profile: p, Packed: profile.AppendMsgpack(nil, p), Tier: t, Age: 42 * time.Second}
+	return tier.MakeResult(p, t, 42*time.Second)
 }
 
 func (f *fakeNode) GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error) {

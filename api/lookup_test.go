@@ -66,7 +66,7 @@ func TestHeadSaysWhatGetSays(t *testing.T) {
 func TestMsgpackIsThePackedBytes(t *testing.T) {
 	f := newFake("1")
 	r := send(t, serve(t, f), "GET", "/v1/users/1", "", "Accept: application/msgpack")
-	if r.body != string(f.users["1"].Packed) || r.Header.Get("Content-Type") != "application/msgpack" {
+	if r.body != string(f.users["1"].Packed()) || r.Header.Get("Content-Type") != "application/msgpack" {
 		t.Errorf("got %q of type %s", r.body, r.Header.Get("Content-Type"))
 	}
 	if p, err := profile.DecodeMsgpack([]byte(r.body)); err != nil || p.ID != "1" {
@@ -148,8 +148,10 @@ func TestIfNoneMatch(t *testing.T) {
 
 // A record that another service wrote by hand may keep its version and still be another.
 func TestETagDiffersWhenTheBytesDo(t *testing.T) {
-	a, b := result("1", tier.FromL1), result("1", tier.FromL1)
-	b.Packed = bytes.Replace(b.Packed, []byte("Ngo"), []byte("Nga"), 1)
+	a := result("1", tier.FromL1)
+	other := a.Profile.Clone()
+	other.Nom = "Nga Bassong"
+	b := tier.MakeResult(other, tier.FromL1, 0)
 	if x, y := appendETag(nil, a, mediaJSON), appendETag(nil, b, mediaJSON); bytes.Equal(x, y) {
 		t.Errorf("both have the ETag %s", x)
 	}
@@ -229,7 +231,7 @@ func TestBatchMsgpack(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for id, packed := range got.Users {
-		if p, err := profile.DecodeMsgpack(packed); err != nil || p.ID != id || !bytes.Equal(packed, f.users[id].Packed) {
+		if p, err := profile.DecodeMsgpack(packed); err != nil || p.ID != id || !bytes.Equal(packed, f.users[id].Packed()) {
 			t.Errorf("user %s: %+v, %v", id, p, err)
 		}
 	}
@@ -238,9 +240,11 @@ func TestBatchMsgpack(t *testing.T) {
 func TestAnswerThatIsTooLarge(t *testing.T) {
 	f := newFake()
 	var asked []string
-	big := result("big", tier.FromL1)
-	big.Packed = make([]byte, profile.MaxSize)
-	for _, id := range ids(maxAnswer / profile.MaxSize) {
+	const kept = 4 << 10 // for what a record has beside its longest field
+	whole := result("big", tier.FromL1).Profile.Clone()
+	whole.Attrs = map[string]string{"long": strings.Repeat("x", profile.MaxSize-kept)}
+	big := tier.MakeResult(whole, tier.FromL1, 0)
+	for _, id := range ids(maxAnswer / (profile.MaxSize - kept)) {
 		f.users[id] = big
 		asked = append(asked, `"`+id+`"`)
 	}

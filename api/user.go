@@ -83,7 +83,7 @@ func (s *Server) sendUser(c *fiber.Ctx, res tier.Result, m media) {
 	}
 	if m == mediaMsgpack {
 		h.SetContentType(typeMsgpack)
-		r.SetBodyRaw(res.Packed)
+		r.SetBodyRaw(res.Packed())
 		return
 	}
 	h.SetContentType(typeJSON)

@@ -55,7 +55,7 @@ func TestScanLeavesHotUsersInL1(t *testing.T) {
 	defer l.close()
 	read := func(id string) (hit bool) {
 		h := l.hash(id)
-		if l.lookup(h, l.stamps.of(h)) != nil {
+		if l.counts(l.candidate(h), h, l.stamps.of(h)) {
 			return true
 		}
 		if e := newEntry(user(id, 1)); l.admission.admit(h) {

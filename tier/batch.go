@@ -29,16 +29,14 @@ func (c *Cache) BatchGet(ctx context.Context, ids []string, w Want) (Batch, erro
 	}
 	s := c.counters.stripe()
 	s.entered.Add(uint64(len(ids)))
-	ended := uint64(0)
-	defer func() { s.misses.Add(uint64(len(ids)) - ended) }()
+	defer s.left.Add(uint64(len(ids)))
 	if c.closed.Load() {
+		s.misses.Add(uint64(len(ids)))
 		return Batch{}, ErrClosed
 	}
 	b := Batch{Found: make(map[string]Result, len(ids))}
 	misses := c.fromL1(ids, w, &b)
-	hits := uint64(len(ids) - len(misses))
-	s.hits.Add(hits)
-	ended += hits
+	s.misses.Add(uint64(len(misses)))
 	if len(misses) > 0 {
 		c.missBatch(ctx, misses, w, &b)
 	}
@@ -59,7 +57,10 @@ func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 	}
 	for i, id := range ids {
 		h := hashes[i]
-		e := c.l1.lookup(h, valid[i])
+		e := c.l1.candidate(h)
+		if !c.l1.counts(e, h, valid[i]) {
+			e = nil
+		}
 		if e != nil && c.fresh(e, now) && w.accepts(e, now) {
 			r, err := c.hit(e, h, now)
 			b.add(id, r, err)

@@ -191,7 +191,7 @@ func (c *Cache) Close() error {
 	defer c.mu.Unlock()
 	c.closed.Store(true)
 	c.end(ErrClosed)
-	for entered, hits, misses := c.counters.sums(); entered != hits+misses; entered, hits, misses = c.counters.sums() {
+	for !c.counters.idle() {
 		time.Sleep(time.Millisecond) // readers under way have just lost their context
 	}
 	c.background.Wait()

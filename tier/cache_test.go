@@ -46,7 +46,7 @@ func TestReadGoesThroughTheTiers(t *testing.T) {
 		t.Errorf("first read: %v, version %d, age %v", r.Tier, r.Version(), r.Age)
 	}
 	r := getFrom(t, a, "1", FromL1)
-	if back, err := profile.DecodeMsgpack(r.Packed); err != nil || back.FullName != r.Profile.FullName {
+	if back, err := profile.DecodeMsgpack(r.Packed()); err != nil || back.FullName != r.Profile.FullName {
 		t.Errorf("packed bytes: %+v, %v", back, err)
 	}
 	if r := get(t, b, "1", Want{}); r.Tier != FromL2 {

@@ -9,13 +9,24 @@ import (
 const counterStripes = 64
 
 // stripe is one goroutine's share of the counters of lookups, alone in its cache lines.
+//
+// It is the gate of Close as well. A lookup enters before it asks the engine and leaves right after, when nothing is known
+// yet of what was found; what is more than a plain hit enters again and leaves for good when it ends.
 type stripe struct {
-	entered, hits, misses atomic.Uint64
-	_                     [128 - 24]byte
+	entered, left atomic.Uint64
+	// again is how many have left twice.
+	again atomic.Uint64
+	// misses is how many lookups were not answered by L1, the rest of those that left.
+	misses atomic.Uint64
+	_      [128 - 32]byte
 }
 
-// counters count lookups without making processors share a cache line. They are the gate of Close as well: a lookup is
-// entered first and counted as hit or miss when it ends, so none is under way once the sums agree.
+func (s *stripe) leaveAgain() {
+	s.left.Add(1)
+	s.again.Add(1)
+}
+
+// counters count lookups without making processors share a cache line.
 type counters struct {
 	stripes                                                                     [counterStripes]stripe
 	negativeHits, l2Hits, originLoads, originCalls, originErrors, stale, absent atomic.Uint64
@@ -30,16 +41,28 @@ func (c *counters) stripe() *stripe {
 	return &c.stripes[uint64(uintptr(unsafe.Pointer(&here))>>10)*0x9e3779b97f4a7c15>>58]
 }
 
-func (c *counters) sums() (entered, hits, misses uint64) {
-	// Ends are read before entries: a lookup that ends in between makes the sums differ, never agree too early.
+// idle reports whether no lookup is under way. Who leaves is counted before who entered: a lookup that ends in between
+// makes the sums differ, never agree too early.
+func (c *counters) idle() bool {
+	left, entered := uint64(0), uint64(0)
 	for i := range c.stripes {
-		hits += c.stripes[i].hits.Load()
-		misses += c.stripes[i].misses.Load()
+		left += c.stripes[i].left.Load()
 	}
 	for i := range c.stripes {
 		entered += c.stripes[i].entered.Load()
 	}
-	return entered, hits, misses
+	return entered == left
+}
+
+// lookups returns how many L1 answered and how many it did not.
+func (c *counters) lookups() (hits, misses uint64) {
+	for i := range c.stripes {
+		s := &c.stripes[i]
+		missed, again := s.misses.Load(), s.again.Load() // before left, which is above their sum
+		misses += missed
+		hits += s.left.Load() - again - missed
+	}
+	return hits, misses
 }
 
 // Stats is a snapshot of a cache's counters since it was made, and of its state.
@@ -94,7 +117,7 @@ type Stats struct {
 // meanwhile.
 func (c *Cache) Stats() Stats {
 	n := &c.counters
-	_, hits, misses := n.sums()
+	hits, misses := n.lookups()
 	s := Stats{
 		L1Hits: hits, L1Misses: misses, NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
 		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(), OriginErrors: n.originErrors.Load(),

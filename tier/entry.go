@@ -54,6 +54,10 @@ func newEntry(p *profile.Profile) *entry {
 // with where the profile came from.
 func (e *entry) pack() { e.packed = profile.Pack(&e.profile) }
 
+func (e *entry) result(from Tier, age time.Duration) Result {
+	return Result{Profile: &e.profile, Tier: from, Age: age, from: e}
+}
+
 // keepFor sets the times of an entry whose load began at loaded: it is fresh for ttl less up to 10 %, so that entries
 // filled together do not expire together, and due for a refresh a tenth of ttl before its end.
 func (e *entry) keepFor(loaded int64, ttl time.Duration) {

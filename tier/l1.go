@@ -55,14 +55,16 @@ func (l *l1) hash(id string) hash {
 	return hash{maphash.String(l.seeds[0], id), maphash.String(l.seeds[1], id)}
 }
 
-// lookup returns the entry of an id if nothing has invalidated it; it may have expired. The pair is read before, so that its
-// cache line comes while the engine searches: what is invalidated in between was valid when this lookup began.
-func (l *l1) lookup(h hash, valid pair) *entry {
-	e, ok := l.engine.Get(h.key)
-	if !ok || e.check != h.check || (e.pair != valid && !seeded.NoStamp) {
-		return nil
-	}
+// candidate returns what the engine has in an id's place. It counts only if counts says so.
+func (l *l1) candidate(h hash) *entry {
+	e, _ := l.engine.Get(h.key)
 	return e
+}
+
+// counts reports whether e is the entry of the id with this hash, and nothing has invalidated it; it may have expired. valid
+// is the id's pair, read at any time after the lookup began.
+func (l *l1) counts(e *entry, h hash, valid pair) bool {
+	return e != nil && e.check == h.check && (e.pair == valid || seeded.NoStamp)
 }
 
 // peek returns the entry of an id, valid or not.
