@@ -43,6 +43,9 @@ func (k *conns) hurry(end time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for c := range k.open {
+		if p, ok := c.(*patientConn); ok {
+			c = p.Conn // at once, and without a word to the goroutine that reads
+		}
 		_ = c.SetReadDeadline(end)
 	}
 }

@@ -163,7 +163,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.ln = ln
 	go func() {
 		defer close(s.served)
-		s.err = s.app.Listener(ln)
+		s.err = s.app.Listener(patient{ln, min(s.cfg.ReadTimeout, s.cfg.WriteTimeout, s.cfg.IdleTimeout) / 20})
 	}()
 	return nil
 }
