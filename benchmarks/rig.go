@@ -160,6 +160,15 @@ func (r *rig) uniform(n int) func() int {
 	return func() int { return 1 + rnd.IntN(n) }
 }
 
+// inTurn draws users 1 to n in a random order, each once before any is drawn again.
+func (r *rig) inTurn(n int) func() int {
+	order, next := rand.New(rand.NewPCG(r.Seed, 4)).Perm(n), -1
+	return func() int {
+		next = (next + 1) % n
+		return 1 + order[next]
+	}
+}
+
 // zipf draws users 1 to n, the k-th most popular one with a weight of 1/k. Who is popular is shuffled.
 func (r *rig) zipf(n int) func() int {
 	rnd := rand.New(rand.NewPCG(r.Seed, 2))
