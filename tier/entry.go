@@ -23,7 +23,7 @@ type entry struct {
 	plain int64
 	// loaded is when the load began; the entry is at least as new as that moment.
 	loaded int64
-	// packed is the profile in msgpack, once.
+	// packed is the profile in msgpack, once; nil until the entry is offered to the engine.
 	packed []byte
 	// refreshing is set by the first reader who finds the entry due for a refresh.
 	refreshing atomic.Bool
@@ -31,7 +31,7 @@ type entry struct {
 	absent bool
 	// origin says that the load asked the origin, so that a dead stream cannot have hidden a change before it.
 	origin bool
-	// profile's strings point into packed. For a user known not to exist only the id is set.
+	// profile's strings point into packed, if there is any. For a user known not to exist only the id is set.
 	profile profile.Profile
 }
 
@@ -53,6 +53,14 @@ func newEntry(p *profile.Profile) *entry {
 // pack makes packed, and the profile, which must have passed profile.Check, point into it. The entry then shares nothing
 // with where the profile came from.
 func (e *entry) pack() { e.packed = profile.Pack(&e.profile) }
+
+// bytes returns the profile in msgpack.
+func (e *entry) bytes() []byte {
+	if e.packed != nil {
+		return e.packed
+	}
+	return profile.AppendMsgpack(nil, &e.profile)
+}
 
 func (e *entry) result(from Tier, age time.Duration) Result {
 	return Result{Profile: &e.profile, Tier: from, Age: age, from: e}

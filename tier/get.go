@@ -60,8 +60,9 @@ func MakeResult(p *profile.Profile, from Tier, age time.Duration) Result {
 	return newEntry(p).result(from, age)
 }
 
-// Packed returns the profile in msgpack, shared as the profile is.
-func (r Result) Packed() []byte { return r.from.packed }
+// Packed returns the profile in msgpack. L1 holds it so, shared as the profile is; for an answer that L1 did not take it is
+// made anew.
+func (r Result) Packed() []byte { return r.from.bytes() }
 
 // Version is the answer's version, its profile's UpdatedAt.
 func (r Result) Version() int64 { return r.Profile.UpdatedAt }

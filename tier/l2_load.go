@@ -102,15 +102,14 @@ func decodeHash(id string, cmd *redis.StringSliceCmd) (*entry, error) {
 			return nil, fmt.Errorf("tier: decode %q: %w", id, err)
 		}
 	}
-	return packed(e)
+	return checked(e)
 }
 
-// packed refuses what another service wrote too large to keep, and packs the rest.
-func packed(e *entry) (*entry, error) {
+// checked refuses what another service wrote too large to keep.
+func checked(e *entry) (*entry, error) {
 	if err := e.profile.Check(); err != nil {
 		return nil, fmt.Errorf("tier: decode: %w", err)
 	}
-	e.pack()
 	return e, nil
 }
 
@@ -172,7 +171,7 @@ func decodeReply(id string, pairs []any) (*entry, error) {
 			return nil, fmt.Errorf("tier: decode %q: %w", id, err)
 		}
 	}
-	return packed(e)
+	return checked(e)
 }
 
 // filling is one answer of the origin on its way into L2: a profile; none, when the user does not exist; or a failure,

@@ -314,5 +314,5 @@ func (e *entry) says(now *entry) bool {
 	if now == nil || e.absent {
 		return now == nil && e.absent
 	}
-	return bytes.Equal(e.packed, now.packed)
+	return bytes.Equal(e.packed, now.bytes())
 }
