@@ -57,20 +57,17 @@ func (c *Cache) Refresh(p *profile.Profile) {
 	c.counters.invalidations.Add(1)
 	c.recent.learn(p.ID, p.UpdatedAt, now)
 	held := c.l1.peek(h)
-	var after pair
-	if seeded.SetOverSet {
-		after = c.l1.stamps.of(h)
-	} else {
-		after = c.l1.invalidate(h)
+	if held != nil && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
+		e := newEntry(p)
+		e.check = h.check
+		e.keepFor(now, c.conf.L1TTL)
+		if c.replace(h, e) {
+			return
+		}
 	}
-	if held == nil || held.profile.UpdatedAt > p.UpdatedAt || p.UpdatedAt < c.recent.floor(p.ID) {
-		return
+	if !seeded.SetOverSet {
+		c.l1.invalidate(h)
 	}
-	c.counters.refreshes.Add(1)
-	e := newEntry(p)
-	e.pair, e.check = after, h.check
-	e.keepFor(now, c.conf.L1TTL)
-	c.l1.set(h, e)
 }
 
 // Flush ends the validity of everything that this node holds, and of every load under way: something may have been missed.

@@ -123,6 +123,18 @@ func (f *flights) finish(c *call, e *entry, from Tier, err error, lingers bool) 
 	}
 }
 
+// settled adds a load that has ended and lingers, unless there is one of the same key.
+func (f *flights) settled(c *call) bool {
+	s := &f.shards[c.hash.key>>58]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls[c.key()] != nil {
+		return false
+	}
+	s.calls[c.key()] = c
+	return true
+}
+
 // forget frees the key of a call that lingered.
 func (f *flights) forget(c *call) {
 	s := &f.shards[c.hash.key>>58]

@@ -108,16 +108,20 @@ func (l *l1) settle() {
 	}
 }
 
-// invalidate ends the validity of what is held about an id, then frees it, and returns the new pair.
-func (l *l1) invalidate(h hash) pair {
-	now := l.stamps.bump(h)
+// invalidate ends the validity of what is held about an id, then frees it.
+func (l *l1) invalidate(h hash) {
+	l.stamps.bump(h)
+	l.free(h)
+}
+
+// free frees what is held about an id.
+func (l *l1) free(h hash) {
 	l.open.RLock()
 	defer l.open.RUnlock()
 	if !l.closed {
 		l.engine.Del(h.key)
 		l.admission.note(false)
 	}
-	return now
 }
 
 // flush ends the validity of everything, then frees it.

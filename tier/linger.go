@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 // The engine shows a new entry only when its own goroutine has come to it, and of two that wait for that it keeps the older.
@@ -12,6 +14,8 @@ import (
 //
 //	load of v1 ends, Set queued · change to v2 in Redis · reader: L1 shows nothing, a load of v2, Set queued ·
 //	the engine keeps v1 · reader: v1 after v2
+//
+// What a change puts in the place of an entry waits in the same queue, so it lingers as a load that has ended would.
 //
 // Only a reader with demands begins another load meanwhile; its newer version advances the stamp.
 
@@ -80,4 +84,32 @@ func (c *Cache) keep(call *call, e *entry) bool {
 		e.pack()
 	}
 	return c.l1.set(call.hash, e)
+}
+
+// replace ends the validity of what is held in e's place and puts e there. It reports false, and has done nothing, when
+// another change of the same user comes between.
+func (c *Cache) replace(h hash, e *entry) bool {
+	if seeded.SetOverSet {
+		e.pair = c.l1.stamps.of(h)
+		return c.l1.set(h, e)
+	}
+	from := c.l1.stamps.of(h)
+	e.pair = pair{from.epoch, from.stamp + 1}
+	// Nobody has seen that pair yet, so nobody begins a load under it before it finds this one.
+	load := &call{id: e.profile.ID, hash: h, pair: e.pair, began: e.loaded, entry: e, tier: FromL1, finished: true}
+	if !c.flights.settled(load) {
+		return false
+	}
+	if _, ok := c.l1.stamps.advance(h, from); !ok {
+		c.flights.forget(load)
+		return false
+	}
+	c.counters.refreshes.Add(1)
+	c.l1.free(h)
+	if c.l1.set(h, e) {
+		c.lingerers.add(load)
+	} else {
+		c.flights.forget(load)
+	}
+	return true
 }

@@ -26,13 +26,11 @@ func (s *stamps) of(h hash) pair {
 	return pair{s.epoch.Load(), s.stripes[h.key%stripes].Load()}
 }
 
-// bump ends the validity of everything read about an id until now, and returns the new pair.
-func (s *stamps) bump(h hash) pair {
-	if seeded.DelOnly {
-		return s.of(h)
+// bump ends the validity of everything read about an id until now.
+func (s *stamps) bump(h hash) {
+	if !seeded.DelOnly {
+		s.stripes[h.key%stripes].Add(1)
 	}
-	stamp := s.stripes[h.key%stripes].Add(1)
-	return pair{s.epoch.Load(), stamp}
 }
 
 // advance is bump by one who has loaded under the pair from: it fails if that has ended. What the caller loaded is valid
