@@ -20,7 +20,7 @@ code() { printf '```\n'; cat; printf '```\n\n'; }
 
 races() {
   head 'Fills against invalidations' 'benchmarks/record.sh races'
-  printf 'Loads delayed by 0-50 ms, two writers and an invalidator on three nodes, ristretto'"'"'s buffer of writes kept full. The oracle judges every read.\n\n'
+  printf 'Loads delayed by 0-50 ms; four writers, half of whose changes tell no version, and twelve readers on three nodes; ristretto'"'"'s buffer of writes kept full. The oracle judges every read.\n\n'
   go test -count=1 -v -run 'TestStorm$' ./tier -storm 30s | grep -E 'reads|^(---|ok|FAIL)' | code
   printf 'The same oracle with one safeguard removed must see it, and says when it did:\n\n'
   go test -count=1 -v -tags seeded -run Seeded ./tier ./node | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
