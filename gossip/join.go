@@ -1,0 +1,152 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+const (
+	resolveFor = 5 * time.Second
+	// maxSeedAddresses is how many addresses are tried in one attempt; a name may have thousands.
+	maxSeedAddresses = 64
+	joinsAtOnce      = 8
+)
+
+// rejoin goes on for as long as the node runs: seeds that are not members are joined again. That a side of a split has forgotten
+// the other is healed by nothing else. err is how the first attempt ended.
+func (c *Cluster) rejoin(ctx context.Context, err error) {
+	for attempt := 0; ctx.Err() == nil; err = c.reachSeeds(ctx) {
+		if attempt++; err == nil {
+			attempt = 0
+		}
+		pause := c.pause(attempt)
+		if err != nil && ctx.Err() == nil {
+			c.counters.joinFailures.Add(1)
+			c.cfg.Logger.WarnContext(ctx, "gossip: seeds are missing", "attempt", attempt, "error", err, "pause", pause)
+		}
+		sleep(ctx, pause)
+	}
+}
+
+// pause doubles from rejoinFirst to rejoinMost with each failed attempt, less a random half, so that nodes do not come back in
+// step. After an attempt that did not fail it is the longest.
+func (c *Cluster) pause(attempt int) time.Duration {
+	d := c.cfg.timing.rejoinMost
+	if attempt > 0 {
+		d = min(d, c.cfg.timing.rejoinFirst<<min(attempt-1, 10))
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// reachSeeds joins what is missing.
+func (c *Cluster) reachSeeds(ctx context.Context) error {
+	missing, err := c.missingSeeds(ctx)
+	if len(missing) == 0 {
+		return err
+	}
+	return errors.Join(err, c.joinAll(missing))
+}
+
+// missingSeeds resolves the seeds and returns the addresses at which there is neither a member nor this node. Those that cannot be
+// resolved are in the error.
+func (c *Cluster) missingSeeds(ctx context.Context) (missing []string, err error) {
+	have := map[string]bool{c.self: true, c.bound: true}
+	for _, m := range c.roster.members() {
+		have[m.Addr] = true
+	}
+	for _, seed := range c.cfg.Seeds {
+		addrs, rerr := resolve(ctx, seed)
+		if rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+		for _, a := range addrs {
+			if text := a.String(); !have[text] && len(missing) < maxSeedAddresses {
+				have[text] = true
+				missing = append(missing, text)
+			}
+		}
+	}
+	return missing, err
+}
+
+// joinAll exchanges all that is known with each address, and returns why some did not answer.
+func (c *Cluster) joinAll(addrs []string) error {
+	c.counters.joinAttempts.Add(1)
+	errs := make([]error, len(addrs))
+	slots := make(chan struct{}, joinsAtOnce)
+	var wg sync.WaitGroup
+	for i, addr := range addrs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = joinOne(c.list, addr)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func joinOne(list *memberlist.Memberlist, addr string) error {
+	_, err := list.Join([]string{addr})
+	if first := errors.Unwrap(err); first != nil {
+		return first // out of a list of one, whose text has several lines
+	}
+	return err
+}
+
+// resolve returns every address of HOST:PORT.
+func resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveFor)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
+	}
+	addrs := make([]netip.AddrPort, len(ips))
+	for i, ip := range ips {
+		addrs[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
+	}
+	return addrs, nil
+}
+
+// resolveOne returns the first address of HOST:PORT; an empty host is every interface.
+func resolveOne(ctx context.Context, address string) (netip.AddrPort, error) {
+	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
+		address = net.JoinHostPort("::", port)
+	}
+	addrs, err := resolve(ctx, address)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if len(addrs) == 0 {
+		return netip.AddrPort{}, fmt.Errorf("gossip: resolve %q: no address", address)
+	}
+	return addrs[0], nil
+}
+
+// sleep waits for d or for the end of ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

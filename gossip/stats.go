@@ -1,0 +1,39 @@
+package gossip
+
+import "sync/atomic"
+
+type counters struct {
+	joinAttempts, joinFailures, keyTurns, keyErrors, told, logDropped atomic.Int64
+}
+
+// Stats is what a Cluster has done so far.
+type Stats struct {
+	Members      int   // alive, this node included
+	Joins        int64 // members that came, this node included; one that comes back counts again
+	Leaves       int64 // members that left or were declared dead
+	JoinAttempts int64 // at seeds that were missing
+	JoinFailures int64 // attempts at which a seed did not answer or was not resolved
+	KeyTurns     int64 // changes of keys that were taken over
+	KeyErrors    int64 // changes of the key file that were not
+	Updates      int64 // times that this node told something new of itself
+	OddMeta      int64 // times that a member's metadata was not understood
+	LogDropped   int64 // lines of memberlist that were not logged because there were too many
+	Health       int   // 0 when well, up to 7 when this node is so slow that it distrusts its own suspicions
+}
+
+// Stats returns what the Cluster has done so far.
+func (c *Cluster) Stats() Stats {
+	s := Stats{
+		JoinAttempts: c.counters.joinAttempts.Load(), JoinFailures: c.counters.joinFailures.Load(),
+		KeyTurns: c.counters.keyTurns.Load(), KeyErrors: c.counters.keyErrors.Load(), Updates: c.counters.told.Load(),
+		LogDropped: c.counters.logDropped.Load(),
+	}
+	r := c.roster
+	r.mu.Lock()
+	s.Members, s.Joins, s.Leaves, s.OddMeta = len(r.alive), r.joins, r.leaves, r.odd
+	r.mu.Unlock()
+	if list := c.health.Load(); list != nil {
+		s.Health = list.GetHealthScore()
+	}
+	return s
+}
