@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatapp-ngomna/edgecache/embedded"
+	"github.com/chatapp-ngomna/edgecache/internal/trace"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -60,11 +61,11 @@ func (p *program) runReplay(ctx context.Context, s replaySettings) error {
 	if err != nil {
 		return err
 	}
-	messages, err := openTrace(s.trace)
+	messages, err := trace.Open(s.trace)
 	if err != nil {
-		return err
+		return fmt.Errorf("--trace: %w", err)
 	}
-	defer messages.close()
+	defer messages.Close()
 	up := &parts{log: log}
 	truth := newMadeUp()
 	nodes, err := up.startReplay(ctx, s, truth)
@@ -121,19 +122,19 @@ type replay struct {
 // sampleEvery is how many lookups pass between two whose time is taken.
 const sampleEvery = 16
 
-func (r *replay) run(ctx context.Context, t *trace, progress func(messages int)) error {
+func (r *replay) run(ctx context.Context, t *trace.Reader, progress func(messages int)) error {
 	last := time.Now()
-	for t.next() {
+	for t.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m := t.message
-		r.rooms[m.room] |= 1 << r.home(m.user)
+		m := t.Message
+		r.rooms[m.Room] |= 1 << r.home(m.User)
 		for i := range r.nodes {
-			if r.rooms[m.room]&(1<<i) == 0 {
+			if r.rooms[m.Room]&(1<<i) == 0 {
 				continue
 			}
-			for _, id := range m.shown {
+			for _, id := range m.Shown {
 				if err := r.look(ctx, i, id); err != nil {
 					return fmt.Errorf("message %d: %w", r.messages+1, err)
 				}
@@ -146,7 +147,10 @@ func (r *replay) run(ctx context.Context, t *trace, progress func(messages int))
 	}
 	progress(r.messages)
 	r.lasted = time.Since(r.began)
-	return t.err
+	if t.Err != nil {
+		return fmt.Errorf("--trace: %w", t.Err)
+	}
+	return nil
 }
 
 // home returns the node that serves a user: FNV-1a, so that a run can be repeated.
