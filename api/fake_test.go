@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -22,6 +23,8 @@ type fakeNode struct {
 	put         []*profile.Profile
 	invalidated []string
 	fails       error // of every call
+	begun       []prewarm.Options
+	statusFails error // of PrewarmStatus
 	notReady    error
 	blocked     chan struct{} // when set, lookups wait until it is closed or their context ends
 	entered     chan struct{} // when set, told of each lookup that waits
@@ -112,6 +115,23 @@ func (f *fakeNode) Stats() node.Stats {
 }
 
 func (f *fakeNode) Ready() error { return f.notReady }
+
+func (f *fakeNode) Cluster() node.Cluster {
+	return node.Cluster{Self: "a", Members: []node.Member{{Name: "a", State: "alive", Weight: 1, Ranges: 1024, Warmth: 0.5}}}
+}
+
+func (f *fakeNode) BeginPrewarm(_ context.Context, o prewarm.Options) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begun = append(f.begun, o)
+	return f.fails
+}
+
+func (f *fakeNode) CancelPrewarm(context.Context) error { return f.fails }
+
+func (f *fakeNode) PrewarmStatus(context.Context) (prewarm.Status, error) {
+	return prewarm.Status{State: prewarm.Running, Planned: 10, Counts: prewarm.Counts{TotalProcessed: 4, Cached: 3}}, f.statusFails
+}
 
 func (f *fakeNode) Tick() {}
 

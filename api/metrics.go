@@ -111,6 +111,8 @@ var counterRows = []struct {
 	{"stream_entries", "Entries of the stream that were handled.", func(s *node.Stats) uint64 { return s.Stream.Entries }},
 	{"stream_gaps", "Times at which entries may have been missed.", func(s *node.Stats) uint64 { return sum(s.Stream.Gaps) }},
 	{"stream_refused", "Entries that were no good event.", func(s *node.Stats) uint64 { return sum(s.Stream.Refused) }},
+	{"hot_noted", "Visits noted for the list of active users.", func(s *node.Stats) uint64 { return s.Hot.Noted }},
+	{"hot_dropped", "Visits not noted, for want of room or a valid id.", func(s *node.Stats) uint64 { return s.Hot.Dropped }},
 	{"stream_reconnects", "Connections to the stream after the first.", func(s *node.Stats) uint64 { return s.Stream.Reconnects }},
 }
 
@@ -123,6 +125,10 @@ var gaugeRows = []struct {
 	{"l1_capacity_bytes", "Bytes that L1 may use.", func(s *node.Stats) float64 { return float64(s.Cache.L1Capacity) }},
 	{"l2_profiles", "Profiles in Redis when last counted; -1 before.", func(s *node.Stats) float64 { return float64(s.Cache.TotalCached) }},
 	{"fenced", "1 while L1 does not answer as fresh, because the stream is silent.", func(s *node.Stats) float64 { return flag(s.Cache.Fenced) }},
+	{"warmth", "How much of the active users in this node's ranges is loaded, 0 to 1.", func(s *node.Stats) float64 { return s.Warmth }},
+	{"prewarm_processed", "Users whose turn has come in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.TotalProcessed) }},
+	{"prewarm_errors", "Users who could not be loaded in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Errors) }},
+	{"prewarm_asked", "Users asked of the origin in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Asked) }},
 	{"stream_lag_seconds", "Age of the stream's last entry when it was handled.", func(s *node.Stats) float64 { return s.Stream.Lag.Seconds() }},
 }
 

@@ -6,6 +6,8 @@
 //	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
 //	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
 //	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus
+//	GET  /v1/cluster                the nodes that this one knows, and which share of the ranges each has
+//	GET  /v1/prewarm                how the cluster's prewarm does; POST begins one, DELETE ends it
 //	GET  /health, /livez, /readyz   whether it is well, alive, and ready for requests
 //
 // Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
@@ -23,6 +25,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -53,6 +56,10 @@ type Node interface {
 	Invalidate(ctx context.Context, id string) error
 	Stats() node.Stats
 	Ready() error
+	Cluster() node.Cluster
+	BeginPrewarm(ctx context.Context, o prewarm.Options) error
+	CancelPrewarm(ctx context.Context) error
+	PrewarmStatus(ctx context.Context) (prewarm.Status, error)
 }
 
 // Config is what New takes. Its zero value, with a Node, is the documented default.

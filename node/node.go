@@ -6,14 +6,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -27,42 +29,6 @@ var (
 	ErrNotTold = errors.New("node: the other nodes were not told")
 )
 
-// Config configures a Node. RedisURL and Origin are required; the zero value of everything else is a default.
-type Config struct {
-	// RedisURL is redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,… or
-	// redis+sentinel://host:port,…/master. The node opens its own clients: one for lookups, one for the stream.
-	RedisURL string
-	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP.
-	Origin tier.Loader
-	// L2 sets the times of the Redis tier; its Client is the node's.
-	L2 tier.L2Config
-	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's.
-	Tier tier.Config
-	// NoWorker keeps this node from helping to apply to Redis what other services put on the stream; some node should.
-	NoWorker bool
-	// NoWatch keeps this node from watching for writes to Redis that bypass the stream; they are seen when L1's TTL ends.
-	NoWatch bool
-	// Logger gets what an operator should know. Default: none.
-	Logger *slog.Logger
-}
-
-func (c Config) withDefaults() Config {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-func (c Config) validate() error {
-	switch {
-	case c.RedisURL == "":
-		return errors.New("node: Config.RedisURL is empty; want an address such as redis://127.0.0.1:6379")
-	case c.Origin == nil:
-		return errors.New("node: Config.Origin is nil; want a tier.Loader")
-	}
-	return nil
-}
-
 // Node is one member of the cluster. Its methods may be called concurrently.
 type Node struct {
 	conf      Config
@@ -74,10 +40,20 @@ type Node struct {
 	tail      *stream.Tail
 	worker    *stream.Worker // nil with NoWorker
 	watch     *tier.Watch    // nil with NoWatch
+	hot       *prewarm.Hot
+	runner    *prewarm.Runner
+	gossip    *gossip.Cluster // nil without Config.Cluster
+	warm      atomic.Bool     // it was ready once
 
-	mu      sync.Mutex
-	started bool
-	closed  bool
+	// base ends with Close, and background with what runs under it.
+	base       context.Context
+	end        context.CancelFunc
+	background sync.WaitGroup
+
+	mu        sync.Mutex
+	started   bool
+	startedAt time.Time
+	closed    bool
 }
 
 // New checks conf and returns a Node that has not started. Nothing is sent yet.
@@ -91,6 +67,7 @@ func New(conf Config) (*Node, error) {
 		return nil, fmt.Errorf("node: %w", err)
 	}
 	n := &Node{conf: conf, client: client}
+	n.base, n.end = context.WithCancel(context.Background())
 	for i := range n.streams {
 		if n.streams[i], err = redisconn.OpenTail(conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
@@ -136,7 +113,27 @@ func (n *Node) compose() (err error) {
 	}
 	if !n.conf.NoWorker {
 		n.worker, err = stream.NewWorker(stream.WorkerConfig{Client: n.streams[1], Applier: n.conf.Tier.L2, Logger: n.conf.Logger})
+		if err != nil {
+			return err
+		}
 	}
+	return n.composeCluster()
+}
+
+// composeCluster makes what the node has in common with the others beside the stream.
+func (n *Node) composeCluster() (err error) {
+	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
+		return err
+	}
+	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
+		RangeOf: gossip.RangeOf, Node: n.conf.Name, Logger: n.conf.Logger}
+	if n.conf.Cluster != nil {
+		if n.gossip, err = gossip.New(*n.conf.Cluster); err != nil {
+			return err
+		}
+		conf.Members = membership{n.gossip}
+	}
+	n.runner, err = prewarm.New(conf)
 	return err
 }
 
@@ -157,8 +154,25 @@ func (n *Node) Start(ctx context.Context) error {
 	if err := n.follow(ctx); err != nil {
 		return fmt.Errorf("node: stream on Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
 	}
-	n.started = true
+	if err := n.meet(ctx); err != nil {
+		return fmt.Errorf("node: %w", err)
+	}
+	n.started, n.startedAt = true, time.Now()
+	n.background.Go(func() { n.keepWarm(n.base) })
 	return nil
+}
+
+// meet finds the other nodes, then takes part in what they do together.
+func (n *Node) meet(ctx context.Context) error {
+	if n.gossip != nil {
+		if err := n.gossip.Start(ctx); err != nil && !errors.Is(err, gossip.ErrStarted) {
+			return err
+		}
+	}
+	if err := n.hot.Start(ctx); err != nil {
+		return err
+	}
+	return n.runner.Start(ctx)
 }
 
 // follow starts what reads the stream. What a Start that failed half way has started already stays so.
@@ -177,8 +191,8 @@ func (n *Node) follow(ctx context.Context) error {
 	return nil
 }
 
-// Close stops following the stream, waits for readers and loads, and closes the clients. It may be called twice and
-// before Start. The order matters: what feeds the cache ends before the cache, the connections last.
+// Close leaves the cluster, stops following the stream, waits for readers and loads, and closes the clients. It may be
+// called twice and before Start. The order matters: what feeds the cache ends before the cache, the connections last.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -186,9 +200,14 @@ func (n *Node) Close() error {
 		return nil
 	}
 	n.closed = true
-	var feeding error
+	n.end()
+	n.background.Wait()
+	feeding := errors.Join(n.runner.Close(), n.hot.Close())
+	if n.gossip != nil {
+		feeding = errors.Join(feeding, n.gossip.Close())
+	}
 	if n.watch != nil {
-		feeding = n.watch.Close()
+		feeding = errors.Join(feeding, n.watch.Close())
 	}
 	if n.worker != nil {
 		feeding = errors.Join(feeding, n.worker.Close())
@@ -196,33 +215,42 @@ func (n *Node) Close() error {
 	return errors.Join(feeding, n.tail.Close(), n.cache.Close(), n.disconnect())
 }
 
-// Ready returns nil while the node is started, else an error that wraps ErrNotReady. A node that has lost Redis stays
-// ready: it answers from the origin, and sending its users elsewhere would help nobody.
+// Ready returns nil while the node is started and, with Config.ReadyAt, has been warm once; else an error that wraps
+// ErrNotReady. A node that has lost Redis stays ready: it answers from the origin, and sending its users elsewhere would
+// help nobody.
 func (n *Node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.started || n.closed {
 		return ErrNotReady
 	}
-	return nil
+	return n.cold()
 }
 
 // Get returns the profile of id from the nearest tier that has it; see tier.Cache.Get for what it promises.
 //
 // Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, tier.ErrClosed, or the cause of ctx.
 func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
-	return n.cache.GetWith(ctx, id, tier.Want{})
+	return n.GetWith(ctx, id, tier.Want{})
 }
 
 // GetWith is Get with demands on the answer's version or age; when no tier has the version, the error wraps
 // tier.ErrBehind.
 func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result, error) {
-	return n.cache.GetWith(ctx, id, w)
+	got, err := n.cache.GetWith(ctx, id, w)
+	if err == nil {
+		n.served(got)
+	}
+	return got, err
 }
 
 // BatchGet is GetWith for up to tier.MaxBatch ids; one bad id does not fail the others.
 func (n *Node) BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Batch, error) {
-	return n.cache.BatchGet(ctx, ids, w)
+	got, err := n.cache.BatchGet(ctx, ids, w)
+	for _, r := range got.Found {
+		n.served(r)
+	}
+	return got, err
 }
 
 // tellTimeout bounds the announcement of a change that Redis already has, whatever became of the caller's context.
@@ -266,31 +294,3 @@ func (n *Node) tell(ctx context.Context, e stream.Event) error {
 
 // Tick brings the node's coarse clock up to date; see tier.Cache.Tick.
 func (n *Node) Tick() { n.cache.Tick() }
-
-// Stats is a snapshot of the node's counters.
-type Stats struct {
-	// Cache counts by tier.
-	Cache tier.Stats `json:"cache"`
-	// Stream tells how the tail of the stream does.
-	Stream stream.TailStats `json:"stream"`
-	// Worker tells what this node applied to Redis from the stream; nil with NoWorker.
-	Worker *stream.WorkerStats `json:"worker,omitempty"`
-	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
-	Watch *tier.WatchStats `json:"watch,omitempty"`
-	// L2TTL is how long a profile stays in Redis.
-	L2TTL time.Duration `json:"l2TTL"`
-}
-
-// Stats returns a snapshot.
-func (n *Node) Stats() Stats {
-	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL()}
-	if n.worker != nil {
-		w := n.worker.Stats()
-		s.Worker = &w
-	}
-	if n.watch != nil {
-		w := n.watch.Stats()
-		s.Watch = &w
-	}
-	return s
-}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/node"
+)
+
+func (p *program) clusterCommand() *cobra.Command {
+	var at nodeClient
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Show the nodes of the cluster; look after its keys",
+		Long: `Shows the nodes that a node knows: which share of the ranges of ids each of them warms, how
+warm it is, and with which key it encrypts what it says to the others.`,
+		Example: `  edgecache cluster
+  edgecache cluster --node http://10.0.0.7:8003
+  edgecache cluster keys add --file cluster.keys`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := at.do(cmd.Context(), http.MethodGet, "/v1/cluster", nil)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.printJSON(a.body)
+			}
+			var c node.Cluster
+			if err := json.Unmarshal(a.body, &c); err != nil {
+				return fmt.Errorf("the node's answer is not the list of a cluster: %w", err)
+			}
+			_, err = fmt.Fprint(p.stdout, clusterTable(c, time.Now()))
+			return err
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the node's answer as it is")
+	cmd.AddCommand(p.clusterKeysCommand())
+	return cmd
+}
+
+// clusterTable shows the members, then who is gone. A star marks the node that was asked.
+func clusterTable(c node.Cluster, now time.Time) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tKEY\tGOSSIP\tAPI")
+	for _, m := range append(c.Members, c.Gone...) {
+		name := m.Name
+		if name == c.Self {
+			name += " *"
+		}
+		since := "-"
+		if !m.Since.IsZero() {
+			since = now.Sub(m.Since).Round(time.Second).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\n", name, m.State, since, m.Ranges, m.Weight, 100*m.Warmth,
+			keyColumn(m), dash(m.Addr), dash(m.HTTP))
+	}
+	_ = w.Flush() // to memory
+	return b.String()
+}
+
+// keyColumn shows the key with which a node encrypts, and how many others it understands.
+func keyColumn(m node.Member) string {
+	if more := len(m.Keys) - 1; more > 0 {
+		return fmt.Sprintf("%s +%d", m.Key, more)
+	}
+	return dash(m.Key)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

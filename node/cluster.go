@@ -1,0 +1,72 @@
+package node
+
+import (
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/gossip"
+)
+
+// Member is one node of the cluster, as this one knows it.
+type Member struct {
+	Name string `json:"name"`
+	// Addr is where its gossip listens, HTTP where its API does; empty for a node on its own.
+	Addr string `json:"addr,omitempty"`
+	HTTP string `json:"http,omitempty"`
+	// State is "alive", or "gone" for a node that left or died in the last ten minutes.
+	State string `json:"state"`
+	// Since is when this node learned of State.
+	Since time.Time `json:"since,omitzero"`
+	// Weight is its part of the ranges relative to the others', Ranges how many of the gossip.Ranges it owns.
+	Weight int `json:"weight"`
+	Ranges int `json:"ranges"`
+	// Warmth is how much of the users that are active in its ranges it has loaded, 0 to 1.
+	Warmth float64 `json:"warmth"`
+	// Key is the fingerprint of the key with which it encrypts, Keys those of all that it understands.
+	Key  string   `json:"key,omitempty"`
+	Keys []string `json:"keys,omitempty"`
+}
+
+// Cluster is what a node knows of all nodes.
+type Cluster struct {
+	// Self is this node's name.
+	Self string `json:"self"`
+	// Members are alive, sorted by name; Gone are not any more, the latest first.
+	Members []Member `json:"members"`
+	Gone    []Member `json:"gone,omitempty"`
+}
+
+// Cluster returns the nodes that this one knows: itself alone without Config.Cluster.
+func (n *Node) Cluster() Cluster {
+	if n.gossip == nil {
+		return Cluster{Self: n.conf.Name, Members: []Member{{Name: n.conf.Name, State: gossip.Alive.String(), Weight: 1,
+			Ranges: gossip.Ranges, Warmth: n.warmth()}}}
+	}
+	alive := n.gossip.Members()
+	owners := gossip.Owners(alive)
+	c := Cluster{Self: n.gossip.Self().Name, Members: make([]Member, 0, len(alive))}
+	for _, m := range alive {
+		c.Members = append(c.Members, memberOf(m, len(owners.Owned(m.Name))))
+	}
+	for _, m := range n.gossip.Gone() {
+		c.Gone = append(c.Gone, memberOf(m, 0))
+	}
+	return c
+}
+
+func memberOf(m gossip.Member, ranges int) Member {
+	return Member{Name: m.Name, Addr: m.Addr, HTTP: m.HTTP, State: m.State.String(), Since: m.Since, Weight: m.Weight,
+		Ranges: ranges, Warmth: m.Warmth, Key: m.KeyID, Keys: m.Keys}
+}
+
+// membership tells a prewarm which ranges are this node's.
+type membership struct{ *gossip.Cluster }
+
+// Owned implements prewarm.Membership.
+func (m membership) Owned() (ranges []bool, live int) {
+	alive := m.Members()
+	ranges = make([]bool, gossip.Ranges)
+	for _, r := range gossip.Owners(alive).Owned(m.Self().Name) {
+		ranges[r] = true
+	}
+	return ranges, len(alive)
+}

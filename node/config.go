@@ -1,0 +1,86 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/gossip"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// Config configures a Node. RedisURL and Origin are required; the zero value of everything else is a default.
+type Config struct {
+	// RedisURL is redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,… or
+	// redis+sentinel://host:port,…/master. The node opens its own clients: one for lookups, one for the stream.
+	RedisURL string
+	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP.
+	Origin tier.Loader
+	// L2 sets the times of the Redis tier; its Client is the node's.
+	L2 tier.L2Config
+	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's.
+	Tier tier.Config
+	// NoWorker keeps this node from helping to apply to Redis what other services put on the stream; some node should.
+	NoWorker bool
+	// NoWatch keeps this node from watching for writes to Redis that bypass the stream; they are seen when L1's TTL ends.
+	NoWatch bool
+	// Name tells this node from the others of its cluster. Default: Cluster.Name, else host name, process id and a random part.
+	Name string
+	// Cluster says how this node finds the others, with which it divides the work of a prewarm. Default: it is on its own.
+	Cluster *gossip.Config
+	// Sources say who was active lately, for a prewarm, beside the list of whom the nodes have shown, which they keep in
+	// Redis. Default: that list alone.
+	Sources []prewarm.Source
+	// Prewarm is the run that Start begins, unless one is under way. Default: none; BeginPrewarm begins one.
+	Prewarm *prewarm.Options
+	// ReadyAt is the warmth, 0 to 1, from which on Ready returns nil, and ReadyWithin how long it is waited for at most, so
+	// that a dead origin does not keep the node from what it can do. Defaults 0 (not waited for) and 1 min.
+	ReadyAt     float64
+	ReadyWithin time.Duration
+	// Logger gets what an operator should know. Default: none.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ReadyWithin == 0 {
+		c.ReadyWithin = time.Minute
+	}
+	if c.Cluster != nil {
+		cluster := *c.Cluster
+		cluster.Name = cmp.Or(cluster.Name, c.Name, someName())
+		cluster.Logger = cmp.Or(cluster.Logger, c.Logger)
+		c.Name, c.Cluster = cluster.Name, &cluster
+	}
+	c.Name = cmp.Or(c.Name, someName())
+	return c
+}
+
+func someName() string {
+	host, _ := os.Hostname()
+	return host + "-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64N(1<<32), 36)
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.RedisURL == "":
+		return errors.New("node: Config.RedisURL is empty; want an address such as redis://127.0.0.1:6379")
+	case c.Origin == nil:
+		return errors.New("node: Config.Origin is nil; want a tier.Loader")
+	case c.ReadyAt < 0 || c.ReadyAt > 1:
+		return fmt.Errorf("node: Config.ReadyAt is %g; want 0 to 1", c.ReadyAt)
+	case c.ReadyAt > 0 && c.Prewarm == nil:
+		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
+	case c.ReadyWithin < 0:
+		return fmt.Errorf("node: Config.ReadyWithin is %v; want a positive duration", c.ReadyWithin)
+	}
+	return nil
+}

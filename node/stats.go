@@ -1,0 +1,50 @@
+package node
+
+import (
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/gossip"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// Stats is a snapshot of the node's counters.
+type Stats struct {
+	// Cache counts by tier.
+	Cache tier.Stats `json:"cache"`
+	// Stream tells how the tail of the stream does.
+	Stream stream.TailStats `json:"stream"`
+	// Worker tells what this node applied to Redis from the stream; nil with NoWorker.
+	Worker *stream.WorkerStats `json:"worker,omitempty"`
+	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
+	Watch *tier.WatchStats `json:"watch,omitempty"`
+	// Gossip tells how the node does among the others; nil without Config.Cluster.
+	Gossip *gossip.Stats `json:"gossip,omitempty"`
+	// Hot tells of the list of users whom the nodes have shown, Prewarm of this node's part in the run that is under way, or
+	// was the last, and Warmth is 0 to 1.
+	Hot     prewarm.HotStats `json:"hot"`
+	Prewarm prewarm.Status   `json:"prewarm"`
+	Warmth  float64          `json:"warmth"`
+	// L2TTL is how long a profile stays in Redis.
+	L2TTL time.Duration `json:"l2TTL"`
+}
+
+// Stats returns a snapshot.
+func (n *Node) Stats() Stats {
+	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Hot: n.hot.Stats(),
+		Prewarm: n.runner.Status(), Warmth: n.warmth()}
+	if n.gossip != nil {
+		g := n.gossip.Stats()
+		s.Gossip = &g
+	}
+	if n.worker != nil {
+		w := n.worker.Stats()
+		s.Worker = &w
+	}
+	if n.watch != nil {
+		w := n.watch.Stats()
+		s.Watch = &w
+	}
+	return s
+}

@@ -1,0 +1,87 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/prewarm"
+)
+
+// warmEvery is how often the node tells the others how warm it is, and the pause before it tries again to begin a run.
+const warmEvery = time.Second
+
+// BeginPrewarm begins a run of the whole cluster: one reads who is active, all load those of their own ranges. It returns
+// when the run is on its way; PrewarmStatus tells how it does.
+//
+// Errors wrap prewarm.ErrRunning, prewarm.ErrConfig, or are Redis's.
+func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) error {
+	return n.runner.Begin(ctx, o)
+}
+
+// CancelPrewarm ends the run, whoever began it. Errors wrap prewarm.ErrNoRun, or are Redis's.
+func (n *Node) CancelPrewarm(ctx context.Context) error { return n.runner.Cancel(ctx) }
+
+// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors are Redis's.
+func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
+	return n.runner.Cluster(ctx)
+}
+
+// warmth is how much of the plan's users in this node's ranges is in Redis, 0 to 1; 1 only after the memory is filled, too.
+func (n *Node) warmth() float64 {
+	switch s := n.runner.Status(); s.State {
+	case prewarm.Done:
+		return 1
+	case prewarm.Running, prewarm.Filling:
+		return min(s.Share, 0.99)
+	}
+	return 0
+}
+
+// keepWarm begins the run that Config.Prewarm asks for and tells the others how warm this node is.
+func (n *Node) keepWarm(ctx context.Context) {
+	begin := n.conf.Prewarm != nil
+	for {
+		if begin {
+			begin = !n.begun(ctx)
+		}
+		if n.gossip != nil {
+			n.gossip.SetWarmth(n.warmth())
+		}
+		select {
+		case <-time.After(warmEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// begun reports whether a run is under way, or why none can be.
+func (n *Node) begun(ctx context.Context) bool {
+	err := n.runner.Begin(ctx, *n.conf.Prewarm)
+	if err == nil || errors.Is(err, prewarm.ErrRunning) || ctx.Err() != nil {
+		return true
+	}
+	n.conf.Logger.Warn("node: begin a prewarm", "error", err, "pause", warmEvery)
+	return errors.Is(err, prewarm.ErrConfig)
+}
+
+// cold returns why the node should have no requests yet, nil when it is warm enough or has been waited for long enough.
+// Once it was ready it stays so.
+func (n *Node) cold() error {
+	if n.conf.ReadyAt <= 0 || n.warm.Load() {
+		return nil
+	}
+	warmth, waited := n.warmth(), time.Since(n.startedAt)
+	state := n.runner.Status().State
+	over := state == prewarm.Cancelled || state == prewarm.Failed
+	if warmth >= n.conf.ReadyAt || over || waited >= n.conf.ReadyWithin {
+		if !n.warm.Swap(true) {
+			n.conf.Logger.Info("node: ready", "warmth", warmth, "waited", waited.Round(time.Millisecond))
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: %.0f %% warm, ready at %.0f %% or in %v", ErrNotReady, 100*warmth, 100*n.conf.ReadyAt,
+		(n.conf.ReadyWithin - waited).Round(time.Second))
+}
