@@ -1,0 +1,212 @@
+package prewarm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+const (
+	// maxLine is the longest line of a JSONL source, in bytes.
+	maxLine = 64 << 10
+	// defaultFaults is how many bad lines are passed over.
+	defaultFaults = 1000
+	// shownFaults is how many of them are remembered.
+	shownFaults = 10
+)
+
+// JSONLConfig configures a JSONL source. One of Path and Reader is required.
+type JSONLConfig struct {
+	// Path is a file; "-" is standard input.
+	Path string
+	// Reader is read in the place of a file, once. The caller closes it.
+	Reader io.Reader
+	// MaxFaults is how many bad lines are passed over before the source ends with an error. Default 1,000; below 0: none.
+	MaxFaults int
+}
+
+// JSONL reads active users from lines of JSON: {"id":"123","lastActive":1700000000000}, where id may be a number and may be
+// called userId, and lastActive is in milliseconds since 1970 or RFC 3339. Other members are ignored, empty lines too.
+type JSONL struct {
+	conf JSONLConfig
+
+	mu     sync.Mutex
+	count  int64
+	faults []error
+}
+
+// NewJSONL checks conf. Nothing is opened yet.
+//
+// Errors wrap ErrConfig.
+func NewJSONL(conf JSONLConfig) (*JSONL, error) {
+	if (conf.Path == "") == (conf.Reader == nil) {
+		return nil, fmt.Errorf("%w: JSONLConfig.Path is %q and Reader is %T; want one of the two", ErrConfig, conf.Path, conf.Reader)
+	}
+	conf.MaxFaults = or(conf.MaxFaults, defaultFaults)
+	return &JSONL{conf: conf}, nil
+}
+
+// Name returns "jsonl".
+func (j *JSONL) Name() string { return "jsonl" }
+
+// Active implements Source. It yields an error that wraps ErrMalformed after too many bad lines.
+func (j *JSONL) Active(ctx context.Context, since time.Time) iter.Seq2[User, error] {
+	return func(yield func(User, error) bool) {
+		in, closeIn, err := j.open()
+		if err != nil {
+			yield(User{}, err)
+			return
+		}
+		defer closeIn()
+		j.begin()
+		if err := j.read(ctx, in, since, yield); err != nil {
+			yield(User{}, err)
+		}
+	}
+}
+
+func (j *JSONL) open() (io.Reader, func(), error) {
+	switch {
+	case j.conf.Reader != nil:
+		return j.conf.Reader, func() {}, nil
+	case j.conf.Path == "-":
+		return os.Stdin, func() {}, nil
+	}
+	f, err := os.Open(j.conf.Path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("prewarm: jsonl: %w", err)
+	}
+	return f, func() { _ = f.Close() }, nil
+}
+
+// read yields what is active and returns why the reading ended early; nil as well when the caller wants no more.
+func (j *JSONL) read(ctx context.Context, in io.Reader, since time.Time, yield func(User, error) bool) error {
+	lines := bufio.NewReaderSize(in, maxLine)
+	for n := 1; ; n++ {
+		if ctx.Err() != nil {
+			return fmt.Errorf("prewarm: jsonl: line %d: %w", n, context.Cause(ctx))
+		}
+		text, err := nextLine(lines)
+		if err == io.EOF {
+			return nil
+		}
+		var u User
+		if err == nil {
+			if text = bytes.TrimSpace(text); len(text) == 0 {
+				continue
+			}
+			u, err = decodeLine(text)
+		}
+		switch {
+		case err == nil && u.LastActive.Before(since):
+		case err == nil:
+			if !yield(u, nil) {
+				return nil
+			}
+		case !errors.Is(err, ErrMalformed):
+			return fmt.Errorf("prewarm: jsonl: line %d: %w", n, err)
+		case j.fault(fmt.Errorf("line %d: %w", n, err)) > int64(max(0, j.conf.MaxFaults)):
+			return fmt.Errorf("prewarm: jsonl: line %d: %w; more than %d bad lines", n, err, max(0, j.conf.MaxFaults))
+		}
+	}
+}
+
+// nextLine returns the next line, the last without its end too. One that is longer than maxLine is read to its end and
+// reported as ErrMalformed.
+func nextLine(in *bufio.Reader) ([]byte, error) {
+	line, err := in.ReadSlice('\n')
+	switch {
+	case err == nil, err == io.EOF && len(line) > 0:
+		return line, nil
+	case !errors.Is(err, bufio.ErrBufferFull):
+		return nil, err
+	}
+	for errors.Is(err, bufio.ErrBufferFull) {
+		_, err = in.ReadSlice('\n')
+	}
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrMalformed, maxLine)
+}
+
+func decodeLine(text []byte) (User, error) {
+	var line struct {
+		ID         json.RawMessage `json:"id"`
+		UserID     json.RawMessage `json:"userId"`
+		LastActive json.RawMessage `json:"lastActive"`
+	}
+	if err := json.Unmarshal(text, &line); err != nil {
+		return User{}, fmt.Errorf("%w: %.60q: %w", ErrMalformed, text, err)
+	}
+	if line.ID == nil {
+		line.ID = line.UserID
+	}
+	at, err := decodeTime(line.LastActive)
+	if err != nil {
+		return User{}, err
+	}
+	u := User{ID: decodeID(line.ID), LastActive: at}
+	if err := profile.CheckID(u.ID); err != nil {
+		return User{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return u, nil
+}
+
+// decodeID takes a string or a number as it is written.
+func decodeID(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	return string(raw)
+}
+
+func decodeTime(raw json.RawMessage) (time.Time, error) {
+	var s string
+	if json.Unmarshal(raw, &s) == nil && s != "" {
+		if at, err := time.Parse(time.RFC3339, s); err == nil {
+			return at, nil
+		}
+	}
+	ms, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || ms < 0 || ms > profile.MaxVersion {
+		return time.Time{}, fmt.Errorf("%w: lastActive %.40q; want milliseconds since 1970, or RFC 3339", ErrMalformed, raw)
+	}
+	return time.UnixMilli(ms), nil
+}
+
+func (j *JSONL) begin() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count, j.faults = 0, nil
+}
+
+// fault remembers a bad line and returns how many there were.
+func (j *JSONL) fault(err error) int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count++
+	if len(j.faults) < shownFaults {
+		j.faults = append(j.faults, err)
+	}
+	return j.count
+}
+
+// Skipped returns how many bad lines the last reading has passed over, and the first ten of them with their numbers.
+func (j *JSONL) Skipped() (int64, []error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.count, append([]error(nil), j.faults...)
+}

@@ -1,0 +1,236 @@
+// Package prewarm loads the users who were active lately before they ask for anything. One node reads who is active,
+// makes the plan and puts it into Redis. All live nodes then load the users of their own ranges, newest first, inside one
+// budget for the whole cluster, and fill their own memory from Redis at the end.
+//
+// Whatever has to be known by several nodes is in Redis, not in anyone's memory: the run, its plan, which ranges are done. So
+// any node may die, join or start again in the middle, the one that began the run too.
+package prewarm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// Ranges is how many ranges the users are split into, by a hash of their id. Each belongs to one live node at a time.
+const Ranges = 1024
+
+var (
+	// ErrRunning reports a run that cannot begin because another is under way in the cluster.
+	ErrRunning = errors.New("prewarm: a run is under way")
+	// ErrNoRun reports that there is no run to cancel or to tell about.
+	ErrNoRun = errors.New("prewarm: no run")
+	// ErrNotStarted reports a call that needs Start first.
+	ErrNotStarted = errors.New("prewarm: not started")
+	// ErrClosed reports a call after Close.
+	ErrClosed = errors.New("prewarm: closed")
+	// ErrConfig reports a Config, or Options, with a value that breaks its rule.
+	ErrConfig = errors.New("prewarm: bad configuration")
+	// ErrMalformed reports a line, a plan or a record in Redis that cannot be read.
+	ErrMalformed = errors.New("prewarm: malformed")
+)
+
+// User is one active user.
+type User struct {
+	// ID is the user's id; one that breaks profile.CheckID is counted and passed over.
+	ID string
+	// LastActive is when the user was last active.
+	LastActive time.Time
+}
+
+// Source streams the users who were active since a time, in any order, duplicates allowed. One run calls it once; several
+// runs do not overlap.
+type Source interface {
+	// Name tells the source from others in counts and errors.
+	Name() string
+	// Active yields the users. An error item ends the stream; what came before it counts.
+	Active(ctx context.Context, since time.Time) iter.Seq2[User, error]
+}
+
+// Membership says which ranges are this node's. gossip's member list is one. Its methods may be called concurrently.
+type Membership interface {
+	// Owned returns, for each of the Ranges, whether it is this node's, and how many nodes are alive, this one included.
+	Owned() (ranges []bool, live int)
+	// Changed returns a channel that receives, or is closed, when Owned may answer otherwise than before. It is asked for anew
+	// before each call of Owned.
+	Changed() <-chan struct{}
+}
+
+// Cache is what users are loaded through; *tier.Cache is one.
+type Cache interface {
+	// BatchGet loads users from the nearest tier, and into Redis if they came from the origin.
+	BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Batch, error)
+	// Warm brings users from Redis into memory, never from the origin, and returns how many are there now.
+	Warm(ctx context.Context, ids []string) (int, error)
+	// Stats tells how full the memory is.
+	Stats() tier.Stats
+}
+
+// Config configures a Runner. Client and Cache are required; the zero value of everything else is a default.
+type Config struct {
+	// Client is where the cluster keeps its run. The caller closes it, after the Runner.
+	Client redis.UniversalClient
+	// Cache is what users are loaded through.
+	Cache Cache
+	// Members says which ranges are this node's. Default: all, because no other node is there.
+	Members Membership
+	// Sources say who is active. The same user may come from several.
+	Sources []Source
+	// RangeOf returns the range of an id, 0 to Ranges-1. Only the node that begins a run uses it. Default: a hash of its own.
+	RangeOf func(id string) int
+	// Node is this node's name, unique in the cluster. Default: host name, process id and a random part.
+	Node string
+	// Prefix begins the names of the keys in Redis. Clusters that share one Redis need different ones. Default
+	// "edgecache:prewarm".
+	Prefix string
+	// Settle is how long the number of live nodes must have been lower before this node takes a larger share of the budget,
+	// and how long a node waits after Start before it takes any. It must be longer than news of a member takes to spread.
+	// Default 3 s; at least 2.5 s, except without Members, where nothing settles.
+	Settle time.Duration
+	// Fill is the share of the memory's capacity up to which it is filled from Redis after a run, 0 to 1. Default 0.8;
+	// negative: not at all.
+	Fill float64
+	// Logger gets one line per run and per failed attempt to reach Redis. Default: none.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Sources = slices.Clone(c.Sources)
+	c.Prefix = or(c.Prefix, "edgecache:prewarm")
+	c.Settle = or(c.Settle, 3*time.Second)
+	c.Fill = or(c.Fill, 0.8)
+	if c.RangeOf == nil {
+		c.RangeOf = rangeOf
+	}
+	if c.Node == "" {
+		host, _ := os.Hostname()
+		c.Node = host + "-" + strconv.Itoa(os.Getpid()) + "-" + token()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Client == nil:
+		return fmt.Errorf("%w: Config.Client is nil; want a Redis client", ErrConfig)
+	case c.Cache == nil:
+		return fmt.Errorf("%w: Config.Cache is nil; want a tier.Cache", ErrConfig)
+	case len(c.Node) > maxNode:
+		return fmt.Errorf("%w: Config.Node has %d bytes; at most %d", ErrConfig, len(c.Node), maxNode)
+	case c.Members != nil && c.Settle < leastSettle:
+		return fmt.Errorf("%w: Config.Settle is %v; want at least %v", ErrConfig, c.Settle, leastSettle)
+	case c.Fill > 1:
+		return fmt.Errorf("%w: Config.Fill is %g; want at most 1", ErrConfig, c.Fill)
+	}
+	return checkSources(c.Sources)
+}
+
+func checkSources(sources []Source) error {
+	for i, s := range sources {
+		if s == nil {
+			return fmt.Errorf("%w: source %d is nil", ErrConfig, i)
+		}
+	}
+	return nil
+}
+
+// or returns v, or the default when v is zero.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Runner is one node's part in the cluster's prewarming. Its methods may be called concurrently.
+type Runner struct {
+	conf  Config
+	store *store
+	// nudge makes the watch look at once.
+	nudge chan struct{}
+
+	// base ends with Close; every goroutine runs under it.
+	base       context.Context
+	end        context.CancelCauseFunc
+	background sync.WaitGroup
+
+	mu      sync.Mutex
+	started time.Time // zero before Start
+	closed  bool
+	now     *part  // what this node takes part in, or took part in last
+	own     Status // of a run that this node is planning, or failed to plan
+	share   share
+}
+
+// New checks conf and returns a Runner that has not started.
+//
+// Errors wrap ErrConfig.
+func New(conf Config) (*Runner, error) {
+	conf = conf.withDefaults()
+	if err := conf.validate(); err != nil {
+		return nil, err
+	}
+	r := &Runner{conf: conf, store: newStore(conf.Client, conf.Prefix, conf.Node), nudge: make(chan struct{}, 1)}
+	r.base, r.end = context.WithCancelCause(context.Background())
+	r.own.State = Idle
+	r.share.settle = conf.Settle
+	return r, nil
+}
+
+// Start asks Redis whether a run is under way, and from then on takes part in whatever run there is. It returns Redis's
+// error, and may be called again then.
+func (r *Runner) Start(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	if !r.started.IsZero() {
+		return nil
+	}
+	if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) {
+		return err
+	}
+	r.started = time.Now()
+	r.background.Go(func() { r.watch(r.base) })
+	return nil
+}
+
+// Close leaves the run, which goes on without this node, and waits for what is under way. It may be called twice and before
+// Start. It closes neither the client nor the cache, which must outlive it.
+func (r *Runner) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.end(ErrClosed)
+	r.background.Wait()
+	return nil
+}
+
+// ready returns nil between Start and Close.
+func (r *Runner) ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return ErrClosed
+	case r.started.IsZero():
+		return ErrNotStarted
+	}
+	return nil
+}

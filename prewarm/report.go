@@ -1,0 +1,181 @@
+package prewarm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// report is what a node tells the cluster: its Status, and which of its counts Redis does not have from finished ranges.
+type report struct {
+	Status
+	Pending Counts `json:"pending"`
+}
+
+func (p *part) report(now time.Time) ([]byte, error) {
+	s := report{Status: p.status(now)}
+	s.Failures, s.Sources = nil, nil
+	p.mu.Lock()
+	s.Pending, _ = p.queue.pending()
+	p.mu.Unlock()
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("prewarm: report: %w", err)
+	}
+	return text, nil
+}
+
+func (p *part) status(now time.Time) Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pending, users := p.queue.pending()
+	s := Status{
+		Run: p.rec.id, Node: p.r.conf.Node, State: p.state, Options: p.rec.options, Sources: p.rec.sources,
+		Planned: users + p.queue.reported.TotalProcessed, Counts: p.queue.reported,
+		RangesDone: p.queue.ranges, RangesTotal: p.queue.ranges + len(p.queue.held),
+		Filled: p.filled, Rate: float64(p.pace.recent(now)), Slowed: p.slow.factor(), Started: p.rec.started, Live: p.live,
+		Failures: append([]Failure(nil), p.queue.failed...),
+	}
+	s.add(pending)
+	s.Asked = p.asked
+	if !p.rec.options.Unlimited {
+		s.Budget = p.budgetLocked()
+	}
+	if !p.ended.IsZero() {
+		now = p.ended
+	}
+	s.complete(now)
+	return s
+}
+
+// complete sets what follows from the rest.
+func (s *Status) complete(now time.Time) {
+	s.TotalProcessed = min(s.TotalProcessed, s.Planned)
+	s.Duration = max(0, now.Sub(s.Started).Milliseconds())
+	if s.Planned > 0 {
+		s.Share = min(1, float64(s.Cached+s.Missing)/float64(s.Planned))
+	} else if s.State == Done {
+		s.Share = 1
+	}
+	if left := s.Planned - s.TotalProcessed; s.State == Running && s.TotalProcessed > 0 {
+		s.ETA = s.Duration * left / s.TotalProcessed
+	}
+}
+
+// Status returns how this node does in the run that it plans or takes part in, or did last. It asks nobody.
+func (r *Runner) Status() Status {
+	r.mu.Lock()
+	p, own := r.now, r.own
+	r.mu.Unlock()
+	if p != nil && (own.Run == p.rec.id || own.Started.Before(p.rec.started)) {
+		return p.status(time.Now())
+	}
+	own.Node = r.conf.Node
+	own.Sources = append([]SourceCount(nil), own.Sources...)
+	if own.State == Planning {
+		own.Duration = time.Since(own.Started).Milliseconds()
+	}
+	return own
+}
+
+// Cluster returns how the run does in the whole cluster, or did last, as Redis knows it. Its counts are up to half a second
+// old, and what a node that died had done in its unfinished ranges is not in them.
+//
+// Errors wrap ErrNoRun when there was no run lately, ErrMalformed, or are Redis's.
+func (r *Runner) Cluster(ctx context.Context) (Status, error) {
+	rec, err := r.store.read(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	reports, alive, failures, err := r.store.reports(ctx, rec.id)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Run: rec.id, State: rec.state, Error: rec.err, Options: rec.options, Sources: rec.sources, Planned: rec.planned,
+		Counts: rec.counts, RangesTotal: rec.ranges, Started: rec.started, Slowed: 1, Failures: failures, Live: len(alive),
+	}
+	if !rec.options.Unlimited {
+		s.Budget = rec.options.Rate
+	}
+	for _, n := range reports {
+		s.join(n, alive[n.Node])
+	}
+	now := rec.ended
+	if now.IsZero() {
+		now = time.Now()
+	}
+	s.complete(now)
+	return s, nil
+}
+
+// join adds a node's report to a cluster's status.
+func (s *Status) join(n report, alive bool) {
+	s.Asked += n.Asked
+	s.Filled += n.Filled
+	s.RangesDone += n.RangesDone
+	if alive {
+		pending := n.Pending
+		pending.Asked = 0
+		s.add(pending)
+		s.Rate += n.Rate
+		s.Slowed = min(s.Slowed, n.Slowed)
+		if s.State == Done && !n.State.over() {
+			s.State = Filling
+		}
+	}
+	s.Nodes = append(s.Nodes, n.Status)
+}
+
+// reports returns what the nodes have told, which of them are alive, and the first failures.
+func (s *store) reports(ctx context.Context, id string) (reports []report, alive map[string]bool, failures []Failure, err error) {
+	pipe := s.client.Pipeline()
+	clock := pipe.Time(ctx)
+	nodes := pipe.HGetAll(ctx, s.key(id, "nodes"))
+	beats := pipe.ZRangeWithScores(ctx, s.key(id, "beats"), 0, -1)
+	failed := pipe.LRange(ctx, s.key(id, "failures"), 0, 2*keptPerRange-1)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, nil, nil, fmt.Errorf("prewarm: reports of run %s: %w", id, err)
+	}
+	for name, text := range nodes.Val() {
+		var n report
+		if err := json.Unmarshal([]byte(text), &n); err != nil {
+			return nil, nil, nil, fmt.Errorf("%w: report of node %q: %w", ErrMalformed, name, err)
+		}
+		reports = append(reports, n)
+	}
+	alive = make(map[string]bool)
+	for _, z := range beats.Val() {
+		if name, ok := z.Member.(string); ok && clock.Val().UnixMilli()-int64(z.Score) < liveFor.Milliseconds() {
+			alive[name] = true
+		}
+	}
+	texts := failed.Val()
+	for i := 0; i+1 < len(texts); i += 2 {
+		failures = append(failures, Failure{texts[i], texts[i+1]})
+	}
+	return reports, alive, failures, nil
+}
+
+// Wait returns the cluster's status once the run with this id is over and all nodes that take part have filled their memory.
+//
+// Errors wrap ErrNoRun when another run took its place or Redis has forgotten it, or the cause of ctx.
+func (r *Runner) Wait(ctx context.Context, id string) (Status, error) {
+	for {
+		s, err := r.Cluster(ctx)
+		switch {
+		case err == nil && s.Run != id:
+			return s, fmt.Errorf("%w %s: %s has taken its place", ErrNoRun, id, s.Run)
+		case err == nil && s.State.over(), errors.Is(err, ErrNoRun):
+			return s, err
+		}
+		sleep(ctx, beatEvery/5)
+		if ctx.Err() != nil {
+			return s, fmt.Errorf("prewarm: wait for run %s: %w", id, context.Cause(ctx))
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package tier
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// Warm brings profiles from Redis into L1, where they are not there yet, and returns how many of ids L1 was given or had. It
+// never asks the origin: whom Redis does not have is passed over. At most MaxBatch ids a call.
+//
+// Errors wrap ErrTooMany or ErrClosed, or are Redis's.
+func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
+	if len(ids) > MaxBatch {
+		return 0, fmt.Errorf("%w: %d; at most %d a batch", ErrTooMany, len(ids), MaxBatch)
+	}
+	s := c.counters.stripe()
+	s.entered.Add(1)
+	defer s.leaveAgain()
+	if c.closed.Load() {
+		return 0, ErrClosed
+	}
+	cold, warm := c.cold(ids)
+	if len(cold) == 0 {
+		return warm, nil
+	}
+	names := make([]string, len(cold))
+	for i := range cold {
+		names[i] = cold[i].id
+	}
+	found, fails := c.l2.get(ctx, names)
+	for i, e := range found {
+		if fails[i] != nil && !c.countL2(fails[i]) {
+			err = fails[i]
+		}
+		if e != nil && c.warmOne(&cold[i], e) {
+			warm++
+		}
+	}
+	// The engine takes what is set in its own time, and drops it when there is too much.
+	c.l1.settle()
+	return warm, err
+}
+
+// cold returns a load for each id that L1 does not answer, and how many it does; ids that cannot be any are in neither.
+func (c *Cache) cold(ids []string) (calls []call, warm int) {
+	now := c.clock.tick()
+	for _, id := range ids {
+		h := c.l1.hash(id)
+		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id)}
+		e := c.l1.peek(h)
+		switch {
+		case c.l1.counts(e, h, mine.pair) && c.fresh(e, now):
+			warm++
+		case profile.CheckID(id) == nil:
+			calls = append(calls, mine)
+		}
+	}
+	return calls, warm
+}
+
+// warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers it to the engine; see
+// linger.go for why. A load of the same key that is under way, or lingers itself, has an answer as good.
+func (c *Cache) warmOne(mine *call, e *entry) bool {
+	if e.profile.UpdatedAt < mine.known() {
+		return false
+	}
+	held := c.l1.peek(mine.hash)
+	if c.l1.counts(held, mine.hash, mine.pair) && held.profile.UpdatedAt != e.profile.UpdatedAt {
+		return false // readers may have seen it: a load has to settle which of the two is valid
+	}
+	if held == nil && !c.l1.admission.admit(mine.hash) {
+		c.counters.unadmitted.Add(1)
+		return false
+	}
+	e.keepFor(mine.began, c.conf.L1TTL)
+	e.pair, e.check = mine.pair, mine.hash.check
+	e.pack()
+	mine.entry, mine.tier, mine.finished = e, FromL2, true
+	if !c.flights.settled(mine) {
+		return true
+	}
+	// From here on nobody begins a load under this pair; one that had ended before shows in the engine by now.
+	if c.l1.peek(mine.hash) != held || !c.l1.set(mine.hash, e) {
+		c.flights.forget(mine)
+		return false
+	}
+	c.counters.l2Hits.Add(1)
+	c.lingerers.add(mine)
+	return true
+}
