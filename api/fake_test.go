@@ -120,11 +120,11 @@ func (f *fakeNode) Cluster() node.Cluster {
 	return node.Cluster{Self: "a", Members: []node.Member{{Name: "a", State: "alive", Weight: 1, Ranges: 1024, Warmth: 0.5}}}
 }
 
-func (f *fakeNode) BeginPrewarm(_ context.Context, o prewarm.Options) error {
+func (f *fakeNode) BeginPrewarm(_ context.Context, o prewarm.Options) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.begun = append(f.begun, o)
-	return f.fails
+	return "r1", f.fails
 }
 
 func (f *fakeNode) CancelPrewarm(context.Context) error { return f.fails }

@@ -125,11 +125,19 @@ var gaugeRows = []struct {
 	{"l1_capacity_bytes", "Bytes that L1 may use.", func(s *node.Stats) float64 { return float64(s.Cache.L1Capacity) }},
 	{"l2_profiles", "Profiles in Redis when last counted; -1 before.", func(s *node.Stats) float64 { return float64(s.Cache.TotalCached) }},
 	{"fenced", "1 while L1 does not answer as fresh, because the stream is silent.", func(s *node.Stats) float64 { return flag(s.Cache.Fenced) }},
+	{"cluster_members", "Nodes of the cluster that this one knows to be alive, itself included.", members},
 	{"warmth", "How much of the active users in this node's ranges is loaded, 0 to 1.", func(s *node.Stats) float64 { return s.Warmth }},
 	{"prewarm_processed", "Users whose turn has come in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.TotalProcessed) }},
 	{"prewarm_errors", "Users who could not be loaded in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Errors) }},
 	{"prewarm_asked", "Users asked of the origin in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Asked) }},
 	{"stream_lag_seconds", "Age of the stream's last entry when it was handled.", func(s *node.Stats) float64 { return s.Stream.Lag.Seconds() }},
+}
+
+func members(s *node.Stats) float64 {
+	if s.Gossip == nil {
+		return 1
+	}
+	return float64(s.Gossip.Members)
 }
 
 func flag(on bool) float64 {

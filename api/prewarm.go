@@ -44,7 +44,7 @@ func (s *Server) postPrewarm(c *fiber.Ctx) error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
 	defer cancel()
-	if err := s.cfg.Node.BeginPrewarm(ctx, o); err != nil {
+	if _, err := s.cfg.Node.BeginPrewarm(ctx, o); err != nil {
 		return prewarmError(err)
 	}
 	return s.sendPrewarm(ctx, c, fiber.StatusAccepted)

@@ -7,11 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -246,5 +249,40 @@ func TestProblemsAreDocumented(t *testing.T) {
 				t.Errorf("docs/problems.md has no section %q", m[1])
 			}
 		}
+	}
+}
+
+func TestPrewarmAndCluster(t *testing.T) {
+	f := newFake()
+	s := serve(t, f)
+	for _, c := range []struct {
+		method, path, body string
+		fails              error
+		status             int
+		contains           string
+	}{
+		{"GET", "/v1/cluster", "", nil, 200, `"members":[{"name":"a","state":"alive","weight":1,"ranges":1024,"warmth":0.5}]`},
+		{"GET", "/v1/prewarm", "", nil, 200, `"state":"running"`},
+		{"POST", "/v1/prewarm", "", nil, 202, `"planned":10`},
+		{"POST", "/v1/prewarm", `{"maxUsers":5,"daysBack":2,"batchSize":9,"delayBetweenBatches":250,"rate":7.5}`, nil, 202, `"cached":3`},
+		{"POST", "/v1/prewarm", `{"delayBetweenBatches":0}`, nil, 202, ""},
+		{"POST", "/v1/prewarm", `{"delayBetweenBatches":-1}`, nil, 400, "delayBetweenBatches is -1; want 0 to 3600000 milliseconds"},
+		{"POST", "/v1/prewarm", `{"users":5}`, nil, 400, `unknown field \"users\"`},
+		{"POST", "/v1/prewarm", "", fmt.Errorf("%w: MaxUsers is -1; want 1 to 10", prewarm.ErrConfig), 400, "MaxUsers is -1"},
+		{"POST", "/v1/prewarm", "", prewarm.ErrRunning, 409, "DELETE ends it"},
+		{"DELETE", "/v1/prewarm", "", nil, 202, `"state":"running"`},
+		{"DELETE", "/v1/prewarm", "", prewarm.ErrNoRun, 404, "no run is under way"},
+		{"DELETE", "/v1/prewarm", "", errors.New("dial tcp: refused"), 503, "Redis, which keeps the run"},
+		{"PUT", "/v1/prewarm", "", nil, 405, "only GET, HEAD, POST, DELETE"},
+	} {
+		f.fails = c.fails
+		got := send(t, s, c.method, c.path, c.body, jsonType)
+		if got.StatusCode != c.status || !strings.Contains(got.body, c.contains) {
+			t.Errorf("%s %s %s: %d %s; want %d with %q", c.method, c.path, c.body, got.StatusCode, got.body, c.status, c.contains)
+		}
+	}
+	want := prewarm.Options{MaxUsers: 5, DaysBack: 2, BatchSize: 9, Delay: 250 * time.Millisecond, Rate: 7.5}
+	if len(f.begun) < 3 || !reflect.DeepEqual(f.begun[1], want) || f.begun[2].Delay >= 0 {
+		t.Errorf("begun with %+v; want %+v second, then one without a delay", f.begun, want)
 	}
 }

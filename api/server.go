@@ -57,7 +57,7 @@ type Node interface {
 	Stats() node.Stats
 	Ready() error
 	Cluster() node.Cluster
-	BeginPrewarm(ctx context.Context, o prewarm.Options) error
+	BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error)
 	CancelPrewarm(ctx context.Context) error
 	PrewarmStatus(ctx context.Context) (prewarm.Status, error)
 }

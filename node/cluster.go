@@ -35,10 +35,13 @@ type Cluster struct {
 	Gone    []Member `json:"gone,omitempty"`
 }
 
+// alone is the name of a node without Config.Cluster.
+const alone = "alone"
+
 // Cluster returns the nodes that this one knows: itself alone without Config.Cluster.
 func (n *Node) Cluster() Cluster {
 	if n.gossip == nil {
-		return Cluster{Self: n.conf.Name, Members: []Member{{Name: n.conf.Name, State: gossip.Alive.String(), Weight: 1,
+		return Cluster{Self: alone, Members: []Member{{Name: alone, State: gossip.Alive.String(), Weight: 1,
 			Ranges: gossip.Ranges, Warmth: n.warmth()}}}
 	}
 	alive := n.gossip.Members()

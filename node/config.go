@@ -1,13 +1,9 @@
 package node
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
@@ -30,9 +26,8 @@ type Config struct {
 	NoWorker bool
 	// NoWatch keeps this node from watching for writes to Redis that bypass the stream; they are seen when L1's TTL ends.
 	NoWatch bool
-	// Name tells this node from the others of its cluster. Default: Cluster.Name, else host name, process id and a random part.
-	Name string
-	// Cluster says how this node finds the others, with which it divides the work of a prewarm. Default: it is on its own.
+	// Cluster says how this node finds the others, with which it divides the work of a prewarm; its Logger is the node's when
+	// it has none. Default: the node is on its own.
 	Cluster *gossip.Config
 	// Sources say who was active lately, for a prewarm, beside the list of whom the nodes have shown, which they keep in
 	// Redis. Default: that list alone.
@@ -54,19 +49,7 @@ func (c Config) withDefaults() Config {
 	if c.ReadyWithin == 0 {
 		c.ReadyWithin = time.Minute
 	}
-	if c.Cluster != nil {
-		cluster := *c.Cluster
-		cluster.Name = cmp.Or(cluster.Name, c.Name, someName())
-		cluster.Logger = cmp.Or(cluster.Logger, c.Logger)
-		c.Name, c.Cluster = cluster.Name, &cluster
-	}
-	c.Name = cmp.Or(c.Name, someName())
 	return c
-}
-
-func someName() string {
-	host, _ := os.Hostname()
-	return host + "-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64N(1<<32), 36)
 }
 
 func (c Config) validate() error {

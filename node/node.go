@@ -3,6 +3,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ var (
 	// ErrNotTold reports a change that Redis and this node have, but that could not be announced to the other nodes: they
 	// may answer with the old profile for as long as their L1 holds it. Doing it again is safe.
 	ErrNotTold = errors.New("node: the other nodes were not told")
+	// ErrGossip reports a Start that could not take part in the cluster.
+	ErrGossip = errors.New("node: gossip")
 )
 
 // Node is one member of the cluster. Its methods may be called concurrently.
@@ -126,12 +129,14 @@ func (n *Node) composeCluster() (err error) {
 		return err
 	}
 	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
-		RangeOf: gossip.RangeOf, Node: n.conf.Name, Logger: n.conf.Logger}
+		RangeOf: gossip.RangeOf, Logger: n.conf.Logger}
 	if n.conf.Cluster != nil {
-		if n.gossip, err = gossip.New(*n.conf.Cluster); err != nil {
+		cluster := *n.conf.Cluster
+		cluster.Logger = cmp.Or(cluster.Logger, n.conf.Logger)
+		if n.gossip, err = gossip.New(cluster); err != nil {
 			return err
 		}
-		conf.Members = membership{n.gossip}
+		conf.Members, conf.Node = membership{n.gossip}, n.gossip.Self().Name
 	}
 	n.runner, err = prewarm.New(conf)
 	return err
@@ -155,7 +160,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("node: stream on Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
 	}
 	if err := n.meet(ctx); err != nil {
-		return fmt.Errorf("node: %w", err)
+		return err
 	}
 	n.started, n.startedAt = true, time.Now()
 	n.background.Go(func() { n.keepWarm(n.base) })
@@ -166,13 +171,13 @@ func (n *Node) Start(ctx context.Context) error {
 func (n *Node) meet(ctx context.Context) error {
 	if n.gossip != nil {
 		if err := n.gossip.Start(ctx); err != nil && !errors.Is(err, gossip.ErrStarted) {
-			return err
+			return fmt.Errorf("%w: %w", ErrGossip, err)
 		}
 	}
-	if err := n.hot.Start(ctx); err != nil {
-		return err
+	if err := errors.Join(n.hot.Start(ctx), n.runner.Start(ctx)); err != nil {
+		return fmt.Errorf("node: Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
 	}
-	return n.runner.Start(ctx)
+	return nil
 }
 
 // follow starts what reads the stream. What a Start that failed half way has started already stays so.

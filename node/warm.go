@@ -12,16 +12,19 @@ import (
 // warmEvery is how often the node tells the others how warm it is, and the pause before it tries again to begin a run.
 const warmEvery = time.Second
 
-// BeginPrewarm begins a run of the whole cluster: one reads who is active, all load those of their own ranges. It returns
-// when the run is on its way; PrewarmStatus tells how it does.
+// BeginPrewarm begins a run of the whole cluster and returns its id: this node reads who is active, all load those of their
+// own ranges. PrewarmStatus tells how it does.
 //
 // Errors wrap prewarm.ErrRunning, prewarm.ErrConfig, or are Redis's.
-func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) error {
+func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error) {
 	return n.runner.Begin(ctx, o)
 }
 
 // CancelPrewarm ends the run, whoever began it. Errors wrap prewarm.ErrNoRun, or are Redis's.
-func (n *Node) CancelPrewarm(ctx context.Context) error { return n.runner.Cancel(ctx) }
+func (n *Node) CancelPrewarm(ctx context.Context) error {
+	_, err := n.runner.Cancel(ctx)
+	return err
+}
 
 // PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors are Redis's.
 func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
@@ -59,7 +62,7 @@ func (n *Node) keepWarm(ctx context.Context) {
 
 // begun reports whether a run is under way, or why none can be.
 func (n *Node) begun(ctx context.Context) bool {
-	err := n.runner.Begin(ctx, *n.conf.Prewarm)
+	_, err := n.runner.Begin(ctx, *n.conf.Prewarm)
 	if err == nil || errors.Is(err, prewarm.ErrRunning) || ctx.Err() != nil {
 		return true
 	}

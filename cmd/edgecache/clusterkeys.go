@@ -11,17 +11,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 )
 
-func (p *program) clusterCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "cluster",
-		Short: "Look after the cluster that nodes form",
-		Long:  "Looks after the cluster that nodes form.",
-		RunE:  wantCommand,
-	}
-	cmd.AddCommand(p.clusterKeysCommand())
-	return cmd
-}
-
 // wantCommand refuses to guess which of its subcommands was meant.
 func wantCommand(cmd *cobra.Command, args []string) error {
 	var names []string

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
@@ -55,6 +56,9 @@ func reach(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("no answer within %v", startWithin))
 	defer cancel()
 	if err := f(ctx); err != nil {
+		if errors.Is(err, node.ErrGossip) {
+			return err
+		}
 		return cmp.Or(context.Cause(ctx), plain(err))
 	}
 	return nil

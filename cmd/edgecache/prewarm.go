@@ -120,7 +120,7 @@ func (w *warming) await(ctx context.Context, s prewarm.Status) (prewarm.Status, 
 	run, failures := s.Run, 0
 	for !over(s.State) {
 		if w.progress {
-			m.show(s.Share, describe(s))
+			m.show(s.Share, howFar(s))
 		}
 		select {
 		case <-time.After(prewarmPoll):
@@ -146,8 +146,8 @@ func over(s prewarm.State) bool {
 	return s == prewarm.Done || s == prewarm.Cancelled || s == prewarm.Failed || s == prewarm.Idle
 }
 
-// describe says in a line how far a run is.
-func describe(s prewarm.Status) string {
+// howFar says in a line how far a run is.
+func howFar(s prewarm.Status) string {
 	if s.State == prewarm.Planning {
 		return "reading who is active"
 	}

@@ -31,6 +31,7 @@ type serveSettings struct {
 	sampleUsers  int
 	dataDir      string
 	l1MiB        int
+	cluster      clusterSettings
 	secret       string // of the origin that --origin names; empty: it needs no token
 }
 
@@ -54,6 +55,9 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 					return usagef("--%s is for the embedded origin, and --origin names another; leave one out", name)
 				}
 			}
+			if err := s.cluster.check(cmd); err != nil {
+				return err
+			}
 			s.secret = p.getenv("JWT_SECRET")
 			return p.runServe(cmd.Context(), s)
 		},
@@ -66,6 +70,7 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
+	s.cluster.flags(cmd)
 	return cmd
 }
 
@@ -153,13 +158,17 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.New(node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20}, Logger: log})
+	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20}, Logger: log}
+	if err := s.cluster.apply(&conf, s.listen); err != nil {
+		return nil, err
+	}
+	n, err := node.New(conf)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}
 	up.add(n.Close)
 	if err := reach(ctx, n.Start); err != nil {
-		return nil, fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(redisURL), err)
+		return nil, startError(err, redisURL)
 	}
 	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainTimeout: 2 * time.Second, Logger: up.log})
 	if err != nil {
@@ -170,6 +179,14 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, listenError(err, "listen", s.listen)
 	}
 	return server, nil
+}
+
+// startError says which of what a node needs did not answer.
+func startError(err error, redisURL string) error {
+	if errors.Is(err, node.ErrGossip) {
+		return fmt.Errorf("cannot take part in the cluster (--cluster-bind): %w", err)
+	}
+	return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(redisURL), err)
 }
 
 // connectOrigin returns a client of the origin that s names, or of one that it embeds.

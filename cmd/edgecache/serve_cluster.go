@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -11,8 +13,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
-	"github.com/chatapp-ngomna/edgecache/prewarm/mongodb"
-	"github.com/chatapp-ngomna/edgecache/prewarm/sqldb"
 )
 
 // clusterSettings are the flags of serve about the other nodes, and about what they warm together.
@@ -33,7 +33,7 @@ type clusterSettings struct {
 
 func (s *clusterSettings) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.name, "name", "", "this node's `NAME` in the cluster; host name, process id and a random part when not given")
+	f.StringVar(&s.name, "cluster-node", "", "this node's `NAME` in the cluster; host name, process id and a random part when not given")
 	f.StringVar(&s.bind, "cluster-bind", "", "`HOST:PORT`, UDP and TCP, to meet the other nodes at; on its own when not given")
 	f.StringVar(&s.advertise, "cluster-advertise", "", "`HOST:PORT` at which the others reach this node; --cluster-bind when not given")
 	f.StringSliceVar(&s.join, "cluster-join", nil, "`HOST:PORT,…` of nodes to join through; a name may stand for many addresses")
@@ -73,12 +73,11 @@ func (s *clusterSettings) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// apply puts the settings into conf. http is where the others find this node's API.
-func (s *clusterSettings) apply(conf *node.Config, http string) error {
-	conf.Name = s.name
+// apply puts the settings into conf. listen is where the node's API will be.
+func (s *clusterSettings) apply(conf *node.Config, listen string) error {
 	if s.bind != "" {
 		conf.Cluster = &gossip.Config{Name: s.name, Label: s.label, Bind: s.bind, Advertise: s.advertise, Seeds: s.join,
-			KeyFile: s.keyFile, CIDRs: s.allow, Weight: s.weight, HTTP: http}
+			KeyFile: s.keyFile, CIDRs: s.allow, Weight: s.weight, HTTP: s.api(listen)}
 	}
 	if s.prewarm {
 		conf.Prewarm = &s.options
@@ -94,14 +93,27 @@ func (s *clusterSettings) apply(conf *node.Config, http string) error {
 	return nil
 }
 
+// api is where the others find the node's API: an address that stands for all of this machine's tells them nothing. Empty
+// when the port is not known yet.
+func (s *clusterSettings) api(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "0" {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host, _, _ = net.SplitHostPort(cmp.Or(s.advertise, s.bind))
+	}
+	return net.JoinHostPort(host, port)
+}
+
 // openSource returns what tells who was active: a database by its URL, else a file of JSON lines.
 func openSource(url string) (prewarm.Source, error) {
 	scheme, _, _ := strings.Cut(url, ":")
 	switch scheme {
 	case "mongodb", "mongodb+srv":
-		return mongodb.Open(url)
+		return nil, fmt.Errorf("not yet")
 	case "postgres", "postgresql", "sqlite":
-		return sqldb.Open(url)
+		return nil, fmt.Errorf("not yet")
 	}
 	if _, err := os.Stat(url); err != nil {
 		return nil, fmt.Errorf("%q is no file, and no mongodb://…, postgres://… or sqlite:PATH: %w", redactURL(url), err)
