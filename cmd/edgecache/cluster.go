@@ -24,7 +24,12 @@ warm it is, and with which key it encrypts what it says to the others.`,
 		Example: `  edgecache cluster
   edgecache cluster --node http://10.0.0.7:8003
   edgecache cluster keys add --file cluster.keys`,
-		Args: noArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return wantCommand(cmd, args)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a, err := at.do(cmd.Context(), http.MethodGet, "/v1/cluster", nil)
 			if err != nil {

@@ -80,7 +80,6 @@ func TestMistakesWithKeys(t *testing.T) {
 		code int
 		want string
 	}{
-		{"cluster", 2, `edgecache cluster wants one of ["keys"]`},
 		{"cluster kyes", 2, `unknown command "kyes" for "edgecache cluster"; did you mean keys?`},
 		{"cluster keys", 2, "wants one of"},
 		{"cluster keys ad", 2, "did you mean add?"},

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/node"
+)
+
+// activeFile writes users 1 to n as active a moment ago.
+func activeFile(t *testing.T, n int) string {
+	t.Helper()
+	var lines strings.Builder
+	for i := 1; i <= n; i++ {
+		fmt.Fprintf(&lines, `{"id":"%d","lastActive":%d}`+"\n", i, time.Now().UnixMilli()-int64(i))
+	}
+	path := filepath.Join(t.TempDir(), "active.jsonl")
+	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Two nodes that find each other with one key warm what is active, and say so.
+func TestPrewarmOfTwoNodes(t *testing.T) {
+	redis, keys := redistest.Server(t).URL(), filepath.Join(t.TempDir(), "keys")
+	if got := command(t, "", nil, "cluster", "keys", "add", "--file", keys); got.err != nil {
+		t.Fatal(got.err)
+	}
+	origin := start(t, "origin", "--redis", redis, "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"), "--sample-users", "90", "--listen", "127.0.0.1:0")
+	serve := func(args ...string) string {
+		args = append([]string{"serve", "--redis", redis, "--origin", origin.urls()[0], "--listen", "127.0.0.1:0",
+			"--cluster-bind", "127.0.0.1:0", "--cluster-key-file", keys}, args...)
+		return start(t, args...).urls()[0]
+	}
+	first := serve("--cluster-node", "first", "--prewarm-source", activeFile(t, 100))
+	seed := members(t, first)[0].Addr
+	second := serve("--cluster-node", "second", "--cluster-join", seed)
+
+	table := command(t, "", nil, "cluster", "--node", second)
+	if table.err != nil || !strings.Contains(table.stdout, "second *") || strings.Count(table.stdout, "alive") != 2 {
+		t.Errorf("the cluster is\n%s%v", table.stdout, table.err)
+	}
+	got := command(t, "", nil, "prewarm", "--node", first, "--progress", "--unlimited")
+	if got.err != nil || !strings.Contains(got.stdout, `{"totalProcessed":100,"cached":90,"errors":0,"duration":`) {
+		t.Errorf("prewarm: %+v", got)
+	}
+	status := command(t, "", nil, "prewarm", "status", "--node", second)
+	if status.err != nil || !strings.Contains(status.stdout, `"state":"done"`) || !strings.Contains(status.stdout, `"missing":10`) {
+		t.Errorf("status: %+v", status)
+	}
+	for i, url := range []string{first, second} {
+		if got := command(t, "", nil, "get", "7", "--verbose", "--node", url); !strings.Contains(got.stderr, "detail=L1") {
+			t.Errorf("user 7 of node %d: %+v", i+1, got)
+		}
+	}
+	if got := command(t, "", nil, "prewarm", "cancel", "--node", first); exitCode(got.err) != exitFailed || !strings.Contains(got.err.Error(), "no run is under way") {
+		t.Errorf("cancel without a run: %+v", got)
+	}
+}
+
+func members(t *testing.T, url string) []node.Member {
+	t.Helper()
+	got := command(t, "", nil, "cluster", "--json", "--node", url)
+	var c node.Cluster
+	if err := json.Unmarshal([]byte(got.stdout), &c); err != nil || len(c.Members) == 0 {
+		t.Fatalf("cluster --json: %+v, %v", got, err)
+	}
+	return c.Members
+}
+
+// A run is waited for, shown, and cancelled by somebody else; the command that waits says so.
+func TestPrewarmThatIsCancelled(t *testing.T) {
+	serve := start(t, append([]string{"serve", "--sample-users", "50", "--prewarm-source", activeFile(t, 50)}, anyPort...)...)
+	url := serve.urls()[0]
+	if got := command(t, "", nil, "prewarm", "--detach", "--rate", "1", "--node", url); got.err != nil || !strings.Contains(got.stderr, "is on its way") {
+		t.Fatalf("prewarm --detach: %+v", got)
+	}
+	if got := command(t, "", nil, "prewarm", "--node", url); exitCode(got.err) != exitFailed || !strings.Contains(got.err.Error(), "a run is under way") {
+		t.Errorf("a second run: %+v", got)
+	}
+	if got := command(t, "", nil, "prewarm", "cancel", "--node", url); got.err != nil {
+		t.Errorf("cancel: %+v", got)
+	}
+	if got := command(t, "", nil, "prewarm", "status", "--node", url); !strings.Contains(got.stdout, `"state":"cancelled"`) {
+		t.Errorf("status: %+v", got)
+	}
+}
