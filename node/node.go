@@ -80,6 +80,9 @@ func New(conf Config) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 	}
 	if err := n.compose(); err != nil {
+		if n.cache != nil {
+			err = errors.Join(err, n.cache.Close()) // it has goroutines from the beginning
+		}
 		return nil, errors.Join(err, n.disconnect())
 	}
 	return n, nil
