@@ -177,11 +177,11 @@ func (c *Cluster) loadKeys() (keys [][]byte, file []byte, err error) {
 
 // listen opens the sockets and fixes the addresses.
 func (c *Cluster) listen(ctx context.Context) error {
-	bind, err := resolveOne(ctx, c.cfg.Bind)
+	bind, err := resolveOne(ctx, c.cfg.Bind, netip.Addr{})
 	if err != nil {
 		return err
 	}
-	self, err := resolveOne(ctx, c.cfg.Advertise)
+	self, err := resolveOne(ctx, c.cfg.Advertise, bind.Addr())
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (c *Cluster) listen(ctx context.Context) error {
 	c.journal = &journal{to: c.cfg.Logger, dropped: &c.counters.logDropped}
 	c.transport, err = listen(&memberlist.NetTransportConfig{
 		BindAddrs: []string{bind.Addr().String()}, BindPort: int(bind.Port()), Logger: c.journal.logger(),
-	}, c.allowed)
+	}, bind.Addr(), c.allowed)
 	if err != nil {
 		return fmt.Errorf("gossip: listen on %s: %w", c.cfg.Bind, err)
 	}

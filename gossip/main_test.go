@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	long = flag.Bool("long", false, "run the tests of loss, partitions and intruders in full: about ten minutes")
+	long = flag.Bool("long", false, "run the tests of loss, partitions and intruders in full: about twelve minutes")
 	out  = flag.String("out", "", "folder to which the long forms write gossip.md")
 )
 
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what has to happen. Generous: the machine may be busy with other tests.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // await polls until ok, and returns how long that took.
 func await(t testing.TB, what string, ok func() bool) time.Duration {

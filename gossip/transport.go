@@ -28,6 +28,7 @@ type transport struct {
 	*memberlist.NetTransport
 	ctx     context.Context // of dials
 	cancel  context.CancelFunc
+	from    netip.Addr // of dials: what is listened on, so that others see the address that they know
 	allowed func(netip.Addr) bool
 	streams chan net.Conn
 	slots   chan struct{}
@@ -40,14 +41,14 @@ type transport struct {
 	conns map[*stream]struct{}
 }
 
-func listen(cfg *memberlist.NetTransportConfig, allowed func(netip.Addr) bool) (*transport, error) {
+func listen(cfg *memberlist.NetTransportConfig, from netip.Addr, allowed func(netip.Addr) bool) (*transport, error) {
 	inner, err := memberlist.NewNetTransport(cfg)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &transport{
-		NetTransport: inner, ctx: ctx, cancel: cancel, allowed: allowed,
+		NetTransport: inner, ctx: ctx, cancel: cancel, from: from, allowed: allowed,
 		streams: make(chan net.Conn), slots: make(chan struct{}, maxStreams),
 		drained: make(chan struct{}), forwarded: make(chan struct{}), conns: map[*stream]struct{}{},
 	}
@@ -99,7 +100,11 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 
 // DialAddressTimeout connects to an address.
 func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(t.ctx, "tcp", a.Addr)
+	dialer := &net.Dialer{Timeout: timeout}
+	if !t.from.IsUnspecified() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(t.from, 0))
+	}
+	conn, err := dialer.DialContext(t.ctx, "tcp", a.Addr)
 	if err != nil {
 		return nil, err
 	}
