@@ -9,10 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,7 +127,7 @@ func TestStrangersWhoHoldConnectionsAreFew(t *testing.T) {
 	})
 	b := start(t, Config{Name: "b", Seeds: []string{a.Self().Addr}})
 	await(t, "a member comes in behind them", func() bool { return agree([]*Cluster{a, b}, 2) })
-	await(t, "those who said nothing are let go", func() bool { return len(a.transport.slots) == 0 })
+	await(t, "those who said nothing are let go", func() bool { return len(a.transport.slots) <= 1 }) // one is for the next
 }
 
 // received counts the packets that reach memberlist.
@@ -166,24 +163,26 @@ func (r *received) Shutdown() error {
 
 // TestGarbageDoesNoHarm sends what is random, and what is random behind a beginning that is right, over loopback only.
 func TestGarbageDoesNoHarm(t *testing.T) {
-	const seed, bound = 7, 50 << 20
+	const seed, bound, throwers = 7, 50 << 20, 4
 	packets, frames := form(1_000_000, 30_000), form(10_000, 300)
 	count := &received{packets: make(chan *memberlist.Packet), stop: make(chan struct{})}
-	a := start(t, Config{Name: "a", wrap: func(n memberlist.NodeAwareTransport) memberlist.NodeAwareTransport {
+	a := start(t, Config{Name: "a", timing: timing{}.withDefaults(), wrap: func(n memberlist.NodeAwareTransport) memberlist.NodeAwareTransport {
 		count.NodeAwareTransport = n
 		go count.run()
 		return count
 	}})
-	b := start(t, Config{Name: "b", Seeds: []string{a.Self().Addr}})
+	b := start(t, Config{Name: "b", timing: timing{}.withDefaults(), Seeds: []string{a.Self().Addr}})
 	await(t, "two nodes", func() bool { return agree([]*Cluster{a, b}, 2) })
 	if addr := netip.MustParseAddrPort(a.Self().Addr); !addr.Addr().IsLoopback() {
 		t.Fatalf("%s is not on loopback", addr)
 	}
+	random := randomBytes(seed)
+	thrower := func(i uint64) *garbage { return &garbage{rand.New(rand.NewPCG(seed, i)), random} }
 	m := watchMemory(t)
 	var wg sync.WaitGroup
-	wg.Go(func() { throwPackets(t, a.Self().Addr, packets, seed, count) })
-	for i := range 4 {
-		wg.Go(func() { throwFrames(t, a.Self().Addr, frames/4, seed+uint64(i)) })
+	wg.Go(func() { thrower(0).throwPackets(t, a.Self().Addr, packets, count) })
+	for i := range throwers {
+		wg.Go(func() { thrower(1+uint64(i)).throwFrames(t, a.Self().Addr, frames/throwers) })
 	}
 	wg.Wait()
 	grown := m.grown()
@@ -195,8 +194,10 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		t.Errorf("seed %d: memory grew by %d MiB; want at most 50", seed, grown>>20)
 	}
 	await(t, "the two nodes are well", func() bool { return agree([]*Cluster{a, b}, 2) })
-	if n := a.Stats().Joins; n != 2 {
-		t.Errorf("%d members came; want 2", n)
+	for _, m := range slices.Concat(a.Members(), a.Gone(), b.Gone()) { // so loud a noise may make one seem dead for a while
+		if m.Name != "a" && m.Name != "b" {
+			t.Errorf("%+v came out of garbage", m)
+		}
 	}
 	c := start(t, Config{Name: "c", Seeds: []string{a.Self().Addr}})
 	await(t, "a third is taken in", func() bool { return agree([]*Cluster{a, b, c}, 3) })
@@ -204,31 +205,43 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		fmt.Sprintf("%.1f MiB, no panic", float64(grown)/(1<<20)), "at most 50 MiB")
 }
 
-// garbage returns bytes that begin as a packet or frame of the cluster would, up to a point that differs.
-func garbage(rng *rand.Rand, size int) []byte {
-	b := make([]byte, size)
+// garbage makes bytes that begin as a packet or frame of the cluster would, up to a point that differs.
+type garbage struct {
+	rng    *rand.Rand
+	random []byte // shared by all, so that what throwers need hardly counts
+}
+
+func randomBytes(seed uint64) []byte {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	b := make([]byte, 3*maxStreamBytes)
 	for i := range b {
 		b[i] = byte(rng.Uint32())
 	}
-	var head []byte
-	switch label := append([]byte{244, byte(len(defaultLabel))}, defaultLabel...); rng.IntN(6) {
-	case 0: // nothing is right
-	case 1: // the label, and a known version of encryption
-		head = append(label, byte(rng.IntN(2)))
-	case 2: // the label, an encrypted frame and any length
-		head = binary.BigEndian.AppendUint32(append(label, 10), rng.Uint32())
-	case 3: // the label, an encrypted frame and the greatest length
-		head = binary.BigEndian.AppendUint32(append(label, 10), 20<<20)
-	case 4: // a message that is not encrypted: ping, compound, push and pull, compressed …
-		head = append(label, byte(rng.IntN(16)))
-	case 5: // a label that is cut off, or another
-		head = []byte{244, byte(rng.Uint32())}
-	}
-	return append(head, b...)
+	return b
 }
 
-func throwPackets(t *testing.T, addr string, n int, seed uint64, count *received) {
-	rng := rand.New(rand.NewPCG(seed, 2))
+// next returns a beginning and what follows it.
+func (g *garbage) next(size int) (head, body []byte) {
+	at := g.rng.IntN(len(g.random) - size)
+	body = g.random[at : at+size]
+	label := append([]byte{244, byte(len(defaultLabel))}, defaultLabel...)
+	switch g.rng.IntN(6) {
+	case 0: // nothing is right
+		return nil, body
+	case 1: // the label, and a known version of encryption
+		return append(label, byte(g.rng.IntN(2))), body
+	case 2: // the label, an encrypted frame and any length
+		return binary.BigEndian.AppendUint32(append(label, 10), g.rng.Uint32()), body
+	case 3: // the label, an encrypted frame and the greatest length
+		return binary.BigEndian.AppendUint32(append(label, 10), 20<<20), body
+	case 4: // a message that is not encrypted: ping, compound, push and pull, compressed …
+		return append(label, byte(g.rng.IntN(16))), body
+	}
+	return []byte{244, byte(g.rng.Uint32())}, body // a label that is cut off, or another
+}
+
+func (g *garbage) throwPackets(t *testing.T, addr string, n int, count *received) {
+	packet := make([]byte, 0, 2048)
 	conn, err := net.Dial("udp", addr)
 	if err != nil {
 		t.Error(err)
@@ -238,7 +251,8 @@ func throwPackets(t *testing.T, addr string, n int, seed uint64, count *received
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
 	for i := range n {
-		_, _ = conn.Write(garbage(rng, 1+rng.IntN(1200)))
+		head, body := g.next(1 + g.rng.IntN(1200))
+		_, _ = conn.Write(append(append(packet[:0], head...), body...))
 		// At most 200 on their way, or the kernel would drop them and nothing be tested. Some are lost all the same.
 		for waited := 0; int64(i)-count.n.Load() > 200+int64(i)/20 && waited < 100; waited++ {
 			<-pause.C
@@ -246,64 +260,20 @@ func throwPackets(t *testing.T, addr string, n int, seed uint64, count *received
 	}
 }
 
-func throwFrames(t *testing.T, addr string, n int, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 3))
+func (g *garbage) throwFrames(t *testing.T, addr string, n int) {
 	for range n {
 		conn, err := net.DialTimeout("tcp", addr, patience)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		size := 1 + rng.IntN(4096)
-		if rng.IntN(20) == 0 {
-			size = maxStreamBytes + rng.IntN(maxStreamBytes)
+		size := 1 + g.rng.IntN(4096)
+		if g.rng.IntN(20) == 0 {
+			size = maxStreamBytes + g.rng.IntN(maxStreamBytes)
 		}
 		_ = conn.SetDeadline(time.Now().Add(patience))
-		_, _ = conn.Write(garbage(rng, size))
+		head, body := g.next(size)
+		_, _ = (&net.Buffers{head, body}).WriteTo(conn)
 		_ = conn.Close()
 	}
-}
-
-// memory watches the process's resident set.
-type memory struct {
-	before, most int64
-	stop, done   chan struct{}
-}
-
-func watchMemory(t *testing.T) *memory {
-	m := &memory{before: resident(t), stop: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(m.done)
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			m.most = max(m.most, resident(t))
-			select {
-			case <-tick.C:
-			case <-m.stop:
-				return
-			}
-		}
-	}()
-	return m
-}
-
-func (m *memory) grown() int64 {
-	close(m.stop)
-	<-m.done
-	return m.most - m.before
-}
-
-// resident returns the resident set in bytes; without /proc this is not tested.
-func resident(t testing.TB) int64 {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Logf("memory is not measured: %v", err)
-		return 0
-	}
-	pages, err := strconv.ParseInt(slices.Concat(strings.Fields(string(text)), []string{"", ""})[1], 10, 64)
-	if err != nil {
-		t.Errorf("/proc/self/statm is %q", text)
-	}
-	return pages * int64(os.Getpagesize())
 }

@@ -3,6 +3,7 @@ package gossip
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ func TestLinesOfMemberlistKeepTheirLevel(t *testing.T) {
 		"[WARN] memberlist: Refuting":             {slog.LevelWarn, "gossip: Refuting"},
 		"[ERR] memberlist: Decrypt failed: [x] y": {slog.LevelWarn, "gossip: Decrypt failed: [x] y"},
 		"Err: Could not set the deadline":         {slog.LevelWarn, "gossip: Err: Could not set the deadline"},
+		"[ERR] " + strings.Repeat("x", 1000):      {slog.LevelWarn, "gossip: " + strings.Repeat("x", maxLine-len("[ERR] "))},
 		"":                                        {slog.LevelWarn, "gossip: "},
 	} {
 		if level, text := parseLine(line); level != want.level || text != want.text {

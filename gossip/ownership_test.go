@@ -57,7 +57,7 @@ func TestOwnersAreTheSameInEveryVersion(t *testing.T) {
 
 // TestTenEqualMembersShareFairly uses names as they are found, and a thousand sets that are made up. Chance is not abolished: of
 // 20,000 sets of random names 11 had a member above 1.25 times its share, by at most 5 ranges. With plain hashes
-// in place of their ranks it is one set in 25.
+// in place of their ranks it is one set in 21.
 func TestTenEqualMembersShareFairly(t *testing.T) {
 	most, sets := 0, 0
 	check := func(what string, members []Member) {
