@@ -177,11 +177,11 @@ func (c *Cluster) loadKeys() (keys [][]byte, file []byte, err error) {
 
 // listen opens the sockets and fixes the addresses.
 func (c *Cluster) listen(ctx context.Context) error {
-	bind, err := resolveOne(ctx, c.cfg.Bind)
+	bind, err := resolveOne(ctx, c.cfg.Bind, netip.Addr{})
 	if err != nil {
 		return err
 	}
-	self, err := resolveOne(ctx, c.cfg.Advertise)
+	self, err := resolveOne(ctx, c.cfg.Advertise, bind.Addr())
 	if err != nil {
 		return err
 	}
@@ -192,13 +192,11 @@ func (c *Cluster) listen(ctx context.Context) error {
 		return fmt.Errorf("%w: Config.CIDRs is %q, which does not have %s, this node's own address", errConfig, c.cfg.CIDRs, self.Addr())
 	}
 	c.journal = &journal{to: c.cfg.Logger, dropped: &c.counters.logDropped}
-	c.transport, err = listen(&memberlist.NetTransportConfig{
-		BindAddrs: []string{bind.Addr().String()}, BindPort: int(bind.Port()), Logger: c.journal.logger(),
-	}, c.allowed)
+	c.transport, err = listen(bind, c.allowed)
 	if err != nil {
 		return fmt.Errorf("gossip: listen on %s: %w", c.cfg.Bind, err)
 	}
-	port := uint16(c.transport.GetAutoBindPort())
+	port := c.transport.port()
 	if self.Port() == 0 {
 		self = netip.AddrPortFrom(self.Addr(), port)
 	}
@@ -218,7 +216,7 @@ func (c *Cluster) memberlistConfig() (*memberlist.Config, error) {
 	if c.cfg.wrap != nil {
 		mc.Transport = c.cfg.wrap(c.transport)
 	}
-	mc.BindPort = c.transport.GetAutoBindPort()
+	mc.BindPort = int(c.transport.port())
 	mc.AdvertiseAddr, mc.AdvertisePort = self.Addr().String(), int(self.Port())
 	mc.Keyring, mc.GossipVerifyIncoming, mc.GossipVerifyOutgoing = c.ring, true, true
 	if len(c.cfg.CIDRs) > 0 {
@@ -236,10 +234,10 @@ func (c *Cluster) memberlistConfig() (*memberlist.Config, error) {
 // Close tells the others that this node leaves, for two seconds at most, and waits for its goroutines. It may be called twice and
 // before Start; it ends a Start that is under way.
 //
-// memberlist's Shutdown closes and awaits its listeners. Not awaited, by it or by Close, are goroutines that end on their own and can do
-// nothing any more, as their sockets are closed, their log is silent and their events are dropped: those that read its
-// channels (at once), a probe under way (up to its interval of 1 s, 8 s on a node that found itself slow), the relay of a probe
-// (0.5 s), and timers of suspicion (5 s).
+// The sockets and what reads them are closed and awaited. memberlist's Shutdown does not await its goroutines, and offers no way to. They
+// end on their own and can do nothing any more, as the sockets are closed, their log is silent and their events are dropped: those
+// that take packets and connections (at once), a probe under way (up to its interval of 1 s, 8 s on a node that found itself
+// slow), the relay of a probe (0.5 s), and timers of suspicion (5 s).
 func (c *Cluster) Close() error {
 	c.close(errClosing)
 	c.mu.Lock()

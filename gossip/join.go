@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -64,7 +63,7 @@ func (c *Cluster) missingSeeds(ctx context.Context) (missing []string, err error
 		have[m.Addr] = true
 	}
 	for _, seed := range c.cfg.Seeds {
-		addrs, rerr := resolve(ctx, seed)
+		addrs, rerr := resolve(ctx, seed, c.transport.from)
 		if rerr != nil {
 			err = errors.Join(err, rerr)
 		}
@@ -103,15 +102,12 @@ func joinOne(list *memberlist.Memberlist, addr string) error {
 	return err
 }
 
-// resolve returns every address of HOST:PORT.
-func resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
-	host, text, err := net.SplitHostPort(address)
+// resolve returns every address of HOST:PORT to which there is a way from an address, that is, those of the same kind, IPv4 or IPv6. From
+// all addresses, or from none, there is a way to each.
+func resolve(ctx context.Context, address string, from netip.Addr) ([]netip.AddrPort, error) {
+	host, port, err := splitAddress("Seeds", address)
 	if err != nil {
-		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveFor)
 	defer cancel()
@@ -119,24 +115,26 @@ func resolve(ctx context.Context, address string) ([]netip.AddrPort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gossip: resolve %q: %w", address, err)
 	}
-	addrs := make([]netip.AddrPort, len(ips))
-	for i, ip := range ips {
-		addrs[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
+	var addrs []netip.AddrPort
+	for _, ip := range ips {
+		if ip = ip.Unmap(); !from.IsValid() || from.IsUnspecified() || from.Is4() == ip.Is4() {
+			addrs = append(addrs, netip.AddrPortFrom(ip, port))
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("gossip: resolve %q: no address to which there is a way from %s: %v", address, from, ips)
 	}
 	return addrs, nil
 }
 
-// resolveOne returns the first address of HOST:PORT; an empty host is every interface.
-func resolveOne(ctx context.Context, address string) (netip.AddrPort, error) {
+// resolveOne returns the first of them; an empty host is every interface.
+func resolveOne(ctx context.Context, address string, from netip.Addr) (netip.AddrPort, error) {
 	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
 		address = net.JoinHostPort("::", port)
 	}
-	addrs, err := resolve(ctx, address)
+	addrs, err := resolve(ctx, address, from)
 	if err != nil {
 		return netip.AddrPort{}, err
-	}
-	if len(addrs) == 0 {
-		return netip.AddrPort{}, fmt.Errorf("gossip: resolve %q: no address", address)
 	}
 	return addrs[0], nil
 }

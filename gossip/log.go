@@ -13,6 +13,9 @@ import (
 // linesPerSecond is how many lines of memberlist's are passed on. Whoever can send a packet to the port causes a line.
 const linesPerSecond = 10
 
+// maxLine is how many bytes of a line are passed on. Some quote what a stranger sent.
+const maxLine = 300
+
 // journal passes what memberlist writes on to slog. Its errors become warnings, because they are about single packets.
 type journal struct {
 	to      *slog.Logger
@@ -61,6 +64,7 @@ func (j *journal) admit(now time.Time) (untold int, ok bool) {
 func parseLine(line string) (slog.Level, string) {
 	level := slog.LevelWarn
 	line = strings.TrimSpace(line)
+	line = strings.ToValidUTF8(line[:min(len(line), maxLine)], "")
 	if name, rest, ok := strings.Cut(line, "] "); ok && strings.HasPrefix(name, "[") {
 		line = rest
 		switch name {

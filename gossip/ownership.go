@@ -33,7 +33,7 @@ type Ownership struct {
 // a range with probability w / sum of all w.
 //
 // u is not the hash itself but its rank among the member's 1024 hashes, which spreads each member's u evenly: with ten equal
-// members the standard deviation of a member's ranges falls from 9.6 to about 6 around 102.4.
+// members the standard deviation of a member's ranges falls from 9.6 to 6.6 around 102.4.
 func Owners(members []Member) *Ownership {
 	o := &Ownership{}
 	var best [Ranges]float64
