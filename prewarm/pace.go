@@ -69,7 +69,9 @@ func (p *pace) begin(n int, now time.Time) (*turn, time.Duration) {
 }
 
 // takes returns how long n users take at the node's share.
-func (p *pace) takes(n int) time.Duration { return time.Duration(float64(n) / p.share * float64(time.Second)) }
+func (p *pace) takes(n int) time.Duration {
+	return time.Duration(float64(n) / p.share * float64(time.Second))
+}
 
 // crowded returns 0 when n more users may be asked for now.
 func (p *pace) crowded(n int, now time.Time) time.Duration {
