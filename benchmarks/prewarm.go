@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,7 +83,9 @@ func measurePrewarm(ctx context.Context, r *rig) ([]Table, error) {
 			if err := b.admin.FlushAll(ctx).Err(); err != nil {
 				return nil, err
 			}
-			rate, with, err := turns[i].run(ctx)
+			var rate, with float64
+			var err error
+			pprof.Do(ctx, pprof.Labels("contender", turns[i].name), func(ctx context.Context) { rate, with, err = turns[i].run(ctx) })
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", turns[i].name, err)
 			}
