@@ -185,6 +185,8 @@ type town struct {
 	url    string
 	origin *truth
 	change func(*Config)
+	// deadline of a load: long, because the machine may be busy, and a load given up is asked for again.
+	deadline time.Duration
 
 	mu      sync.Mutex
 	living  []*citizen
@@ -202,7 +204,7 @@ type citizen struct {
 }
 
 func newTown(t testing.TB, url string, change func(*Config)) *town {
-	return &town{TB: t, url: url, origin: newTruth(), change: change, changed: make(chan struct{})}
+	return &town{TB: t, url: url, origin: newTruth(), change: change, deadline: 20 * time.Second, changed: make(chan struct{})}
 }
 
 // onRedis is a town over a Redis of its own, with so many nodes.
@@ -263,7 +265,7 @@ func (w *town) join() *citizen {
 	check(w, err)
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
 	check(w, err)
-	c.cache, err = tier.New(tier.Config{L2: l2, Origin: w.origin, FenceAfter: -1, LoadDeadline: 20 * time.Second})
+	c.cache, err = tier.New(tier.Config{L2: l2, Origin: w.origin, FenceAfter: -1, LoadDeadline: w.deadline})
 	check(w, err)
 	check(w, c.cache.Start(w.Context()))
 	conf := Config{Client: client, Cache: c.cache, Members: c, Node: c.name, Logger: logger(w)}
