@@ -187,6 +187,7 @@ type town struct {
 	change func(*Config)
 	// deadline of a load: long, because the machine may be busy, and a load given up is asked for again.
 	deadline time.Duration
+	l1       int64 // bytes; 0 for the default
 
 	mu      sync.Mutex
 	living  []*citizen
@@ -207,13 +208,23 @@ func newTown(t testing.TB, url string, change func(*Config)) *town {
 	return &town{TB: t, url: url, origin: newTruth(), change: change, deadline: 20 * time.Second, changed: make(chan struct{})}
 }
 
-// onRedis is a town over a Redis of its own, with so many nodes.
+// onRedis is a town over a Redis of its own, with so many nodes that have long settled.
 func onRedis(t testing.TB, nodes int, change func(*Config)) *town {
 	w := newTown(t, redistest.Server(t).URL(), change)
 	for range nodes {
-		w.join()
+		w.found()
 	}
 	return w
+}
+
+// found is join long ago.
+func (w *town) found() *citizen {
+	w.Helper()
+	c := w.join()
+	c.Runner.mu.Lock()
+	defer c.Runner.mu.Unlock()
+	c.started = c.started.Add(-time.Hour)
+	return c
 }
 
 // Owned implements Membership by rendezvous hashing.
@@ -265,7 +276,7 @@ func (w *town) join() *citizen {
 	check(w, err)
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
 	check(w, err)
-	c.cache, err = tier.New(tier.Config{L2: l2, Origin: w.origin, FenceAfter: -1, LoadDeadline: w.deadline})
+	c.cache, err = tier.New(tier.Config{L2: l2, Origin: w.origin, FenceAfter: -1, LoadDeadline: w.deadline, L1Bytes: w.l1})
 	check(w, err)
 	check(w, c.cache.Start(w.Context()))
 	conf := Config{Client: client, Cache: c.cache, Members: c, Node: c.name, Logger: logger(w)}
