@@ -47,7 +47,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"l1", measureL1}, {"l2", measureL2}, {"batch", measureBatch}, {"http", measureHTTP},
-		{"change", measureChange}, {"memory", measureMemory},
+		{"prewarm", measurePrewarm}, {"change", measureChange}, {"memory", measureMemory},
 	}
 }
 
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	f.DurationVar(&p.L1Round, "l1-round", 100*time.Millisecond, "length of one turn in the L1 rows")
 	f.DurationVar(&p.HTTPRound, "http-round", time.Second, "length of one turn in the HTTP rows; whole seconds for wrk")
 	f.BoolVar(&p.Install, "install", true, "as root on Debian, install wrk when it is missing")
-	only := f.String("only", "", "groups to measure, comma-separated: l1,l2,batch,http,change,memory; default all")
+	only := f.String("only", "", "groups to measure, comma-separated: l1,l2,batch,http,prewarm,change,memory; default all")
 	out := f.String("out", "", "folder for the results; default none are written")
 	name := f.String("name", "latest", "name of the result files, without extension")
 	profile := f.String("cpuprofile", "", "file for a CPU profile; its samples carry the label contender")

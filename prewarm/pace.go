@@ -13,8 +13,8 @@ const (
 	// slicesPerSecond is how many batches make up a node's share of a second: smaller ones cost more, larger ones come in
 	// bursts.
 	slicesPerSecond = 20
-	// catchUp is how much delay may be made good.
-	catchUp = 500 * time.Millisecond
+	// catchUp is how much delay may be made good, and the credit at the beginning: within what any second may hold.
+	catchUp = 1500 * time.Millisecond
 )
 
 // pace spreads the users that one node asks of the origin. It keeps two rules:
@@ -69,7 +69,9 @@ func (p *pace) begin(n int, now time.Time) (*turn, time.Duration) {
 }
 
 // takes returns how long n users take at the node's share.
-func (p *pace) takes(n int) time.Duration { return time.Duration(float64(n) / p.share * float64(time.Second)) }
+func (p *pace) takes(n int) time.Duration {
+	return time.Duration(float64(n) / p.share * float64(time.Second))
+}
 
 // crowded returns 0 when n more users may be asked for now.
 func (p *pace) crowded(n int, now time.Time) time.Duration {

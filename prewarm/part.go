@@ -197,18 +197,18 @@ func (p *part) next(now time.Time) ([]item, *turn, time.Duration) {
 	settled := p.r.settled(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !settled || p.queue.waiting() == 0 || now.Sub(p.beatAt) > pauseAfter {
+	if !settled || p.queue.ready(now) == 0 || now.Sub(p.beatAt) > pauseAfter {
 		return nil, nil, idlePause
 	}
 	if !p.rec.options.Unlimited {
 		p.pace.share = p.budgetLocked()
 	}
-	n := min(p.pace.size(p.rec.options.BatchSize), p.queue.waiting())
+	n := min(p.pace.size(p.rec.options.BatchSize), p.queue.ready(now))
 	t, wait := p.pace.begin(n, now)
 	if t == nil {
 		return nil, nil, min(wait, beatEvery)
 	}
-	items := p.queue.take(n)
+	items := p.queue.take(n, now)
 	if len(items) == 0 {
 		p.pace.end(t, 0, now)
 		return nil, nil, time.Millisecond
@@ -245,8 +245,8 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	if asked > 0 && !p.rec.options.Unlimited {
 		p.slow.note(now.Sub(began), now)
 	}
-	p.queue.finish(items, became)
-	return p.queue.under == 0 && p.queue.waiting() == 0
+	p.queue.finish(items, became, now)
+	return p.queue.idle()
 }
 
 // judge says what became of ids, and how many of them the origin was asked for. Whoever neither tier answered counts as asked,

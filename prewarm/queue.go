@@ -3,10 +3,16 @@ package prewarm
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
-// keptPerRange is how many failures a range reports.
-const keptPerRange = 20
+const (
+	// keptPerRange is how many failures a range reports.
+	keptPerRange = 20
+	// againAfter is how long a second try waits. Together with the deadlines of both tries it outlasts the lease of a node that
+	// died in the middle of a load.
+	againAfter = 3 * time.Second
+)
 
 // queue is what one node has to load, newest first over all its ranges, and what became of it. It is not safe for concurrent
 // use.
@@ -34,6 +40,7 @@ type item struct {
 	ranked
 	of     *span
 	second bool
+	due    time.Time // of a second try
 }
 
 // outcome is what became of an item: cached, missing, or neither, for which reason says why.
@@ -65,11 +72,11 @@ func (q *queue) drop(number int) {
 	}
 }
 
-// take returns the next items, at most n.
-func (q *queue) take(n int) (items []item) {
+// take returns the next items, at most n: second tries that are due after all first ones.
+func (q *queue) take(n int, now time.Time) (items []item) {
 	for _, list := range []*[]item{&q.order, &q.again} {
 		at := 0
-		for ; at < len(*list) && len(items) < n; at++ {
+		for ; at < len(*list) && len(items) < n && !(*list)[at].due.After(now); at++ {
 			if it := (*list)[at]; !it.of.dropped {
 				items = append(items, it)
 			}
@@ -83,11 +90,20 @@ func (q *queue) take(n int) (items []item) {
 	return items
 }
 
-// waiting returns how many items there are to take, those of ranges given away included.
-func (q *queue) waiting() int { return len(q.order) + len(q.again) }
+// ready returns how many items there are to take, those of ranges given away included.
+func (q *queue) ready(now time.Time) int {
+	due := slices.IndexFunc(q.again, func(it item) bool { return it.due.After(now) })
+	if due < 0 {
+		due = len(q.again)
+	}
+	return len(q.order) + due
+}
 
-// finish notes what became of items; became[i] belongs to items[i]. A first failure is a second try.
-func (q *queue) finish(items []item, became []outcome) {
+// idle reports whether everything was taken and is finished.
+func (q *queue) idle() bool { return q.under+len(q.order)+len(q.again) == 0 }
+
+// finish notes what became of items; became[i] belongs to items[i]. After a first failure there is a second try.
+func (q *queue) finish(items []item, became []outcome, now time.Time) {
 	q.under -= len(items)
 	for i, it := range items {
 		o := became[i]
@@ -99,7 +115,7 @@ func (q *queue) finish(items []item, became []outcome) {
 				q.failed = append(q.failed, Failure{it.id, o.reason})
 			}
 		default:
-			it.second = true
+			it.second, it.due = true, now.Add(againAfter)
 			q.again = append(q.again, it)
 		}
 	}

@@ -118,10 +118,12 @@ func (s *Status) join(n report, alive bool) {
 	s.Asked += n.Asked
 	s.Filled += n.Filled
 	s.RangesDone += n.RangesDone
-	if alive {
+	if alive || s.State == Cancelled {
 		pending := n.Pending
 		pending.Asked = 0
 		s.add(pending)
+	}
+	if alive {
 		s.Rate += n.Rate
 		s.Slowed = min(s.Slowed, n.Slowed)
 		if s.State == Done && !n.State.over() {

@@ -10,7 +10,7 @@ const (
 	slowSamples = 20
 	slowSpan    = 2 * time.Second
 	// slowLeast is a p95 that is never too slow.
-	slowLeast = 20 * time.Millisecond
+	slowLeast = 50 * time.Millisecond
 	// slowMost is the smallest part of its share that a node goes down to.
 	slowMost = 1.0 / 16
 	// slowStep is what it takes back at each judgement.

@@ -18,7 +18,7 @@ const (
 	Filling State = "filling"
 	// Done is a run that is over; some of its users may have failed.
 	Done State = "done"
-	// Cancelled is a run that somebody ended.
+	// Cancelled is a run that somebody ended, or a node that left a run.
 	Cancelled State = "cancelled"
 	// Failed is a run that has no plan, because no source could be read or Redis did not take it.
 	Failed State = "failed"

@@ -11,6 +11,8 @@ const (
 	// pollMin to pollMax is the pause between two looks for a run.
 	pollMin = 500 * time.Millisecond
 	pollMax = time.Second
+	// pollPlan is that pause while a plan is being made.
+	pollPlan = 100 * time.Millisecond
 	// beatEvery is how often a node that takes part tells so.
 	beatEvery = 500 * time.Millisecond
 	// pauseAfter is how old the last beat that Redis has taken may be while a node asks the origin: the others may soon count
@@ -37,7 +39,11 @@ func (r *Runner) watch(ctx context.Context) {
 			r.conf.Logger.WarnContext(ctx, "prewarm: look for a run", "attempt", attempt, "error", err, "pause", pollMax)
 		}
 		r.members(0, time.Now())
-		pause := time.NewTimer(pollMin + rand.N(pollMax-pollMin))
+		next := pollMin + rand.N(pollMax-pollMin)
+		if err == nil && rec.state == Planning {
+			next = pollPlan
+		}
+		pause := time.NewTimer(next)
 		select {
 		case <-pause.C:
 		case <-r.nudge:

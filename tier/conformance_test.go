@@ -50,6 +50,8 @@ func TestL2Conformance(t *testing.T) {
 				{"a record older than the news is loaded again", s.knownVersion},
 				{"a broken record is a miss", s.brokenRecord},
 				{"many at once answer as one by one", s.bulk},
+				{"many fills end each as one would", s.bulkFill},
+				{"a broken key fails alone among many", s.bulkBroken},
 				{"scripts come back after the server lost them", s.scriptsLost},
 				{"keys expire and are counted", s.expiryAndCount},
 				{"bad input is refused before anything is sent", s.badInput},
@@ -389,13 +391,70 @@ func (s suite) bulk(t *testing.T) {
 	}
 }
 
+// bulkFill fills with every outcome in turn, over several calls of the script.
+func (s suite) bulkFill(t *testing.T) {
+	l := s.l2(t, L2Config{})
+	var ids []string
+	for range 5*perCall + 3 {
+		ids = append(ids, s.id(t))
+	}
+	fills := make([]filling, len(ids))
+	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
+		if v.err != nil || v.kind != leased {
+			t.Fatal(v)
+		}
+		fills[i] = filling{id: ids[i], token: v.token}
+		switch i % 5 {
+		case 0, 1:
+			fills[i].profile = user(ids[i], int64(i+1))
+		case 2:
+			fills[i].failed = true
+		case 3:
+			fills[i].profile, fills[i].token = user(ids[i], 1), "another"
+		}
+	}
+	must[bool](t)(l.Apply(t.Context(), user(ids[1], 99))) // news that ends a lease
+	for i, err := range l.fill(t.Context(), fills) {
+		if wrong := errors.Is(err, errRefused) != (i%5 == 3 || i == 1); wrong || err != nil && !errors.Is(err, errRefused) {
+			t.Errorf("fill %d: %v", i, err)
+		}
+	}
+	got, errs := l.get(t.Context(), ids)
+	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
+		want := map[int]verdictKind{0: present, 1: present, 2: leased, 3: busy, 4: absent}[i%5]
+		if errs[i] != nil || v.kind != want || (got[i] != nil) != (want == present) {
+			t.Errorf("user %d is %+v, %v in Redis, then %+v; want %v", i, got[i], errs[i], v, want)
+		}
+	}
+}
+
+// bulkBroken has a key of another type among the many.
+func (s suite) bulkBroken(t *testing.T) {
+	l := s.l2(t, L2Config{})
+	var ids []string
+	for range 2 * perCall {
+		ids = append(ids, s.id(t))
+	}
+	if err := s.client.Set(t.Context(), profile.Key(ids[3]), "no hash", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
+		if (v.err != nil) != (i == 3) || v.err == nil && v.kind != leased {
+			t.Errorf("begin %d: %+v", i, v)
+		}
+	}
+}
+
 func (s suite) scriptsLost(t *testing.T) {
 	l := s.l2(t, L2Config{})
-	ids := []string{s.id(t), s.id(t), s.id(t)}
+	var ids []string
+	for range 3 * perCall {
+		ids = append(ids, s.id(t))
+	}
 	if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range l.begin(t.Context(), ids, make([]int64, 3)) {
+	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
 		if v.err != nil || v.kind != leased {
 			t.Errorf("begin %d after SCRIPT FLUSH: %+v", i, v)
 		}

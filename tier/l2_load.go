@@ -135,28 +135,30 @@ const (
 func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 	out := make([]verdict, len(ids))
 	args := make([][]any, len(ids))
+	token := l.token()
 	for i := range ids {
-		out[i].token = l.token()
-		args[i] = []any{out[i].token, l.conf.Lease.Milliseconds(), known[i], l.guard()}
+		out[i].token = token
+		args[i] = []any{known[i]}
 	}
-	for i, cmd := range l.runAll(ctx, begin, ids, args) {
-		out[i].read(ids[i], cmd)
+	shared := []any{token, l.conf.Lease.Milliseconds(), l.guard()}
+	for i, r := range l.runAll(ctx, bulkScript{begin, shared}, ids, args) {
+		out[i].read(ids[i], r)
 	}
 	return out
 }
 
-func (v *verdict) read(id string, cmd *redis.Cmd) {
-	reply, err := cmd.Slice()
-	if err != nil || len(reply) == 0 {
-		v.err = fmt.Errorf("tier: lease for %q: %w", id, err)
+func (v *verdict) read(id string, r reply) {
+	answer, ok := r.value.([]any)
+	if r.err != nil || !ok || len(answer) == 0 {
+		v.err = fmt.Errorf("tier: lease for %q: %w", id, or(r.err, errReply))
 		return
 	}
-	code, _ := reply[0].(int64)
+	code, _ := answer[0].(int64)
 	switch v.kind = verdictKind(code); v.kind {
 	case present:
-		v.entry, v.err = decodeReply(id, reply[1:])
+		v.entry, v.err = decodeReply(id, answer[1:])
 	case busy:
-		ms, _ := reply[1].(int64)
+		ms, _ := answer[1].(int64)
 		v.wait = time.Duration(ms) * time.Millisecond
 	}
 }
@@ -185,6 +187,12 @@ type filling struct {
 // noAnswer stands for the version in a fill that only ends its lease.
 const noAnswer = -1
 
+// fillArgs is room for the arguments of one fill: four, and the hash.
+const fillArgs = 20
+
+// errReply reports a reply of a script that is none of those it makes.
+var errReply = errors.New("tier: the script's reply makes no sense")
+
 // errRefused reports a fill whose lease was gone or whose profile is older than what is known.
 var errRefused = errors.New("tier: fill refused")
 
@@ -196,51 +204,23 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	ids, args, errs := make([]string, len(fills)), make([][]any, len(fills)), make([]error, len(fills))
 	for i, f := range fills {
 		ids[i] = f.id
-		args[i] = []any{f.token, l.ttl(), int64(0), l.conf.Negative.Milliseconds(), l.guard()}
+		args[i] = append(make([]any, 0, fillArgs), f.token, l.ttl(), int64(0), 0)
 		switch {
 		case f.failed:
 			args[i][2] = noAnswer
 		case f.profile != nil:
-			args[i][2] = f.profile.UpdatedAt
 			args[i] = profile.AppendHash(args[i], f.profile)
+			args[i][2], args[i][3] = f.profile.UpdatedAt, len(args[i])-4
 		}
 	}
-	for i, cmd := range l.runAll(ctx, unguarded(fill), ids, args) {
-		switch n, err := cmd.Int(); {
-		case err != nil:
-			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], err)
+	shared := []any{l.conf.Negative.Milliseconds(), l.guard()}
+	for i, r := range l.runAll(ctx, bulkScript{unguarded(fill), shared}, ids, args) {
+		switch n, ok := r.value.(int64); {
+		case r.err != nil || !ok:
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], or(r.err, errReply))
 		case n != 1:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
 		}
 	}
 	return errs
-}
-
-// runAll runs one script for every id, in one pipeline when there are several. A server that has lost the script gets it.
-func (l *L2) runAll(ctx context.Context, s *redis.Script, ids []string, args [][]any) []*redis.Cmd {
-	out := make([]*redis.Cmd, len(ids))
-	if !l.health.ask() {
-		for i := range out {
-			out[i] = redis.NewCmd(ctx)
-			out[i].SetErr(errL2Down)
-		}
-		return out
-	}
-	if len(ids) == 1 {
-		out[0] = s.Run(ctx, l.client, keys(ids[0]), args[0]...)
-		l.health.note(out[0].Err())
-		return out
-	}
-	pipe := l.client.Pipeline()
-	for i, id := range ids {
-		out[i] = s.EvalSha(ctx, pipe, keys(id), args[i]...)
-	}
-	_, err := pipe.Exec(ctx) // every command holds its own error as well
-	l.health.note(err)
-	for i, cmd := range out {
-		if unloaded(cmd.Err()) {
-			out[i] = s.Run(ctx, l.client, keys(ids[i]), args[i]...)
-		}
-	}
-	return out
 }

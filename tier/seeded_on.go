@@ -11,8 +11,12 @@ import (
 // justFill fills without a lease, and justDelete changes by a plain DEL, as caches without a guard do.
 var (
 	justFill = redis.NewScript(`
-if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
-return 1`)
+local replies, at = {}, 3
+for i = 1, #KEYS, 2 do
+  if ARGV[at + 3] ~= '0' then redis.call('HSET', KEYS[i], unpack(ARGV, at + 4, at + 3 + ARGV[at + 3])) end
+  replies[(i + 1) / 2], at = 1, at + 4 + ARGV[at + 3]
+end
+return replies`)
 	justDelete = redis.NewScript(`
 redis.call('DEL', KEYS[1])
 return 1`)

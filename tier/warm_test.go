@@ -1,0 +1,84 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+)
+
+func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {
+	server := redistest.Server(t)
+	origin := newTruth(100)
+	c := newCache(t, server.URL(), origin, nil)
+	var ids []string
+	for i := 1; i <= 100; i++ {
+		ids = append(ids, strconv.Itoa(i))
+		if i > 40 {
+			continue
+		}
+		if _, err := c.l2.Apply(t.Context(), user(ids[i-1], 7)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // the second time they are there
+		if n, err := c.Warm(t.Context(), append(ids, "no id")); err != nil || n != 40 {
+			t.Fatalf("warmed %d, %v; want 40", n, err)
+		}
+	}
+	before := c.Stats()
+	for _, id := range ids[:40] {
+		if r, err := c.Get(t.Context(), id); err != nil || r.Tier != FromL1 || r.Version() != 7 {
+			t.Fatalf("user %s is %+v, %v; want version 7 from L1", id, r, err)
+		}
+	}
+	if after := c.Stats(); after.L1Hits-before.L1Hits != 40 || origin.calls.Load() != 0 {
+		t.Errorf("%d hits, %d calls of the origin; want 40 and 0", after.L1Hits-before.L1Hits, origin.calls.Load())
+	}
+}
+
+func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
+	server := redistest.Server(t)
+	origin := newTruth(1)
+	c := newCache(t, server.URL(), origin, nil)
+	if _, err := c.l2.Apply(t.Context(), user("1", 1)); err != nil {
+		t.Fatal(err)
+	}
+	cold, _ := c.cold([]string{"1"})
+	found, errs := c.l2.get(t.Context(), []string{"1"})
+	if errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+	if err := c.Invalidate(t.Context(), "1"); err != nil { // between the read and the offer
+		t.Fatal(err)
+	}
+	origin.set(user("1", 2))
+	c.warmOne(&cold[0], found[0])
+	c.l1.settle()
+	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 2 {
+		t.Errorf("read %+v, %v; want version 2", r, err)
+	}
+}
+
+func TestWarmKnowsItsLimits(t *testing.T) {
+	server := redistest.Server(t)
+	c := newCache(t, server.URL(), newTruth(0), nil)
+	if _, err := c.Warm(t.Context(), make([]string, MaxBatch+1)); !errors.Is(err, ErrTooMany) {
+		t.Errorf("too many ids: %v", err)
+	}
+	ended, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	<-ended.Done()
+	if n, err := c.Warm(ended, []string{"1"}); err == nil || n != 0 {
+		t.Errorf("with an ended context: %d, %v", n, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Warm(t.Context(), []string{"1"}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
