@@ -38,6 +38,9 @@ type Config struct {
 	L2 tier.L2Config
 	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's.
 	Tier tier.Config
+	// StreamMaxLen is how many entries the stream keeps, about: this node trims it to that when it adds one, and as a worker
+	// for writers that do not. Default stream.DefaultMaxLen.
+	StreamMaxLen int64
 	// NoWorker keeps this node from helping to apply to Redis what other services put on the stream; some node should.
 	NoWorker bool
 	// NoWatch keeps this node from watching for writes to Redis that bypass the stream; they are seen when L1's TTL ends.
@@ -123,7 +126,7 @@ func (n *Node) compose() (err error) {
 	if n.cache, err = tier.New(n.conf.Tier); err != nil {
 		return err
 	}
-	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client}); err != nil {
+	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client, MaxLen: n.conf.StreamMaxLen}); err != nil {
 		return err
 	}
 	if n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: feed{n.cache}, Logger: n.conf.Logger}); err != nil {
@@ -135,7 +138,8 @@ func (n *Node) compose() (err error) {
 		}
 	}
 	if !n.conf.NoWorker {
-		n.worker, err = stream.NewWorker(stream.WorkerConfig{Client: n.streams[1], Applier: n.conf.Tier.L2, Logger: n.conf.Logger})
+		n.worker, err = stream.NewWorker(stream.WorkerConfig{Client: n.streams[1], Applier: n.conf.Tier.L2, MaxLen: n.conf.StreamMaxLen,
+			Logger: n.conf.Logger})
 	}
 	return err
 }

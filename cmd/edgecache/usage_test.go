@@ -81,6 +81,18 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"put a/b {}", 2, "invalid id"},
 		{"invalidate", 2, "invalidate wants ID..."},
 		{"invalidate a/b", 2, "invalid id"},
+		{"serve --stream-max-len 0", 2, "--stream-max-len 0: want 1 or more"},
+		{"origin --redis redis://" + gone + " --stream-max-len -1", 2, "--stream-max-len -1: want 1 or more"},
+		{"events frobnicate", 2, `events has no "frobnicate"; want tail, pending, dead or replay`},
+		{"events tail --from yesterday", 2, `--from "yesterday": want the id of an entry`},
+		{"events tail --from 1764000000000", 2, "want the id of an entry"},
+		{"events tail --count -1", 2, "--count -1: want 0 or more"},
+		{"events tail --redis redis://" + gone, 1, "cannot reach Redis at redis://" + gone},
+		{"events pending --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"events dead --count 0", 2, "--count 0: want 1 or more"},
+		{"events replay", 2, "replay wants the ids of dead letters, or --all"},
+		{"events replay 5-0 --all", 2, "replay wants the ids of dead letters, or --all"},
+		{"events replay 5", 2, `"5" is no id of a dead letter`},
 		{"stats now", 2, `stats takes flags only, not "now"`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -160,7 +172,8 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
-	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats"} {
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats", "events", "events tail", "events pending", "events dead",
+		"events replay"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
 			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)
