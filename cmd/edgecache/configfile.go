@@ -74,7 +74,7 @@ func (s setting) apply(flags *pflag.FlagSet) error {
 		known := slices.DeleteFunc(flagNames(flags), func(name string) bool { return name == "config" })
 		return fmt.Errorf("unknown setting %q%s", s.name, cmp.Or(didYouMean("", s.name, known), "; known are "+strings.Join(known, ", ")))
 	}
-	if s.tag() != map[string]string{"int": "!!int", "bool": "!!bool"}[f.Value.Type()] {
+	if !s.fits(f.Value.Type()) {
 		return fmt.Errorf("%s: want %s, not %s", s.name, wanted(f), s.given())
 	}
 	if f.Changed {
@@ -84,6 +84,15 @@ func (s setting) apply(flags *pflag.FlagSet) error {
 		return fmt.Errorf("%s: want %s, not %q", s.name, wanted(f), s.value.Value)
 	}
 	return nil
+}
+
+// fits reports whether the value is of the YAML type that a flag takes.
+func (s setting) fits(flagType string) bool {
+	tag := s.tag()
+	if flagType == "float64" {
+		return tag == "!!float" || tag == "!!int"
+	}
+	return tag == map[string]string{"int": "!!int", "bool": "!!bool"}[flagType]
 }
 
 // tag returns the YAML type of a value, empty for text.

@@ -41,6 +41,10 @@ func wanted(f *pflag.Flag) string {
 		return "a whole number"
 	case "bool":
 		return "true or false"
+	case "float64":
+		return "a number such as 0.5"
+	case "durationSlice":
+		return "durations such as 250ms,2.5s"
 	case "duration":
 		return "a duration such as 500ms or 5s"
 	}
