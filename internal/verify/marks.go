@@ -33,8 +33,9 @@ type marks struct {
 	next int // where the next goes once the ring is full
 }
 
-// ask makes one mark. The moment is taken before the question, so that an entry with a higher id came after it.
-func (m *marks) ask(ctx context.Context) error {
+// ask makes one mark and returns the stream's last id. The moment is taken before the question, so that an entry with a higher
+// id came after it.
+func (m *marks) ask(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	began, last := time.Now(), "0-0"
@@ -42,10 +43,10 @@ func (m *marks) ask(ctx context.Context) error {
 	if err == nil {
 		last = info.LastGeneratedID
 	} else if !strings.Contains(err.Error(), "no such key") {
-		return fmt.Errorf("verify: last id of %q: %w", m.stream, err)
+		return "", fmt.Errorf("verify: last id of %q: %w", m.stream, err)
 	}
 	m.add(mark{began, last})
-	return nil
+	return last, nil
 }
 
 func (m *marks) add(k mark) {

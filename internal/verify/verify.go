@@ -135,6 +135,7 @@ type Verifier struct {
 	tally  *tally
 	lanes  []*lane
 	tail   *stream.Tail
+	first  string // the stream's last id when the tail had begun; set by Start
 	told   chan *Violation
 	counts metricDescs
 
@@ -197,12 +198,8 @@ func (v *Verifier) Start(ctx context.Context) error {
 			return fmt.Errorf("verify: node at %s: %w", l.node.name, err)
 		}
 	}
-	if err := v.marks.ask(ctx); err != nil {
+	if err := v.follow(ctx); err != nil {
 		return err
-	}
-	v.tally.start(time.Now())
-	if err := v.tail.Start(ctx); err != nil {
-		return fmt.Errorf("verify: stream: %w", err)
 	}
 	v.started = true
 	background, end := context.WithCancel(context.Background())
@@ -215,9 +212,23 @@ func (v *Verifier) Start(ctx context.Context) error {
 	return nil
 }
 
-// Drain stops reading the stream and waits until every check is made, or until ctx ends; after that only Close is of use. The
-// last checkpoint is the time that it takes, about.
+// follow starts to read the stream. A mark is made before, for the first changes.
+func (v *Verifier) follow(ctx context.Context) (err error) {
+	if _, err := v.marks.ask(ctx); err != nil {
+		return err
+	}
+	v.tally.start(time.Now())
+	if err := v.tail.Start(ctx); err != nil && !errors.Is(err, stream.ErrStarted) {
+		return fmt.Errorf("verify: stream: %w", err)
+	}
+	v.first, err = v.marks.ask(ctx)
+	return err
+}
+
+// Drain reads the stream to its present end and no further, and waits until every check is made, or until ctx ends; after that
+// only Close is of use. It takes about as long as the last checkpoint.
 func (v *Verifier) Drain(ctx context.Context) {
+	v.catchUp(ctx)
 	_ = v.tail.Close() // it returns nil
 	tick := time.NewTicker(laneTick)
 	defer tick.Stop()
@@ -225,6 +236,22 @@ func (v *Verifier) Drain(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+		}
+	}
+}
+
+// catchUp waits until the tail has handled what is in the stream now, for a second at most.
+func (v *Verifier) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	end, err := v.marks.ask(ctx)
+	tick := time.NewTicker(laneTick)
+	defer tick.Stop()
+	for err == nil && idLess(v.first, end) && idLess(v.tail.Stats().LastID, end) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -284,7 +311,7 @@ func (v *Verifier) markForEver(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			_ = v.marks.ask(ctx) // what it misses makes the next one count for longer
+			_, _ = v.marks.ask(ctx) // what it misses makes the next one count for longer
 		case <-ctx.Done():
 			return
 		}
