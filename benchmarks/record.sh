@@ -3,7 +3,7 @@
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
-#   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (3000), under edgecache verify
+#   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -45,7 +45,7 @@ verify() {
   trap 'rm -rf "$dir"' EXIT
   go build -o "$dir/edgecache" ./cmd/edgecache
   head 'A million changes under edgecache verify' "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
-  go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-3000}"
+  go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
 }
 
 case "${1:-}" in

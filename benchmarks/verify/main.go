@@ -20,6 +20,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/verify"
 )
 
+// maxShown is how many violations are shown.
+const maxShown = 5
+
 // goalNines is what the share of answers right within the first checkpoint has to reach.
 const goalNines = 6
 
@@ -35,8 +38,8 @@ func main() {
 	var p params
 	flag.StringVar(&p.binary, "binary", "", "the edgecache binary to run")
 	flag.IntVar(&p.changes, "changes", 1_000_000, "how many changes to make")
-	flag.IntVar(&p.rate, "rate", 3000, "changes a second")
-	flag.IntVar(&p.users, "users", 40_000, "users; the changes of the first half carry versions, those of the second do not")
+	flag.IntVar(&p.rate, "rate", 2500, "changes a second")
+	flag.IntVar(&p.users, "users", 45_000, "users, a third for each kind of change")
 	flag.IntVar(&p.nodes, "nodes", 3, "nodes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -48,8 +51,8 @@ func main() {
 }
 
 func run(ctx context.Context, p params, out io.Writer) (err error) {
-	if p.binary == "" || p.changes < 1 || p.rate < writers || p.users < 2*writers || p.nodes < 1 {
-		return fmt.Errorf("want -binary, 1 change or more, a rate of %d or more, %d users or more, 1 node or more", writers, 2*writers)
+	if p.binary == "" || p.changes < 1 || p.rate < writers || p.users < 3*writers || p.nodes < 1 {
+		return fmt.Errorf("want -binary, 1 change or more, a rate of %d or more, %d users or more, 1 node or more", writers, 3*writers)
 	}
 	redis, err := redistest.Start(ctx, redistest.Options{})
 	if err != nil {
@@ -74,7 +77,10 @@ func run(ctx context.Context, p params, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	return report(out, p, wrote, took, f)
+	if err := r.stopAll(); err != nil {
+		return err
+	}
+	return errors.Join(report(out, p, wrote, took, f), r.cpu(out))
 }
 
 // rig is the processes.
@@ -144,13 +150,24 @@ func (r *rig) stopAll() (err error) {
 	return err
 }
 
+// cpu writes how busy each process was; call it after stopAll.
+func (r *rig) cpu(out io.Writer) error {
+	var texts []string
+	for _, p := range r.processes {
+		s := p.cmd.ProcessState
+		texts = append(texts, fmt.Sprintf("%s %.0f s", p.cmd.Args[1], (s.UserTime()+s.SystemTime()).Seconds()))
+	}
+	_, err := fmt.Fprintf(out, "\nProcessor time: %s.\n", strings.Join(texts, ", "))
+	return err
+}
+
 // report writes the result, and returns an error when a goal is missed.
 func report(out io.Writer, p params, w made, took time.Duration, f found) error {
 	fmt.Fprintf(out, "%d changes of %d users in %v, %.0f a second: %d whole profiles, %d parts as other services announce them, %d invalidations without a version; ",
 		w.whole+w.parts+w.forgotten, p.users, took.Round(time.Second), float64(w.whole+w.parts+w.forgotten)/took.Seconds(), w.whole, w.parts, w.forgotten)
 	fmt.Fprintf(out, "%d nodes, the origin, Redis, and edgecache verify in processes of their own on this machine. Each change is read on each node at both checkpoints. The writer passes the origin by, so that a node which has to ask it for a user with a later change marks the answer stale.\n\n", p.nodes)
 	fmt.Fprintf(out, "```\n%s```\n\n", f.total)
-	for _, v := range f.violations {
+	for _, v := range f.violations[:min(len(f.violations), maxShown)] {
 		fmt.Fprintf(out, "```\n%s```\n\n", v)
 	}
 	first, last := f.total.After[0], f.total.After[len(f.total.After)-1]

@@ -95,7 +95,7 @@ func decode(text string) (f found, err error) {
 		if l.Total != nil {
 			f.total = *l.Total
 		}
-		if l.Violation != nil {
+		if l.Violation != nil && !l.Violation.Over {
 			f.violations = append(f.violations, *l.Violation)
 		}
 	}

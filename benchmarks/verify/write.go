@@ -65,7 +65,7 @@ type writer struct {
 	index     int
 	l2        *tier.L2
 	publisher *stream.Publisher
-	versions  map[int]int64 // by user, of those that have a record with one
+	versions  map[int]int64 // by user, of those who were changed
 	rnd       *rand.Rand
 	made      made
 }
@@ -88,19 +88,26 @@ func (w *writer) run(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-// change makes one change: three in ten tell no version, of the others a third only parts.
+// change makes one change: five in ten are whole profiles, two are parts and three tell no version. Each kind has a third of
+// the users: the origin knows nothing of these changes, so nobody may be sent to it for a user whose version it does not have.
 func (w *writer) change(ctx context.Context) error {
-	i := w.index + writers*w.rnd.IntN(w.users/2/writers) // of the first half
-	if w.rnd.IntN(10) < 3 {
-		return w.forget(ctx, w.users/2+i+1)
+	third := w.users / 3
+	i := 1 + w.index + writers*w.rnd.IntN(third/writers)
+	kind := w.rnd.IntN(10)
+	switch {
+	case kind < 3:
+		return w.forget(ctx, i)
+	case kind < 5:
+		i += third
+	default:
+		i += 2 * third
 	}
-	version := max(time.Now().UnixMilli(), w.versions[i]+1)
-	first := w.versions[i] == 0
+	version, first := max(time.Now().UnixMilli(), w.versions[i]+1), w.versions[i] == 0
 	w.versions[i] = version
-	if !first && w.rnd.IntN(3) == 0 {
-		return w.patch(ctx, i+1, version)
+	if kind < 5 && !first {
+		return w.patch(ctx, i, version)
 	}
-	return w.whole(ctx, i+1, version)
+	return w.whole(ctx, i, version)
 }
 
 func (w *writer) whole(ctx context.Context, i int, version int64) error {

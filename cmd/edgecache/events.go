@@ -63,11 +63,18 @@ func (e *events) open(ctx context.Context) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, usageRedis(err)
 	}
-	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+	if err := e.ping(ctx, client); err != nil {
 		_ = client.Close() // nothing was sent
-		return nil, fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(e.redis), err)
+		return nil, err
 	}
 	return client, nil
+}
+
+func (e *events) ping(ctx context.Context, client redis.UniversalClient) error {
+	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+		return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(e.redis), err)
+	}
+	return nil
 }
 
 // line prints one value as JSON.

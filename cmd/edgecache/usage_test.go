@@ -93,6 +93,20 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"events replay", 2, "replay wants the ids of dead letters, or --all"},
 		{"events replay 5-0 --all", 2, "replay wants the ids of dead letters, or --all"},
 		{"events replay 5", 2, `"5" is no id of a dead letter`},
+		{"verify", 2, "verify wants the nodes to ask"},
+		{"verify --nodes 10.0.0.7:8003", 2, `node "10.0.0.7:8003"; want http://HOST:PORT`},
+		{"verify --nodes http://x --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"verify --nodes http://x --redis redis://" + gone, 1, "cannot reach Redis at redis://" + gone},
+		{"verify --nodes http://x,http://x", 2, "node http://x is named twice"},
+		{"verify --nodes http://x --sample 0", 2, "--sample 0: want above 0"},
+		{"verify --nodes http://x --sample half", 2, `--sample: want a number such as 0.5, not "half"`},
+		{"verify --nodes http://x --after soon", 2, `--after: want durations such as 250ms,2.5s, not "soon"`},
+		{"verify --nodes http://x --window 5ms", 2, "--window 5ms: want 1s or more"},
+		{"verify --nodes http://x --duration -1s", 2, "--duration -1s: want 0 or more"},
+		{"verify --nodes http://x --max-rate -1", 2, "--max-rate -1: want 0 or more"},
+		{"verify --nodes http://x --history 0", 2, "--history 0: want 1 or more"},
+		{"verify --nodes http://x --max-violations -1", 2, "--max-violations -1: want 0 or more"},
+		{"verify --nodes http://x --metrics x", 2, `--metrics "x"`},
 		{"stats now", 2, `stats takes flags only, not "now"`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -173,7 +187,7 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats", "events", "events tail", "events pending", "events dead",
-		"events replay"} {
+		"events replay", "verify"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
 			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)

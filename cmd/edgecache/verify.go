@@ -107,15 +107,15 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	if n := total.Violations(); n > 0 {
-		return fmt.Errorf("%d checks were violated", n)
+		return fmt.Errorf("violated checks: %d", n)
 	}
 	return nil
 }
 
 func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, error) {
-	client, err := v.open(ctx)
+	client, err := redisconn.OpenTail(v.redis)
 	if err != nil {
-		return nil, err
+		return nil, usageRedis(err)
 	}
 	up.add(client.Close)
 	v.conf.Client = client
@@ -124,6 +124,9 @@ func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, 
 		return nil, usagef("%s", strings.TrimPrefix(err.Error(), verify.ErrConfig.Error()+": "))
 	}
 	up.add(verifier.Close)
+	if err := v.ping(ctx, client); err != nil {
+		return nil, err
+	}
 	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("no answer within %v", startWithin))
 	defer cancel()
 	if err := verifier.Start(starting); err != nil {

@@ -275,6 +275,7 @@ func TestAStaleNodeIsReported(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	r := drained(t, v)
+	t.Logf("\n%v%v%v", f.of("1", false)[0], f.of("1", true)[0], r)
 	for i, n := range r.Nodes {
 		if (n.Violations > 0) != (i == 2) {
 			t.Errorf("violations by node: %+v", r.Nodes)
