@@ -81,6 +81,9 @@ func (v *Verifier) Collect(out chan<- prometheus.Metric) {
 	}
 	whole := v.tally.whole(v, time.Now())
 	for _, a := range whole.After {
+		if a.Checks == 0 {
+			continue // no figure is better than a wrong one
+		}
 		out <- prometheus.MustNewConstMetric(v.counts.nines, prometheus.GaugeValue, a.Nines, a.After.String())
 	}
 	out <- prometheus.MustNewConstMetric(v.counts.lag, prometheus.GaugeValue, whole.WorstLag.Seconds())
