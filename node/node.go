@@ -62,6 +62,8 @@ func (c Config) validate() error {
 		return errors.New("node: Config.RedisURL is empty; want an address such as redis://127.0.0.1:6379")
 	case c.Origin == nil:
 		return errors.New("node: Config.Origin is nil; want a tier.Loader")
+	case c.StreamMaxLen < 0:
+		return fmt.Errorf("node: Config.StreamMaxLen is %d; want at least 1, or 0 for the default", c.StreamMaxLen)
 	}
 	return nil
 }
@@ -103,6 +105,9 @@ func New(conf Config) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 	}
 	if err := n.compose(); err != nil {
+		if n.cache != nil {
+			err = errors.Join(err, n.cache.Close()) // its engine has goroutines from the start
+		}
 		return nil, errors.Join(err, n.disconnect())
 	}
 	return n, nil

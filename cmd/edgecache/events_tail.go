@@ -148,7 +148,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 		if err != nil {
 			return err
 		}
-		if idBefore(last, t.cursor) {
+		if stream.EntryBefore(last, t.cursor) {
 			fmt.Fprintf(t.stderr, "the stream now ends at %s, before %s: it was lost or restored; going on from its start\n", last, t.cursor)
 			t.cursor = "0-0"
 		}
@@ -170,16 +170,6 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 	}
 	return nil
 }
-
-// idBefore reports whether the entry of id a came before that of b.
-func idBefore(a, b string) bool {
-	ams, aseq, _ := strings.Cut(a, "-")
-	bms, bseq, _ := strings.Cut(b, "-")
-	return shorter(ams, bms) || ams == bms && shorter(aseq, bseq)
-}
-
-// shorter compares decimal numbers without leading zeros.
-func shorter(a, b string) bool { return len(a) < len(b) || len(a) == len(b) && a < b }
 
 func lineOf(entry redis.XMessage) entryLine {
 	e, err := stream.Decode(entry.Values)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
 const (
@@ -34,7 +36,7 @@ type marks struct {
 }
 
 // ask makes one mark and returns the stream's last id. The moment is taken before the question, so that an entry with a higher
-// id came after it.
+// id came after it. One that fails leaves a gap and harms nothing.
 func (m *marks) ask(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -66,19 +68,9 @@ func (m *marks) before(id string) time.Time {
 	defer m.mu.Unlock()
 	for i := range m.ring {
 		k := m.ring[(m.next+2*len(m.ring)-1-i)%len(m.ring)]
-		if idLess(k.last, id) {
+		if stream.EntryBefore(k.last, id) {
 			return k.at
 		}
 	}
 	return time.Time{}
 }
-
-// idLess reports whether the entry id a was given before b. A failed question leaves a gap and harms nothing.
-func idLess(a, b string) bool {
-	ams, aseq, _ := strings.Cut(a, "-")
-	bms, bseq, _ := strings.Cut(b, "-")
-	return numberLess(ams, bms) || ams == bms && numberLess(aseq, bseq)
-}
-
-// numberLess compares decimal numbers without leading zeros.
-func numberLess(a, b string) bool { return len(a) < len(b) || len(a) == len(b) && a < b }

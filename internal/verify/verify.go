@@ -247,7 +247,7 @@ func (v *Verifier) catchUp(ctx context.Context) {
 	end, err := v.marks.ask(ctx)
 	tick := time.NewTicker(laneTick)
 	defer tick.Stop()
-	for err == nil && idLess(v.first, end) && idLess(v.tail.Stats().LastID, end) {
+	for err == nil && stream.EntryBefore(v.first, end) && stream.EntryBefore(v.tail.Stats().LastID, end) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
