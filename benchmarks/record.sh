@@ -44,7 +44,7 @@ verify() {
   dir=$(mktemp -d)
   trap 'rm -rf "$dir"' EXIT
   go build -o "$dir/edgecache" ./cmd/edgecache
-  head 'A million changes under edgecache verify' "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
+  head "${1:-1000000} changes under edgecache verify" "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
   go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
 }
 

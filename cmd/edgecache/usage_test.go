@@ -105,7 +105,9 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"verify --nodes http://x --duration -1s", 2, "--duration -1s: want 0 or more"},
 		{"verify --nodes http://x --max-rate -1", 2, "--max-rate -1: want 0 or more"},
 		{"verify --nodes http://x --history 0", 2, "--history 0: want 1 or more"},
-		{"verify --nodes http://x --max-violations -1", 2, "--max-violations -1: want 0 or more"},
+		{"verify --nodes http://x --max-violations 0", 2, "--max-violations 0: want 1 or more"},
+		{"verify --nodes http://x --after 2s,1s", 2, "After is [2s 1s]; want rising times from 1ms to 10s"},
+		{"verify --nodes http://x --after 11s", 2, "After is [11s]; want rising"},
 		{"verify --nodes http://x --metrics x", 2, `--metrics "x"`},
 		{"stats now", 2, `stats takes flags only, not "now"`},
 	} {

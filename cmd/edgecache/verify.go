@@ -77,8 +77,8 @@ func (v *verification) check() error {
 		return usagef("--max-rate %d: want 0 or more", v.conf.MaxRate)
 	case v.conf.History < 1:
 		return usagef("--history %d: want 1 or more", v.conf.History)
-	case v.conf.MaxViolations < 0:
-		return usagef("--max-violations %d: want 0 or more", v.conf.MaxViolations)
+	case v.conf.MaxViolations < 1:
+		return usagef("--max-violations %d: want 1 or more", v.conf.MaxViolations)
 	case v.metrics != "":
 		return checkListen("metrics", v.metrics)
 	}

@@ -91,6 +91,7 @@ func TestConfigs(t *testing.T) {
 		"MaxViolations -1":                              func(c *Config) { c.MaxViolations = -1 },
 		"Timeout is 1ns":                                func(c *Config) { c.Timeout = 1 },
 		"After is [2s 1s]; want rising":                 func(c *Config) { c.After = []time.Duration{2 * time.Second, time.Second} },
+		"After is [1s 1s]":                              func(c *Config) { c.After = []time.Duration{time.Second, time.Second} },
 		"After is [11s]":                                func(c *Config) { c.After = []time.Duration{11 * time.Second} },
 		"After is [0s]":                                 func(c *Config) { c.After = []time.Duration{0} },
 	} {
