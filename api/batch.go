@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -62,13 +63,19 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 	if err != nil {
 		return err
 	}
+	sources, err := sourcesOf(c)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
 	defer cancel()
 	batch, err := s.cfg.Node.BatchGet(ctx, ids, want)
 	if err != nil {
 		return err
 	}
-	body, err := appendBatch(nil, newAnswer(ids, batch), m)
+	a := newAnswer(ids, batch)
+	a.sources = sources
+	body, err := appendBatch(nil, a, m)
 	if err != nil {
 		return err
 	}
@@ -81,11 +88,25 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 	return nil
 }
 
+// sourcesOf reads ?sources=1, which asks for who answered, user by user.
+func sourcesOf(c *fiber.Ctx) (bool, error) {
+	value := c.Context().QueryArgs().Peek("sources")
+	if len(value) == 0 {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(string(value))
+	if err != nil {
+		return false, problemRequest(fmt.Sprintf("sources is %.40q; want 1 or 0", value))
+	}
+	return on, nil
+}
+
 // answer is a batch in the order in which it was asked for, each id once.
 type answer struct {
 	users   []string
 	missing []string
 	errors  []string
+	sources bool // tell of each user who answered, and how old the answer is
 	batch   tier.Batch
 }
 
@@ -109,7 +130,7 @@ func newAnswer(ids []string, batch tier.Batch) answer {
 func appendBatch(dst []byte, a answer, m media) ([]byte, error) {
 	size := 0
 	for _, id := range a.users {
-		size += 2*len(id) + 128 + len(a.batch.Found[id].Packed())
+		size += 3*len(id) + 160 + len(a.batch.Found[id].Packed())
 	}
 	if size > maxAnswer {
 		return nil, problemAnswer
@@ -136,7 +157,21 @@ func appendBatchJSON(dst []byte, a answer) []byte {
 		dst = append(profile.AppendJSONString(comma(dst, i), id), ':')
 		dst = profile.AppendJSONString(dst, problemOf(a.batch.Errors[id]).detail)
 	}
+	if a.sources {
+		dst = a.appendSources(append(dst, `},"sources":{`...))
+	}
 	return append(dst, '}', '}', '\n')
+}
+
+// appendSources appends who answered of each user, with the age in milliseconds, rounded down.
+func (a answer) appendSources(dst []byte) []byte {
+	for i, id := range a.users {
+		res := a.batch.Found[id]
+		dst = append(profile.AppendJSONString(comma(dst, i), id), `:{"tier":"`...)
+		dst = append(append(dst, res.Tier.String()...), `","age":`...)
+		dst = append(strconv.AppendInt(dst, res.Age.Milliseconds(), 10), '}')
+	}
+	return dst
 }
 
 func comma(dst []byte, i int) []byte {
@@ -146,11 +181,16 @@ func comma(dst []byte, i int) []byte {
 	return dst
 }
 
-// appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around the packed bytes as they are.
+// appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around the packed bytes as they are;
+// with sources also "sources": {id: {"tier": name, "age": ms}}.
 func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
 	w := bytes.NewBuffer(dst)
 	enc := msgpack.NewEncoder(w)
-	err := errors.Join(enc.EncodeMapLen(3), enc.EncodeString("users"), enc.EncodeMapLen(len(a.users)))
+	members := 3
+	if a.sources {
+		members++
+	}
+	err := errors.Join(enc.EncodeMapLen(members), enc.EncodeString("users"), enc.EncodeMapLen(len(a.users)))
 	for _, id := range a.users {
 		err = errors.Join(err, enc.EncodeString(id), enc.Encode(msgpack.RawMessage(a.batch.Found[id].Packed())))
 	}
@@ -162,7 +202,20 @@ func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
 	for _, id := range a.errors {
 		err = errors.Join(err, enc.EncodeString(id), enc.EncodeString(problemOf(a.batch.Errors[id]).detail))
 	}
+	if a.sources {
+		err = errors.Join(err, a.encodeSources(enc))
+	}
 	return w.Bytes(), err
+}
+
+func (a answer) encodeSources(enc *msgpack.Encoder) error {
+	err := errors.Join(enc.EncodeString("sources"), enc.EncodeMapLen(len(a.users)))
+	for _, id := range a.users {
+		res := a.batch.Found[id]
+		err = errors.Join(err, enc.EncodeString(id), enc.EncodeMapLen(2), enc.EncodeString("tier"), enc.EncodeString(res.Tier.String()),
+			enc.EncodeString("age"), enc.EncodeInt(res.Age.Milliseconds()))
+	}
+	return err
 }
 
 // batchCacheStatus counts a batch's answers per tier; it is a hit when nothing had to come from further on.

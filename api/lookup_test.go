@@ -218,16 +218,21 @@ func TestBatchJSON(t *testing.T) {
 func TestBatchMsgpack(t *testing.T) {
 	f := newFake("1", "3")
 	f.errs["4"] = profile.ErrUnavailable
-	r := send(t, serve(t, f), "POST", "/v1/users/batch", `{"ids":["3","1","2","4"]}`, jsonType, "Accept: application/msgpack")
+	r := send(t, serve(t, f), "POST", "/v1/users/batch?sources=1", `{"ids":["3","1","2","4"]}`, jsonType, "Accept: application/msgpack")
 	var got struct {
 		Users   map[string]msgpack.RawMessage `msgpack:"users"`
 		Missing []string                      `msgpack:"missing"`
 		Errors  map[string]string             `msgpack:"errors"`
+		Sources map[string]struct {
+			Tier string `msgpack:"tier"`
+			Age  int64  `msgpack:"age"`
+		} `msgpack:"sources"`
 	}
 	if err := msgpack.Unmarshal([]byte(r.body), &got); err != nil {
 		t.Fatalf("%q: %v", r.body, err)
 	}
-	if len(got.Users) != 2 || fmt.Sprint(got.Missing) != "[2]" || got.Errors["4"] == "" {
+	if len(got.Users) != 2 || fmt.Sprint(got.Missing) != "[2]" || got.Errors["4"] == "" || len(got.Sources) != 2 ||
+		got.Sources["3"].Tier != "L1" || got.Sources["3"].Age != 42000 {
 		t.Errorf("got %+v", got)
 	}
 	for id, packed := range got.Users {

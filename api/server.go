@@ -5,6 +5,7 @@
 //	POST /v1/users/{id}/invalidate  drops every copy
 //	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
 //	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
+//	                                ?sources=1 adds to either who answered of each user: {"id":{"tier":"L1","age":12}}, age in ms
 //	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus
 //	GET  /v1/cluster                the nodes that this one knows, and which share of the ranges each has
 //	GET  /v1/prewarm                how the cluster's prewarm does; POST begins one, DELETE ends it

@@ -3,6 +3,7 @@
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
+#   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -39,9 +40,18 @@ replay() {
   go run ./cmd/edgecache replay --trace "$1" --redis redis://127.0.0.1:$port 2>/dev/null | code
 }
 
+verify() {
+  dir=$(mktemp -d)
+  trap 'rm -rf "$dir"' EXIT
+  go build -o "$dir/edgecache" ./cmd/edgecache
+  head "${1:-1000000} changes under edgecache verify" "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
+  go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
+}
+
 case "${1:-}" in
 races) races >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
-*) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+verify) verify "${@:2}" >"$out" ;;
+*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf 'wrote %s\n' "$out"

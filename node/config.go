@@ -22,6 +22,9 @@ type Config struct {
 	L2 tier.L2Config
 	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's.
 	Tier tier.Config
+	// StreamMaxLen is how many entries the stream keeps, about: this node trims it to that when it adds one, and as a worker
+	// for writers that do not. Default stream.DefaultMaxLen.
+	StreamMaxLen int64
 	// NoWorker keeps this node from helping to apply to Redis what other services put on the stream; some node should.
 	NoWorker bool
 	// NoWatch keeps this node from watching for writes to Redis that bypass the stream; they are seen when L1's TTL ends.
@@ -58,6 +61,8 @@ func (c Config) validate() error {
 		return errors.New("node: Config.RedisURL is empty; want an address such as redis://127.0.0.1:6379")
 	case c.Origin == nil:
 		return errors.New("node: Config.Origin is nil; want a tier.Loader")
+	case c.StreamMaxLen < 0:
+		return fmt.Errorf("node: Config.StreamMaxLen is %d; want at least 1, or 0 for the default", c.StreamMaxLen)
 	case c.ReadyAt < 0 || c.ReadyAt > 1:
 		return fmt.Errorf("node: Config.ReadyAt is %g; want 0 to 1", c.ReadyAt)
 	case c.ReadyAt > 0 && c.Prewarm == nil:

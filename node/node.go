@@ -81,7 +81,7 @@ func New(conf Config) (*Node, error) {
 	}
 	if err := n.compose(); err != nil {
 		if n.cache != nil {
-			err = errors.Join(err, n.cache.Close()) // it has goroutines from the beginning
+			err = errors.Join(err, n.cache.Close()) // its engine has goroutines from the start
 		}
 		return nil, errors.Join(err, n.disconnect())
 	}
@@ -106,7 +106,7 @@ func (n *Node) compose() (err error) {
 	if n.cache, err = tier.New(n.conf.Tier); err != nil {
 		return err
 	}
-	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client}); err != nil {
+	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client, MaxLen: n.conf.StreamMaxLen}); err != nil {
 		return err
 	}
 	if n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: feed{n.cache}, Logger: n.conf.Logger}); err != nil {
@@ -118,7 +118,8 @@ func (n *Node) compose() (err error) {
 		}
 	}
 	if !n.conf.NoWorker {
-		n.worker, err = stream.NewWorker(stream.WorkerConfig{Client: n.streams[1], Applier: n.conf.Tier.L2, Logger: n.conf.Logger})
+		n.worker, err = stream.NewWorker(stream.WorkerConfig{Client: n.streams[1], Applier: n.conf.Tier.L2, MaxLen: n.conf.StreamMaxLen,
+			Logger: n.conf.Logger})
 		if err != nil {
 			return err
 		}

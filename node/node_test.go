@@ -187,6 +187,26 @@ func TestPutThatCannotBeAnnouncedSaysSo(t *testing.T) {
 	}
 }
 
+func TestStreamMaxLenBoundsTheStream(t *testing.T) {
+	server := redistest.Server(t)
+	n, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), StreamMaxLen: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	for range 500 {
+		if err := n.Invalidate(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := server.Client().XLen(t.Context(), "events:users").Val(); got < 100 || got > 250 { // trimmed by whole nodes of 100
+		t.Errorf("%d entries; want about 100", got)
+	}
+	if _, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), StreamMaxLen: -1}); err == nil || !strings.Contains(err.Error(), "StreamMaxLen is -1") {
+		t.Errorf("StreamMaxLen -1: %v", err)
+	}
+}
+
 func TestLifeCycle(t *testing.T) {
 	server := redistest.Server(t)
 	n, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1)})

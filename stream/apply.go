@@ -26,7 +26,7 @@ func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries i
 	if err != nil {
 		return w.refuse(ctx, entry, e, err, deliveries)
 	}
-	e.At = eventTime(entry.ID, entry.Values)
+	e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
 	if err = w.apply(ctx, e); err == nil {
 		return nil
 	}

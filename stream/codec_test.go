@@ -16,6 +16,17 @@ func whole(id string, version int64) *profile.Profile {
 		Matricule: "623456-K", Ministere: "MINFI", Sexe: "M", UpdatedAt: version, Attrs: map[string]string{"grade": "A2"}}
 }
 
+func TestEntryBefore(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"1-1", "1-2", true}, {"1-2", "1-2", false}, {"9-9", "10-0", true}, {"10-0", "9-9", false}, {"5-9", "5-10", true}, {"", "1-0", true}, {"1-0", "x", false}} {
+		if got := EntryBefore(c.a, c.b); got != c.want {
+			t.Errorf("%q before %q: %v", c.a, c.b, got)
+		}
+	}
+}
+
 func updated(id string, version int64) Event {
 	return Event{Kind: Updated, UserID: id, Version: version, Profile: whole(id, version)}
 }

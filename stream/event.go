@@ -15,6 +15,8 @@ import (
 const (
 	// Name is the stream's default key.
 	Name = "events:users"
+	// DefaultMaxLen is how many entries the stream keeps, about, when nothing else is configured.
+	DefaultMaxLen = 100_000
 	// MaxPayload is the largest payload field that is read or written, in bytes.
 	MaxPayload = 64 << 10
 )
@@ -90,6 +92,8 @@ type Event struct {
 	// Patch holds the parts that the entry carries, when it does not carry the whole; it may hold no part at all. Nil
 	// beside a Profile and for Deleted and Invalidated.
 	Patch *profile.Patch
+	// ID is the id of the entry in the stream; empty out of Decode, which does not see it, and not encoded.
+	ID string
 	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
 	// when the original was. Zero out of Decode, which does not see the entry's id.
 	At time.Time

@@ -35,6 +35,14 @@ func (i entryID) compare(j entryID) int {
 
 func (i entryID) less(j entryID) bool { return i.compare(j) < 0 }
 
+// EntryBefore reports whether the entry of id a was added before that of id b, both as Redis writes them. What is no id counts
+// as before all that are.
+func EntryBefore(a, b string) bool {
+	i, _ := parseEntryID(a)
+	j, _ := parseEntryID(b)
+	return i.less(j)
+}
+
 // back returns the first id of d before i.
 func (i entryID) back(d time.Duration) entryID {
 	if d <= 0 {

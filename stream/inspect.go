@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -18,10 +19,18 @@ type Backlog struct {
 	// Pending is how many entries were delivered and are not done, Oldest the id of the first of them, "" for none.
 	Pending int64  `json:"pending"`
 	Oldest  string `json:"oldest"`
-	// Consumers is Pending by consumer; it has those with pending entries only.
-	Consumers map[string]int64 `json:"consumers"`
+	// Consumers are the workers of the group by name, those that are gone for less than an hour included.
+	Consumers map[string]Consumer `json:"consumers"`
 	// Dead is how many entries the dead-letter stream holds.
 	Dead int64 `json:"dead"`
+}
+
+// Consumer is one worker of a group.
+type Consumer struct {
+	// Pending is how many entries it was given and has not done.
+	Pending int64 `json:"pending"`
+	// Idle is how long ago it last asked for entries.
+	Idle time.Duration `json:"idle"`
 }
 
 // Inspect returns the backlog of a group of a stream; "" stands for "events:users" and "edgecache:worker". It changes
@@ -62,6 +71,14 @@ func (b *Backlog) pending(ctx context.Context, client redis.UniversalClient, str
 	if err != nil {
 		return err
 	}
-	b.Pending, b.Oldest, b.Consumers = p.Count, p.Lower, p.Consumers
+	b.Pending, b.Oldest = p.Count, p.Lower
+	consumers, err := client.XInfoConsumers(ctx, stream, group).Result()
+	if err != nil {
+		return err
+	}
+	b.Consumers = make(map[string]Consumer, len(consumers))
+	for _, c := range consumers {
+		b.Consumers[c.Name] = Consumer{Pending: c.Pending, Idle: c.Idle}
+	}
 	return nil
 }

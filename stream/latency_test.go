@@ -80,7 +80,7 @@ func BenchmarkChangeToReader(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				<-time.After(pause)
 				bare.measure(func() {
-					must(b, server.Client().XAdd(b.Context(), &redis.XAddArgs{Stream: "bare", Values: values, MaxLen: defaultMaxLen, Approx: true}).Err())
+					must(b, server.Client().XAdd(b.Context(), &redis.XAddArgs{Stream: "bare", Values: values, MaxLen: DefaultMaxLen, Approx: true}).Err())
 				})
 				<-time.After(pause)
 				ours.measure(func() {

@@ -129,7 +129,7 @@ func (t *Tail) decode(entry redis.XMessage) (Event, error) {
 	if err != nil && e.UserID != "" {
 		e = Event{Kind: Invalidated, UserID: e.UserID}
 	}
-	e.At = eventTime(entry.ID, entry.Values)
+	e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
 	t.stats.decoded(e, err)
 	return e, err
 }

@@ -9,9 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// defaultMaxLen is how many entries the stream keeps, about.
-const defaultMaxLen = 100_000
-
 // errConfig reports a configuration that cannot work.
 var errConfig = errors.New("stream: bad configuration")
 
@@ -42,7 +39,7 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
 	setDefault(&c.Stream, Name)
-	setDefault(&c.MaxLen, defaultMaxLen)
+	setDefault(&c.MaxLen, DefaultMaxLen)
 	c.Logger = loggerOr(c.Logger)
 	return c
 }

@@ -131,7 +131,7 @@ func (w *Worker) applyAgain(ctx context.Context, entries []redis.XMessage) (fail
 		if err != nil || ctx.Err() != nil {
 			continue
 		}
-		e.At = eventTime(entry.ID, entry.Values)
+		e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
 		if w.apply(ctx, e) != nil {
 			failed++
 		}

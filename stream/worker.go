@@ -128,7 +128,7 @@ func (c WorkerConfig) withDefaults() WorkerConfig {
 	setDefault(&c.Block, maxBlock)
 	setDefault(&c.MaxDeliveries, 5)
 	setDefault(&c.ClaimAfter, 15*time.Second)
-	setDefault(&c.MaxLen, defaultMaxLen)
+	setDefault(&c.MaxLen, DefaultMaxLen)
 	if c.Consumer == "" {
 		host, _ := os.Hostname()
 		c.Consumer = host + "-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64N(1<<32), 36)

@@ -74,7 +74,7 @@ func (s setting) apply(flags *pflag.FlagSet) error {
 		known := slices.DeleteFunc(flagNames(flags), func(name string) bool { return name == "config" })
 		return fmt.Errorf("unknown setting %q%s", s.name, cmp.Or(didYouMean("", s.name, known), "; known are "+strings.Join(known, ", ")))
 	}
-	if !s.suits(f.Value.Type()) {
+	if !s.fits(f.Value.Type()) {
 		return fmt.Errorf("%s: want %s, not %s", s.name, wanted(f), s.given())
 	}
 	if f.Changed {
@@ -86,12 +86,13 @@ func (s setting) apply(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// suits reports whether the value is of the YAML type that a flag of this type wants.
-func (s setting) suits(flag string) bool {
-	if flag == "float64" {
-		return s.tag() == "!!float" || s.tag() == "!!int"
+// fits reports whether the value is of the YAML type that a flag takes.
+func (s setting) fits(flagType string) bool {
+	tag := s.tag()
+	if flagType == "float64" {
+		return tag == "!!float" || tag == "!!int"
 	}
-	return s.tag() == map[string]string{"int": "!!int", "bool": "!!bool"}[flag]
+	return tag == map[string]string{"int": "!!int", "bool": "!!bool"}[flagType]
 }
 
 // tag returns the YAML type of a value, empty for text.

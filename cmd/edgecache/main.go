@@ -101,7 +101,8 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
-		p.invalidateCommand(), p.statsCommand(), p.clusterCommand(), p.prewarmCommand(), p.replayCommand())
+		p.invalidateCommand(), p.statsCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
+		p.replayCommand())
 	return root
 }
 

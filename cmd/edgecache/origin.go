@@ -23,14 +23,15 @@ const sampleSeed = 1
 
 // originSettings are the flags of origin, and of the origin that serve embeds.
 type originSettings struct {
-	listen      string
-	db          string // sqlite:PATH or postgres://…
-	secret      string // signs bearer tokens; empty: none are needed
-	redis       string
-	sampleUsers int
-	noSync      bool // leave it to the system when commits reach the disk
-	listenFlag  string
-	drain       time.Duration // how long requests in flight may take to end
+	listen       string
+	db           string // sqlite:PATH or postgres://…
+	secret       string // signs bearer tokens; empty: none are needed
+	redis        string
+	sampleUsers  int
+	streamMaxLen int
+	noSync       bool // leave it to the system when commits reach the disk
+	listenFlag   string
+	drain        time.Duration // how long requests in flight may take to end
 }
 
 func (p *program) originCommand() *cobra.Command {
@@ -60,6 +61,7 @@ service listens on this machine only.`,
 	f.StringVar(&s.db, "db", "sqlite:edgecache.db", "database: `sqlite:PATH|postgres://…`")
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are")
+	streamMaxLenFlag(f, &s.streamMaxLen)
 	return cmd
 }
 
@@ -97,7 +99,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "origin: "))
 	}
 	up.add(store.Close)
-	relay, err := up.newRelay(store, client)
+	relay, err := up.newRelay(store, client, s.streamMaxLen)
 	if err != nil {
 		return "", err
 	}
@@ -129,6 +131,9 @@ func (s originSettings) check() error {
 	if s.sampleUsers < 0 {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
 	}
+	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
+		return err
+	}
 	if path, ok := strings.CutPrefix(s.db, "sqlite:"); (!ok || path == "") && !s.postgres() {
 		return usagef("--db %q: want sqlite:PATH, such as sqlite:/var/lib/edgecache/users.db, or postgres://USER@HOST/NAME", redactURL(s.db))
 	}
@@ -152,12 +157,12 @@ func usageRedis(err error) error {
 	return usagef("--redis: %s", strings.TrimPrefix(err.Error(), "redisconn: "))
 }
 
-func (up *parts) newRelay(store origin.Store, client redis.UniversalClient) (*origin.Relay, error) {
+func (up *parts) newRelay(store origin.Store, client redis.UniversalClient, maxLen int) (*origin.Relay, error) {
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
 	if err != nil {
 		return nil, err
 	}
-	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client, Logger: up.log})
+	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client, MaxLen: int64(maxLen), Logger: up.log})
 	if err != nil {
 		return nil, err
 	}

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/chatapp-ngomna/edgecache/api"
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -31,6 +33,7 @@ type serveSettings struct {
 	sampleUsers  int
 	dataDir      string
 	l1MiB        int
+	streamMaxLen int
 	cluster      clusterSettings
 	secret       string // of the origin that --origin names; empty: it needs no token
 }
@@ -70,8 +73,21 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
+	streamMaxLenFlag(f, &s.streamMaxLen)
 	s.cluster.flags(cmd)
 	return cmd
+}
+
+// streamMaxLenFlag is the same for all who write to the stream: the least of them wins.
+func streamMaxLenFlag(f *pflag.FlagSet, n *int) {
+	f.IntVar(n, "stream-max-len", stream.DefaultMaxLen, "keep about `N` entries of the stream of changes; the same in all that write to it")
+}
+
+func checkStreamMaxLen(n int) error {
+	if n < 1 {
+		return usagef("--stream-max-len %d: want 1 or more", n)
+	}
+	return nil
 }
 
 func (p *program) runServe(ctx context.Context, s serveSettings) error {
@@ -119,6 +135,9 @@ func (s serveSettings) check() error {
 	if s.l1MiB < 1 {
 		return usagef("--l1-mib %d: want 1 or more", s.l1MiB)
 	}
+	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
+		return err
+	}
 	if s.redis != "" {
 		client, err := redisconn.Open(s.redis)
 		if err != nil {
@@ -158,7 +177,8 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err != nil {
 		return nil, err
 	}
-	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20}, Logger: log}
+	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20},
+		StreamMaxLen: int64(s.streamMaxLen), Logger: log}
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
 	}
@@ -230,5 +250,5 @@ func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL str
 		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
 	}
 	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL,
-		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, noSync: s.dataDir == "", drain: time.Second})
+		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", drain: time.Second})
 }

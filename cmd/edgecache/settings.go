@@ -54,9 +54,10 @@ func (p *program) fromEnvironment(command, flag string) (value, name string, err
 	if value = p.getenv(name); value != "" {
 		return value, name, nil
 	}
-	switch command + " " + flag {
-	case "serve redis", "origin redis":
+	if flag == "redis" {
 		return p.redisFromEnvironment()
+	}
+	switch command + " " + flag {
 	case "serve origin":
 		return p.getenv("AUTH_USER_SERVICE_URL"), "AUTH_USER_SERVICE_URL", nil
 	case "serve listen":

@@ -39,10 +39,12 @@ func wanted(f *pflag.Flag) string {
 	switch f.Value.Type() {
 	case "int":
 		return "a whole number"
-	case "float64":
-		return "a number"
 	case "bool":
 		return "true or false"
+	case "float64":
+		return "a number such as 0.5"
+	case "durationSlice":
+		return "durations such as 250ms,2.5s"
 	case "duration":
 		return "a duration such as 500ms or 5s"
 	}

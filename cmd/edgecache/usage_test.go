@@ -66,7 +66,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --cluster-bind 127.0.0.1:0", 2, "--cluster-bind needs --cluster-key-file FILE; 'edgecache cluster keys add"},
 		{"serve --cluster-bind 127.0.0.1:0 --cluster-key-file nowhere.keys --origin-listen 127.0.0.1:0", 2, "open nowhere.keys"},
 		{"serve --ready-at 1.5 --prewarm", 2, "--ready-at 1.5: want 0 to 1"},
-		{"serve --ready-at x", 2, `--ready-at: want a number, not "x"`},
+		{"serve --ready-at x", 2, `--ready-at: want a number such as 0.5, not "x"`},
 		{"serve --ready-at 0.5", 2, "--ready-at needs --prewarm"},
 		{"serve --prewarm --ready-at 0.5 --ready-within 0s", 2, "--ready-within 0s: want more than 0"},
 		{"serve --prewarm-source nowhere.jsonl --origin-listen 127.0.0.1:0", 2, `--prewarm-source: "nowhere.jsonl" is no file`},
@@ -95,6 +95,34 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"put a/b {}", 2, "invalid id"},
 		{"invalidate", 2, "invalidate wants ID..."},
 		{"invalidate a/b", 2, "invalid id"},
+		{"serve --stream-max-len 0", 2, "--stream-max-len 0: want 1 or more"},
+		{"origin --redis redis://" + gone + " --stream-max-len -1", 2, "--stream-max-len -1: want 1 or more"},
+		{"events frobnicate", 2, `events has no "frobnicate"; want tail, pending, dead or replay`},
+		{"events tail --from yesterday", 2, `--from "yesterday": want the id of an entry`},
+		{"events tail --from 1764000000000", 2, "want the id of an entry"},
+		{"events tail --count -1", 2, "--count -1: want 0 or more"},
+		{"events tail --redis redis://" + gone, 1, "cannot reach Redis at redis://" + gone},
+		{"events pending --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"events dead --count 0", 2, "--count 0: want 1 or more"},
+		{"events replay", 2, "replay wants the ids of dead letters, or --all"},
+		{"events replay 5-0 --all", 2, "replay wants the ids of dead letters, or --all"},
+		{"events replay 5", 2, `"5" is no id of a dead letter`},
+		{"verify", 2, "verify wants the nodes to ask"},
+		{"verify --nodes 10.0.0.7:8003", 2, `node "10.0.0.7:8003"; want http://HOST:PORT`},
+		{"verify --nodes http://x --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"verify --nodes http://x --redis redis://" + gone, 1, "cannot reach Redis at redis://" + gone},
+		{"verify --nodes http://x,http://x", 2, "node http://x is named twice"},
+		{"verify --nodes http://x --sample 0", 2, "--sample 0: want above 0"},
+		{"verify --nodes http://x --sample half", 2, `--sample: want a number such as 0.5, not "half"`},
+		{"verify --nodes http://x --after soon", 2, `--after: want durations such as 250ms,2.5s, not "soon"`},
+		{"verify --nodes http://x --window 5ms", 2, "--window 5ms: want 1s or more"},
+		{"verify --nodes http://x --duration -1s", 2, "--duration -1s: want 0 or more"},
+		{"verify --nodes http://x --max-rate -1", 2, "--max-rate -1: want 0 or more"},
+		{"verify --nodes http://x --history 0", 2, "--history 0: want 1 or more"},
+		{"verify --nodes http://x --max-violations 0", 2, "--max-violations 0: want 1 or more"},
+		{"verify --nodes http://x --after 2s,1s", 2, "After is [2s 1s]; want rising times from 1ms to 10s"},
+		{"verify --nodes http://x --after 11s", 2, "After is [11s]; want rising"},
+		{"verify --nodes http://x --metrics x", 2, `--metrics "x"`},
 		{"stats now", 2, `stats takes flags only, not "now"`},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -174,7 +202,8 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
-	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats"} {
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats", "events", "events tail", "events pending", "events dead",
+		"events replay", "verify"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
 			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)

@@ -1,0 +1,145 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// maxBody is the largest answer of a node that is read, in bytes.
+const maxBody = 64 << 20
+
+// errNoSources reports a node whose batch answers do not say who answered.
+var errNoSources = errors.New("its batch answers have no sources: it is no edgecache node, or an older one")
+
+// client asks one node.
+type client struct {
+	url     string
+	name    string // the URL without its password
+	timeout time.Duration
+	http    *http.Client
+}
+
+func newClient(raw string, timeout time.Duration) (*client, error) {
+	u, err := url.Parse(strings.TrimRight(raw, "/"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		shown := raw
+		if err == nil {
+			shown = u.Redacted()
+		} else if i := strings.LastIndex(raw, "@"); i >= 0 {
+			shown = "***" + raw[i:]
+		}
+		return nil, fmt.Errorf("%w: node %q; want http://HOST:PORT", ErrConfig, shown)
+	}
+	return &client{url: u.String(), name: u.Redacted(), timeout: timeout, http: &http.Client{Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: maxInFlight + 1, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+	}}}, nil
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// batchAnswer is the body of an answer to a batch, as far as it is looked at.
+type batchAnswer struct {
+	Users map[string]struct {
+		UpdatedAt int64 `json:"updatedAt"`
+	} `json:"users"`
+	Missing []string          `json:"missing"`
+	Errors  map[string]string `json:"errors"`
+	Sources map[string]struct {
+		Tier string `json:"tier"`
+		Age  int64  `json:"age"`
+	} `json:"sources"`
+}
+
+// batch asks for many users at once. An id without an answer is not in the result.
+func (c *client) batch(ctx context.Context, ids []string) (map[string]*answer, error) {
+	body, err := json.Marshal(map[string][]string{"ids": ids})
+	if err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	_, text, err := c.do(ctx, http.MethodPost, "/v1/users/batch?sources=1", body)
+	if err != nil {
+		return nil, err
+	}
+	received := time.Now()
+	var b batchAnswer
+	if err := json.Unmarshal(text, &b); err != nil {
+		return nil, fmt.Errorf("its answer is no JSON: %w", err)
+	}
+	if b.Sources == nil {
+		return nil, errNoSources
+	}
+	out := make(map[string]*answer, len(ids))
+	for id, u := range b.Users {
+		from := b.Sources[id]
+		out[id] = &answer{sent: sent, received: received, version: u.UpdatedAt, tier: from.Tier, stale: from.Tier == "stale",
+			age: time.Duration(from.Age) * time.Millisecond}
+	}
+	for _, id := range b.Missing {
+		out[id] = &answer{sent: sent, received: received, absent: true}
+	}
+	return out, nil
+}
+
+// do sends one request and returns the head and the body of an answer of 200.
+func (c *client) do(ctx context.Context, method, path string, body []byte) (http.Header, []byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(text) > maxBody:
+		return nil, nil, fmt.Errorf("its answer is larger than %d MiB", maxBody>>20)
+	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNotFound:
+		return nil, nil, fmt.Errorf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	case resp.StatusCode == http.StatusNotFound && method != http.MethodGet:
+		return nil, nil, errNoSources
+	}
+	return resp.Header, text, nil
+}
+
+// look asks for one user, for a report.
+func (c *client) look(ctx context.Context, id string) NodeAnswer {
+	n := NodeAnswer{Node: c.name}
+	head, text, err := c.do(ctx, http.MethodGet, "/v1/users/"+url.PathEscape(id), nil)
+	if err != nil {
+		n.Error = err.Error()
+		return n
+	}
+	n.ETag, n.Age, n.CacheStatus = head.Get("ETag"), head.Get("Age"), head.Get("Cache-Status")
+	var body struct {
+		UpdatedAt int64 `json:"updatedAt"`
+	}
+	if n.Absent = n.ETag == ""; !n.Absent {
+		if err := json.Unmarshal(text, &body); err != nil {
+			n.Error = "its answer is no JSON: " + err.Error()
+		}
+		n.Version = body.UpdatedAt
+	}
+	return n
+}
