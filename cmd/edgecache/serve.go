@@ -31,7 +31,8 @@ type serveSettings struct {
 	sampleUsers  int
 	dataDir      string
 	l1MiB        int
-	secret       string // of the origin that --origin names; empty: it needs no token
+	hedge        bool
+	tokens       origin.TokenConfig // of the origin that --origin names; without a secret it needs none
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -54,7 +55,7 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 					return usagef("--%s is for the embedded origin, and --origin names another; leave one out", name)
 				}
 			}
-			s.secret = p.getenv("JWT_SECRET")
+			s.tokens.Secret = p.getenv("JWT_SECRET")
 			return p.runServe(cmd.Context(), s)
 		},
 	}
@@ -66,6 +67,8 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
+	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
+	tokenFlags(f, &s.tokens)
 	return cmd
 }
 
@@ -182,10 +185,10 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 		}
 		s.originListen, target = addr, "http://"+addr
 	}
-	conf := origin.ClientConfig{URL: target, Logger: up.log}
-	if s.secret != "" && s.origin != "" {
+	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
+	if s.tokens.Secret != "" && s.origin != "" {
 		var err error
-		if conf.Token, err = origin.SignTokens(origin.TokenConfig{Secret: s.secret}, origin.RoleRead); err != nil {
+		if conf.Token, err = origin.SignTokens(s.tokens, origin.RoleRead); err != nil {
 			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "origin: "))
 		}
 	}
