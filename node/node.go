@@ -14,6 +14,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -32,7 +33,8 @@ type Config struct {
 	// RedisURL is redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,… or
 	// redis+sentinel://host:port,…/master. The node opens its own clients: one for lookups, one for the stream.
 	RedisURL string
-	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP.
+	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP. One with a method
+	// Stats() origin.ClientStats is shown in the node's.
 	Origin tier.Loader
 	// L2 sets the times of the Redis tier; its Client is the node's.
 	L2 tier.L2Config
@@ -277,6 +279,8 @@ type Stats struct {
 	Worker *stream.WorkerStats `json:"worker,omitempty"`
 	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
 	Watch *tier.WatchStats `json:"watch,omitempty"`
+	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when Config.Origin does not say.
+	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// L2TTL is how long a profile stays in Redis.
 	L2TTL time.Duration `json:"l2TTL"`
 }
@@ -291,6 +295,10 @@ func (n *Node) Stats() Stats {
 	if n.watch != nil {
 		w := n.watch.Stats()
 		s.Watch = &w
+	}
+	if counting, ok := n.conf.Origin.(interface{ Stats() origin.ClientStats }); ok {
+		o := counting.Stats()
+		s.Origin = &o
 	}
 	return s
 }

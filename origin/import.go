@@ -197,7 +197,7 @@ func (im *importer) users() iter.Seq[*profile.Profile] {
 func (im *importer) next() (p *profile.Profile, ok bool) {
 	p, line, size, err := im.lines.read()
 	if err == nil {
-		err = asLineError(line, errors.Join(CheckNewID(p.ID), checkStorable(p)))
+		err = asLineError(line, checkImported(p))
 	}
 	var fault LineError
 	switch {
@@ -215,6 +215,14 @@ func (im *importer) next() (p *profile.Profile, ok bool) {
 	im.read++
 	im.bytes += size
 	return p, true
+}
+
+// checkImported says what is wrong with a user in one line: both checks look at the id.
+func checkImported(p *profile.Profile) error {
+	if err := CheckNewID(p.ID); err != nil {
+		return err
+	}
+	return checkStorable(p)
 }
 
 func asLineError(line int64, err error) error {
