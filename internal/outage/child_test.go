@@ -1,0 +1,5 @@
+package outage
+
+const childEnv = "EDGECACHE_OUTAGE_CHILD"
+
+func child() {}
