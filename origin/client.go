@@ -225,7 +225,7 @@ type call struct {
 	ifMatch      []int64
 	retry        bool
 	hedge        *hedge // decides about a second request; nil: never
-	limit        int64 // bytes of an answer
+	limit        int64  // bytes of an answer
 	timeout      time.Duration
 	// decode takes a 2xx answer. Its error means that the answer makes no sense, unless it wraps profile.ErrNotFound.
 	decode func(status int, body []byte) error

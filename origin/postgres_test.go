@@ -253,3 +253,26 @@ func TestPostgresClaimsOfTwoProcesses(t *testing.T) {
 		t.Errorf("left undone: %v", ids)
 	}
 }
+
+// A writer whose change another process announced is told so, not kept waiting.
+func TestPostgresWaitsForOtherProcesses(t *testing.T) {
+	at := schemaURL(t, pgtest.Server(t), t.Name())
+	writes, relays := openPostgres(t, PostgresConfig{URL: at}), openPostgres(t, PostgresConfig{URL: at})
+	idle, err := NewRelay(RelayConfig{Outbox: writes, Announcer: newRecorder(nil)}) // never started: the other one does all
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	c := mustCreate(t, writes, profile.Profile{ID: "1"})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if idle.Wait(ctx, c.Seq) {
+		t.Error("announced by nobody, and said to be")
+	}
+	startRelay(t, RelayConfig{Outbox: relays, Announcer: newRecorder(nil)})
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if !idle.Wait(ctx, c.Seq) {
+		t.Error("announced by the other process, and the writer was not told")
+	}
+}
