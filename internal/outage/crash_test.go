@@ -67,8 +67,8 @@ func (s *told) missing(changes []string) (n int) {
 // TestKilledOriginTellsTheStream kills a process with its store and relay at random points between commit and XADD, and
 // starts the relay again: each change that was acknowledged is on the stream of a real Redis within 5 s.
 func TestKilledOriginTellsTheStream(t *testing.T) {
-	t.Run("SQLite", func(t *testing.T) { killAndRestart(t, pick(10, 200), t.TempDir()) })
-	t.Run("PostgreSQL", func(t *testing.T) { killAndRestart(t, pick(6, 200), pgtest.Server(t).URL()) })
+	t.Run("SQLite", func(t *testing.T) { killAndRestart(t, pick(8, 200), t.TempDir()) })
+	t.Run("PostgreSQL", func(t *testing.T) { killAndRestart(t, pick(4, 200), pgtest.Server(t).URL()) })
 }
 
 func killAndRestart(t *testing.T, kills int, db string) {
@@ -115,7 +115,7 @@ func restart(t *testing.T, db, redisURL string) (stop func()) {
 // follow: versions rise, the stream has each user's in order, and the last one is what every node serves.
 func TestTwoOriginProcesses(t *testing.T) {
 	const users, writers = 100, 16
-	updates := pick(1600, 20_000)
+	updates := pick(800, 20_000)
 	db, server := pgtest.Server(t).URL(), redistest.Server(t)
 	var clients []*origin.Client
 	for range 2 {

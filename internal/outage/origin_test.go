@@ -70,7 +70,7 @@ func (o *outage) closed() bool {
 // TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
 // two nodes, users whom nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) {
-	phase, maxStale := pick(3*time.Second, time.Minute), pick(2*time.Second, 30*time.Second)
+	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(2*time.Second, 30*time.Second)
 	const rate, fresh = 100, time.Second // of cold lookups on each node; L1TTL of the third
 	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
 	server := redistest.Server(t)
