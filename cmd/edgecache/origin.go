@@ -150,6 +150,9 @@ func (s originSettings) check() error {
 	if s.sampleUsers < 0 {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
 	}
+	if n := len(s.tokens.Secret); n > 0 && n < origin.MinSecret {
+		return usagef("JWT_SECRET has %d bytes; want %d or more, such as of: openssl rand -base64 48", n, origin.MinSecret)
+	}
 	if err := checkDB(s.db, s.table); err != nil {
 		return err
 	}
