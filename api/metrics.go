@@ -50,6 +50,8 @@ type row struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
 	value func(*node.Stats) float64
+	// origin says that the value is there only when the node knows about its calls of the origin.
+	origin bool
 }
 
 func newNodeCollector(n Node) *nodeCollector {
@@ -60,11 +62,12 @@ func newNodeCollector(n Node) *nodeCollector {
 	for _, r := range gaugeRows {
 		c.add(r.name, r.help, prometheus.GaugeValue, r.value)
 	}
+	c.addOrigin()
 	return c
 }
 
 func (c *nodeCollector) add(name, help string, kind prometheus.ValueType, value func(*node.Stats) float64) {
-	c.rows = append(c.rows, row{prometheus.NewDesc("edgecache_"+name, help, nil, nil), kind, value})
+	c.rows = append(c.rows, row{prometheus.NewDesc("edgecache_"+name, help, nil, nil), kind, value, false})
 }
 
 // Describe implements prometheus.Collector.
@@ -78,6 +81,9 @@ func (c *nodeCollector) Describe(out chan<- *prometheus.Desc) {
 func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	s := c.node.Stats()
 	for _, r := range c.rows {
+		if r.origin && s.Origin == nil {
+			continue
+		}
 		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(&s))
 	}
 }

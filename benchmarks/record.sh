@@ -4,6 +4,7 @@
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 #   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
+#   benchmarks/record.sh origin TRACE       the source of truth while parts of it are killed, down, slow or stopped
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -46,9 +47,28 @@ verify() {
   go build -o "$dir/edgecache" ./cmd/edgecache
   head "${1:-1000000} changes under edgecache verify" "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
   go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
+# rows makes rows of a table of the lines that tests write for it, and keeps the names of those that failed.
+rows() { tee /dev/stderr | sed -nE 's/^.*RESULT (\|.*)$/\1/p; s/^ *--- FAIL: ([^ ]+).*$/| | **failed**, see its output | `\1` |/p'; }
+
+origin() {
+  local short="${short:-}" form=-long trials=200 lookups=0
+  if [ -n "$short" ]; then form= trials=5 lookups=10000; fi
+  head 'The source of truth under faults' 'benchmarks/record.sh origin TRACE'
+  printf 'Real PostgreSQL, Redis, HTTP and processes; three nodes where nodes are meant.%s\n\n' "${short:+ Short forms, which show that it runs and nothing more.}"
+  printf '| demanded | measured | test |\n|---|---|---|\n'
+  { EDGECACHE_LONG=${form:+1} EDGECACHE_CRASH_TRIALS=$trials go test -count=1 -timeout 60m -v -run 'Killed|Stopped' ./origin || true; } | rows
+  # shellcheck disable=SC2086 # no form is no argument
+  { go test -count=1 -timeout 60m -v ./internal/outage $form || true; } | rows
+  local table
+  table=$(go run ./cmd/edgecache replay --trace "$1" --rate 2000 --lookups $lookups --origin-latency 200ms 2>/dev/null)
+  printf '| origin with 200 ms latency, 2,000 lookups/s over the trace: p50 under 1 ms | p50 %s, p99 %s; origin calls: %s | `edgecache replay` |\n\n' \
+    "$(awk '$1 == "all" { print $5 }' <<<"$table")" "$(awk '$1 == "all" { print $6 }' <<<"$table")" "$(sed -n 's/^origin calls: //p' <<<"$table")"
+  printf 'The last row in full, from `edgecache replay --rate 2000 --origin-latency 200ms`, Redis embedded:\n\n'
+  code <<<"$table"
 }
 
 case "${1:-}" in
+origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 races) races >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;

@@ -16,7 +16,8 @@ type Config struct {
 	// RedisURL is redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,… or
 	// redis+sentinel://host:port,…/master. The node opens its own clients: one for lookups, one for the stream.
 	RedisURL string
-	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP.
+	// Origin is the source of truth; origin.NewClient makes one for a service behind HTTP. One with a method
+	// Stats() origin.ClientStats is shown in the node's.
 	Origin tier.Loader
 	// L2 sets the times of the Redis tier; its Client is the node's.
 	L2 tier.L2Config

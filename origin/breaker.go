@@ -53,6 +53,9 @@ func newBreaker(cfg ClientConfig) *breaker {
 	return b
 }
 
+// closed reports whether calls go through freely.
+func (b *breaker) closed() bool { return b.cb.State() == gobreaker.StateClosed }
+
 func (b *breaker) state() string { return b.cb.State().String() }
 
 // allow returns how to report the outcome of a call, or why it must not be made.

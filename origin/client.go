@@ -35,6 +35,9 @@ type ClientConfig struct {
 	MaxURL int
 	// OpenFor is how long the breaker refuses calls before it lets one through to see. Default 1 s.
 	OpenFor time.Duration
+	// Hedge makes a lookup that is slower than 95 of 100 before it be asked a second time; the first answer counts, and the
+	// other request is cancelled. At most one lookup in 20 is, and none while the breaker is not closed. Default: no.
+	Hedge bool
 	// Logger gets one line for each retry and each change of the breaker. Default: none.
 	Logger *slog.Logger
 }
@@ -110,8 +113,10 @@ type Client struct {
 	breaker *breaker
 	holdOff holdOff
 	noPost  atomic.Bool // the service has no POST /batch
+	// ones and bulks decide about second requests for lookups of one and of several; nil without ClientConfig.Hedge.
+	ones, bulks *hedge
 
-	requests, failures, retries, refused atomic.Int64
+	requests, failures, retries, refused, hedges, hedgesWon atomic.Int64
 }
 
 // ClientStats is a snapshot of what a client did.
@@ -120,7 +125,7 @@ type ClientStats struct {
 	Breaker string `json:"breaker"`
 	// Opened counts how often the breaker opened.
 	Opened int64 `json:"opened"`
-	// Requests counts requests sent, retries included.
+	// Requests counts requests sent, retries and hedges included.
 	Requests int64 `json:"requests"`
 	// Failures counts those that the breaker took as failures.
 	Failures int64 `json:"failures"`
@@ -128,6 +133,9 @@ type ClientStats struct {
 	Retries int64 `json:"retries"`
 	// Refused counts calls that were not sent: the breaker was open, or the service had asked for time.
 	Refused int64 `json:"refused"`
+	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered before the first.
+	Hedges    int64 `json:"hedges"`
+	HedgesWon int64 `json:"hedgesWon"`
 }
 
 // NewClient returns a client. It sends nothing yet; Start is not needed for lookups.
@@ -149,6 +157,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		DisableCompression:     true, // nothing can unfold to more than was read
 	}
 	c := &Client{cfg: cfg, base: base, breaker: newBreaker(cfg), holdOff: holdOff{began: time.Now()}}
+	if cfg.Hedge {
+		c.ones, c.bulks = new(hedge), new(hedge)
+	}
 	c.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // a lookup that is sent elsewhere is a mistake in the configuration
 	}}
@@ -170,7 +181,8 @@ func (c *Client) Close() error {
 // Stats returns counters and the breaker's state.
 func (c *Client) Stats() ClientStats {
 	return ClientStats{Breaker: c.breaker.state(), Opened: c.breaker.opened.Load(), Requests: c.requests.Load(),
-		Failures: c.failures.Load(), Retries: c.retries.Load(), Refused: c.refused.Load()}
+		Failures: c.failures.Load(), Retries: c.retries.Load(), Refused: c.refused.Load(),
+		Hedges: c.hedges.Load(), HedgesWon: c.hedgesWon.Load()}
 }
 
 // Load returns one profile. An id that is a path of the service (see CheckNewID) is nobody's.
@@ -183,7 +195,7 @@ func (c *Client) Load(ctx context.Context, id string) (*profile.Profile, error) 
 		return nil, &Error{Op: op, Detail: "the id is a path of the service", Err: profile.ErrNotFound}
 	}
 	var p *profile.Profile
-	err := c.do(ctx, &call{op: op, method: http.MethodGet, path: "/" + id, retry: true, limit: maxOneBody, timeout: c.cfg.Timeout,
+	err := c.do(ctx, &call{op: op, method: http.MethodGet, path: "/" + id, retry: true, hedge: c.ones, limit: maxOneBody, timeout: c.cfg.Timeout,
 		decode: func(_ int, body []byte) (err error) {
 			p, err = decodeOne(body, id)
 			return err
@@ -212,7 +224,8 @@ type call struct {
 	body         []byte
 	ifMatch      []int64
 	retry        bool
-	limit        int64 // bytes of an answer
+	hedge        *hedge // decides about a second request; nil: never
+	limit        int64  // bytes of an answer
 	timeout      time.Duration
 	// decode takes a 2xx answer. Its error means that the answer makes no sense, unless it wraps profile.ErrNotFound.
 	decode func(status int, body []byte) error

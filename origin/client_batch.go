@@ -115,7 +115,7 @@ func (c *Client) postBatch(ctx context.Context, ids []string) (profile.Batch, er
 
 // bulk makes a bulk lookup's call.
 func (c *Client) bulk(ctx context.Context, call *call, ids []string) (b profile.Batch, err error) {
-	call.op, call.retry = fmt.Sprintf("load batch of %d", len(ids)), true
+	call.op, call.retry, call.hedge = fmt.Sprintf("load batch of %d", len(ids)), true, c.bulks
 	call.limit, call.timeout = maxBatchBody, c.cfg.BatchTimeout
 	call.decode = func(_ int, body []byte) (err error) {
 		b, err = decodeBulk(body, ids)

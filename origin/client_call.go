@@ -75,35 +75,59 @@ func repeatable(ctx context.Context, failure *Error, result verdict) bool {
 	return result != works
 }
 
-// send makes the request and reads its answer.
+// send makes the request, or two of which one wins, and takes the answer.
 func (c *Client) send(ctx context.Context, call *call) (*Error, verdict) {
+	got := c.race(ctx, call)
+	if got.failure != nil {
+		return got.failure, got.verdict
+	}
+	if err := call.decode(got.status, got.body); err != nil {
+		return nonsense(call, got.status, err)
+	}
+	return nil, works
+}
+
+// fetched is the outcome of one request: an answer with a 2xx status, or a failure.
+type fetched struct {
+	status  int
+	body    []byte
+	failure *Error
+	verdict verdict
+
+	// Of a race: whether this is its second request, and what it panicked with.
+	hedge    bool
+	panicked any
+}
+
+// fetch makes one request and reads its answer.
+func (c *Client) fetch(ctx context.Context, call *call) (f fetched) {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, call.timeout)
 	defer cancel()
 	req, err := c.request(bounded, call)
 	if err != nil {
-		return &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, unknown
+		return fetched{failure: &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, verdict: unknown}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return unreachable(ctx, call, err, time.Since(began))
+		f.failure, f.verdict = unreachable(ctx, call, err, time.Since(began))
+		return f
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	f.status = resp.StatusCode
+	if f.status < 200 || f.status > 299 {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody)) // whatever can be read of it
-		return answered(call, resp.StatusCode, resp.Header, body)
+		f.failure, f.verdict = answered(call, f.status, resp.Header, body)
+		return f
 	}
-	body, err := readCapped(resp, call.limit)
+	f.body, err = readCapped(resp, call.limit)
 	switch {
 	case errors.Is(err, errNonsense):
-		return nonsense(call, resp.StatusCode, err)
+		f.failure, f.verdict = nonsense(call, f.status, err)
 	case err != nil:
-		return unreachable(ctx, call, err, time.Since(began))
+		f.failure, f.verdict = unreachable(ctx, call, err, time.Since(began))
 	}
-	if err := call.decode(resp.StatusCode, body); err != nil {
-		return nonsense(call, resp.StatusCode, err)
-	}
-	return nil, works
+	return f
 }
 
 // errNonsense marks an answer that says it is good and cannot be used.

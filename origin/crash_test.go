@@ -158,7 +158,8 @@ func killAndRestart(t *testing.T, open storeMaker, n int, url func(place string)
 			t.Fatalf("trial %d", trial)
 		}
 	}
-	t.Logf("%d trials, %d acknowledged changes", n, acked)
+	t.Logf("RESULT | kill -9 of the process %d times, its announcements in a file: none of what was acknowledged is missing or out of order 5 s after restart | %d acknowledged changes, all there | `%s` |",
+		n, acked, t.Name())
 }
 
 // runUntilKilled returns the changes that the process acknowledged before it died.

@@ -103,7 +103,8 @@ func Import(ctx context.Context, to BulkLoader, r io.Reader, cfg ImportConfig) (
 	if err != nil {
 		return ImportStats{Bytes: im.input.n}, fmt.Errorf("origin: import: %w", err)
 	}
-	im.lines = lines
+	im.lines = readAhead(lines, im.input)
+	defer im.lines.close()
 	for !im.ended {
 		if err := im.chunk(ctx); err != nil {
 			return im.stats, fmt.Errorf("origin: import: %w", err)
@@ -123,7 +124,7 @@ type importer struct {
 	to    BulkLoader
 	cfg   ImportConfig
 	input *countingReader
-	lines lineReader
+	lines *ahead
 	stats ImportStats
 	ended bool
 
@@ -162,7 +163,7 @@ func (im *importer) chunk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	im.stats.Bytes = im.input.n
+	im.stats.Bytes = im.lines.offset
 	im.stats.Users += im.read
 	im.stats.Failed += int64(len(im.failed))
 	im.report()
@@ -193,28 +194,38 @@ func (im *importer) users() iter.Seq[*profile.Profile] {
 	}
 }
 
-// next reads one line. p is nil for one that is left out, ok is false when there is no other.
+// next takes one line. p is nil for one that is left out, ok is false when there is no other.
 func (im *importer) next() (p *profile.Profile, ok bool) {
-	p, line, size, err := im.lines.read()
-	if err == nil {
-		err = asLineError(line, errors.Join(CheckNewID(p.ID), checkStorable(p)))
-	}
+	l := im.lines.read()
 	var fault LineError
 	switch {
-	case err == nil:
-		im.held = append(im.held, importedUser{p, line})
-	case errors.As(err, &fault):
-		im.failed, p = append(im.failed, fault), nil
+	case l.err == nil:
+		im.held = append(im.held, importedUser{l.p, l.line})
+	case errors.As(l.err, &fault):
+		im.failed, l.p = append(im.failed, fault), nil
 	default:
 		im.ended = true
-		if err != io.EOF {
-			im.broken = err
+		if l.err != io.EOF {
+			im.broken = l.err
 		}
 		return nil, false
 	}
 	im.read++
-	im.bytes += size
-	return p, true
+	im.bytes += l.size
+	return l.p, true
+}
+
+func isLineError(err error) bool {
+	_, ok := errors.AsType[LineError](err)
+	return ok
+}
+
+// checkImported says what is wrong with a user in one line: both checks look at the id.
+func checkImported(p *profile.Profile) error {
+	if err := CheckNewID(p.ID); err != nil {
+		return err
+	}
+	return checkStorable(p)
 }
 
 func asLineError(line int64, err error) error {

@@ -40,7 +40,7 @@ func wantLines(t *testing.T, got, want []string) {
 		t.Fatalf("failed:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	for i := range got {
-		if !strings.Contains(got[i], want[i]) {
+		if !strings.Contains(got[i], want[i]) || strings.Contains(got[i], "\n") {
 			t.Errorf("failed %q, want %q", got[i], want[i])
 		}
 	}

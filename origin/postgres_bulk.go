@@ -8,12 +8,19 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// BulkLoad implements Store: COPY into a temporary table, and from there into the users'. Deletions wait until it is
-// through, other changes do not.
+const (
+	// bulkPart and bulkPartBytes bound the users that are held in memory at once.
+	bulkPart      = 20_000
+	bulkPartBytes = 8 << 20
+)
+
+// BulkLoad implements Store: by COPY straight into the users' table while all of them are new, else into a temporary table
+// and from there. Deletions wait until it is through, other changes do not.
 func (s *Postgres) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
 	if err := s.check(); err != nil {
 		return 0, err
@@ -23,7 +30,11 @@ func (s *Postgres) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile
 		return 0, brokenPG("begin bulk load", err)
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx))
-	if n, err = s.bulkLoad(ctx, tx, users); err != nil {
+	b := &bulkLoad{store: s, tx: tx, now: s.now()}
+	if err := b.begin(ctx); err != nil {
+		return 0, err
+	}
+	if n, err = b.all(ctx, users); err != nil {
 		return 0, err
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -32,73 +43,132 @@ func (s *Postgres) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile
 	return n, nil
 }
 
-// bulkLoad keeps deletions out from before it reads their versions until the users are there.
-func (s *Postgres) bulkLoad(ctx context.Context, tx pgx.Tx, users iter.Seq[*profile.Profile]) (int64, error) {
-	if _, err := tx.Exec(ctx, "LOCK TABLE edgecache_deleted IN SHARE MODE; "+s.sql.stage); err != nil {
+// bulkLoad is one load, in its transaction.
+type bulkLoad struct {
+	store *Postgres
+	tx    pgx.Tx
+	now   int64
+	// direct says that users may go straight into their table: its columns have the types of what is copied, and no deleted
+	// user's version must be looked up.
+	direct bool
+}
+
+// begin keeps deletions out from before their versions are read until the users are there.
+func (b *bulkLoad) begin(ctx context.Context) error {
+	if _, err := b.tx.Exec(ctx, "LOCK TABLE edgecache_deleted IN SHARE MODE"); err != nil {
+		return brokenPG("begin bulk load", err)
+	}
+	if !b.store.sql.users.plain() {
+		return nil
+	}
+	err := b.tx.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM edgecache_deleted)").Scan(&b.direct)
+	return brokenPG("begin bulk load", err)
+}
+
+func (b *bulkLoad) all(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
+	next, stop := iter.Pull(users)
+	defer stop()
+	for more := true; more; {
+		var part [][]any
+		if part, more, err = b.collect(next); err != nil {
+			return 0, err
+		}
+		if len(part) == 0 {
+			continue
+		}
+		added, err := b.load(ctx, part)
+		if err != nil {
+			return 0, err
+		}
+		n += added
+	}
+	return n, nil
+}
+
+// collect takes the next users as rows. A panic of the sequence is an error: the transaction must end.
+func (b *bulkLoad) collect(next func() (*profile.Profile, bool)) (part [][]any, more bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = broken("load users", fmt.Errorf("panic: %v", p))
+		}
+	}()
+	for size := 0; len(part) < bulkPart && size < bulkPartBytes; {
+		p, ok := next()
+		if !ok {
+			return part, false, nil
+		}
+		row, err := b.rowOf(p)
+		if err != nil {
+			return nil, false, err
+		}
+		part = append(part, row)
+		size += rowSize(row)
+	}
+	return part, true, nil
+}
+
+// rowSize is about what the texts of a row take in memory.
+func rowSize(row []any) (n int) {
+	for _, v := range row {
+		if text, ok := v.(string); ok {
+			n += len(text)
+		}
+	}
+	return n
+}
+
+func (b *bulkLoad) rowOf(p *profile.Profile) ([]any, error) {
+	row := *p
+	if row.UpdatedAt == 0 {
+		row.UpdatedAt = b.now
+	}
+	row.Complete()
+	if err := errors.Join(CheckNewID(row.ID), b.store.sql.users.checkID(row.ID), checkStorable(&row)); err != nil {
+		return nil, err
+	}
+	return rowArgs(&row)
+}
+
+// load adds those of a part who are not there. Once one of them was, the rest of the load takes the slower way.
+func (b *bulkLoad) load(ctx context.Context, part [][]any) (int64, error) {
+	if b.direct {
+		n, err := b.copyDirect(ctx, part)
+		if !isUniqueViolation(err) {
+			return n, brokenPG("load users", err)
+		}
+		b.direct = false
+	}
+	if _, err := b.tx.Exec(ctx, b.store.sql.stage); err != nil {
 		return 0, brokenPG("begin bulk load", err)
 	}
-	rows := newBulkRows(users, s.now(), s.sql.users)
-	defer rows.stop()
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"edgecache_load"}, strings.Split(columns, ", "), rows)
-	if rows.err != nil { // err is what the server makes of it
-		return 0, rows.err
-	}
-	if err != nil {
+	if _, err := b.tx.CopyFrom(ctx, pgx.Identifier{"edgecache_load"}, strings.Split(columns, ", "), pgx.CopyFromRows(part)); err != nil {
 		return 0, brokenPG("copy users", err)
 	}
-	tag, err := tx.Exec(ctx, s.sql.load)
+	tag, err := b.tx.Exec(ctx, b.store.sql.load)
 	if err != nil {
 		return 0, brokenPG("load users", err)
 	}
 	return tag.RowsAffected(), nil
 }
 
-// bulkRows is a sequence of users as rows to copy.
-type bulkRows struct {
-	next func() (*profile.Profile, bool)
-	stop func()
-	now  int64
-	ids  *usersTable
-	row  []any
-	err  error
-}
-
-func newBulkRows(users iter.Seq[*profile.Profile], now int64, ids *usersTable) *bulkRows {
-	r := &bulkRows{now: now, ids: ids}
-	r.next, r.stop = iter.Pull(users)
-	return r
-}
-
-// Next implements pgx.CopyFromSource. It is called from a goroutine of the driver's, where a panic of the sequence would
-// end the process.
-func (r *bulkRows) Next() (more bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.err, more = broken("load users", fmt.Errorf("panic: %v", p)), false
-		}
-	}()
-	p, ok := r.next()
-	if !ok || r.err != nil {
-		return false
+// copyDirect copies a part into the users' table. When that fails the transaction is as before.
+func (b *bulkLoad) copyDirect(ctx context.Context, part [][]any) (n int64, err error) {
+	inner, err := b.tx.Begin(ctx)
+	if err != nil {
+		return 0, err
 	}
-	r.row, r.err = r.rowOf(p)
-	return r.err == nil
+	defer inner.Rollback(context.WithoutCancel(ctx)) // nothing after Commit
+	table, err := b.store.cfg.Users.identifier()
+	if err != nil {
+		return 0, err
+	}
+	if n, err = inner.CopyFrom(ctx, table, b.store.cfg.Users.columns(), pgx.CopyFromRows(part)); err != nil {
+		return 0, err
+	}
+	return n, inner.Commit(ctx)
 }
 
-func (r *bulkRows) rowOf(p *profile.Profile) ([]any, error) {
-	row := *p
-	if row.UpdatedAt == 0 {
-		row.UpdatedAt = r.now
-	}
-	row.Complete()
-	if err := errors.Join(CheckNewID(row.ID), r.ids.checkID(row.ID), checkStorable(&row)); err != nil {
-		return nil, err
-	}
-	return rowArgs(&row)
+func isUniqueViolation(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "23505"
 }
-
-// Values implements pgx.CopyFromSource.
-func (r *bulkRows) Values() ([]any, error) { return r.row, r.err }
-
-// Err implements pgx.CopyFromSource.
-func (r *bulkRows) Err() error { return r.err }

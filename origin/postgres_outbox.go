@@ -122,6 +122,18 @@ func (c *pgClaim) Close() error {
 	return brokenPG("end claim", err)
 }
 
+// Announced reports whether a row was announced, by this process or another. A row that was pruned was.
+func (s *Postgres) Announced(ctx context.Context, seq int64) (bool, error) {
+	if err := s.check(); err != nil {
+		return false, err
+	}
+	var waits bool
+	if err := s.pool.QueryRow(ctx, s.sql.waits, seq).Scan(&waits); err != nil {
+		return false, brokenPG("read outbox", err)
+	}
+	return !waits, nil
+}
+
 // Backlog implements Outbox.
 func (s *Postgres) Backlog(ctx context.Context) (Backlog, error) {
 	if err := s.check(); err != nil {

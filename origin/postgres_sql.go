@@ -76,7 +76,7 @@ type postgresSQL struct {
 	lock, current, tombstone     string
 	insert, update, remove, bury string
 	queue, heads, undone, mark   string
-	backlog, prune               string
+	backlog, prune, waits        string
 	stage, load                  string
 }
 
@@ -124,10 +124,11 @@ func (u *usersTable) statements() *postgresSQL {
 			WHERE done_at IS NULL AND user_id = ANY($1::text[]) ORDER BY seq LIMIT $2`,
 		mark:    "UPDATE edgecache_outbox SET done_at = $1 WHERE seq = ANY($2::bigint[])",
 		backlog: "SELECT count(*), coalesce(min(committed_at), 0) FROM edgecache_outbox WHERE done_at IS NULL",
+		waits:   "SELECT EXISTS (SELECT FROM edgecache_outbox WHERE seq = $1 AND done_at IS NULL)",
 		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
 			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 
-		stage: `CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
+		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
 			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
 		load: "INSERT INTO " + u.name + " (" + all + ") SELECT " + strings.Join(staged, ", ") +
 			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING",

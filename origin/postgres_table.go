@@ -188,6 +188,23 @@ func standardType(at int) string {
 	return "text"
 }
 
+// plain reports whether the columns have the types of the standard table, so that a profile's values need no conversion.
+func (u *usersTable) plain() bool {
+	for at, typ := range u.types {
+		want := "text"
+		switch at {
+		case atAttrs:
+			want = "jsonb"
+		case atUpdated:
+			want = "bigint"
+		}
+		if typ != want {
+			return false
+		}
+	}
+	return true
+}
+
 func isTextType(typ string) bool { return typ == "text" || typ == "character varying" }
 
 func (u *usersTable) idIsText() bool { return isTextType(u.types[atID]) }

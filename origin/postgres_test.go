@@ -253,3 +253,58 @@ func TestPostgresClaimsOfTwoProcesses(t *testing.T) {
 		t.Errorf("left undone: %v", ids)
 	}
 }
+
+// A writer whose change another process announced is told so, not kept waiting.
+func TestPostgresWaitsForOtherProcesses(t *testing.T) {
+	at := schemaURL(t, pgtest.Server(t), t.Name())
+	writes, relays := openPostgres(t, PostgresConfig{URL: at}), openPostgres(t, PostgresConfig{URL: at})
+	idle, err := NewRelay(RelayConfig{Outbox: writes, Announcer: newRecorder(nil)}) // never started: the other one does all
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
+	c := mustCreate(t, writes, profile.Profile{ID: "1"})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if idle.Wait(ctx, c.Seq) {
+		t.Error("announced by nobody, and said to be")
+	}
+	startRelay(t, RelayConfig{Outbox: relays, Announcer: newRecorder(nil)})
+	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if !idle.Wait(ctx, c.Seq) {
+		t.Error("announced by the other process, and the writer was not told")
+	}
+}
+
+// A load goes straight into the users' table until somebody in it is there already, or twice in the load.
+func TestPostgresBulkLoadOfSomeWhoAreThere(t *testing.T) {
+	s := openPostgres(t, PostgresConfig{URL: schemaURL(t, pgtest.Server(t), t.Name())})
+	load := func(want int64, users ...*profile.Profile) {
+		t.Helper()
+		if n, err := s.BulkLoad(t.Context(), slices.Values(users)); err != nil || n != want {
+			t.Errorf("added %d, %v; want %d", n, err, want)
+		}
+	}
+	first := &profile.Profile{ID: "1", Nom: "Ngo", Attrs: map[string]string{"floor": "2"}, UpdatedAt: 5}
+	load(2, first, &profile.Profile{ID: "2", FullName: "Dr Luc"})
+	load(1, &profile.Profile{ID: "2", Nom: "other"}, &profile.Profile{ID: "3", Nom: "a"}, &profile.Profile{ID: "3", Nom: "b"})
+	load(0, first)
+	if got := mustGet(t, s, "1"); got.Nom != "Ngo" || got.FullName != "Ngo" || got.Attrs["floor"] != "2" || got.UpdatedAt != 5 {
+		t.Errorf("got %+v", got)
+	}
+	if got := mustGet(t, s, "2"); got.FullName != "Dr Luc" || got.UpdatedAt == 0 {
+		t.Errorf("got %+v", got)
+	}
+	if got := mustGet(t, s, "3"); got.Nom != "a" {
+		t.Errorf("got %+v; want the first", got)
+	}
+	gone, err := s.Delete(t.Context(), "3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load(2, &profile.Profile{ID: "3", UpdatedAt: 1}, &profile.Profile{ID: "4"})
+	if got := mustGet(t, s, "3"); got.UpdatedAt <= gone.Version {
+		t.Errorf("version %d after a deletion at %d", got.UpdatedAt, gone.Version)
+	}
+}

@@ -68,9 +68,17 @@ const (
 	probeBatch = 4
 	// pruneEvery is the time between two prunings.
 	pruneEvery = time.Minute
+	// lookElsewhere is how often a writer looks whether another process has announced his change.
+	lookElsewhere = 20 * time.Millisecond
 	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting what succeeded.
 	closeGrace = time.Second
 )
+
+// sharedOutbox is an Outbox on which the relays of several processes may work.
+type sharedOutbox interface {
+	// Announced reports whether the row was announced, by whichever process.
+	Announced(ctx context.Context, seq int64) (bool, error)
+}
 
 // Relay takes changes from an outbox to an Announcer: per user in version order, at least once, several users at once.
 //
@@ -167,13 +175,32 @@ func (r *Relay) Wait(ctx context.Context, seq int64) bool {
 		return true
 	}
 	defer r.waiters.remove(seq)
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
-	case <-r.ctx.Done():
+	look := time.NewTicker(lookElsewhere)
+	defer look.Stop()
+	for {
+		select {
+		case <-done:
+			return true
+		case <-look.C:
+			if r.elsewhere(ctx, seq) {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		case <-r.ctx.Done():
+			return false
+		}
 	}
-	return false
+}
+
+// elsewhere reports whether the relay of another process on the same outbox announced a change.
+func (r *Relay) elsewhere(ctx context.Context, seq int64) bool {
+	shared, ok := r.cfg.Outbox.(sharedOutbox)
+	if !ok {
+		return false
+	}
+	done, err := shared.Announced(ctx, seq)
+	return err == nil && done
 }
 
 // Stats returns counters; it may be called at any time.

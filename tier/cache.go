@@ -180,6 +180,7 @@ func (c *Cache) Start(ctx context.Context) error {
 	c.started = true
 	c.background.Go(func() { c.clock.run(c.base) })
 	c.background.Go(func() { c.settleForEver(c.base) })
+	c.background.Go(func() { c.pulseForEver(c.base) })
 	c.background.Go(func() { c.countForEver(c.base) })
 	return nil
 }

@@ -394,7 +394,7 @@ func TestHangingRedisIsNotWaitedFor(t *testing.T) {
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis to count as down", func() bool { get(t, c, "2", Want{MaxAge: 1}); return c.l2.health.until.Load() != 0 })
+	eventually(t, "Redis to count as down", func() bool { get(t, c, "2", Want{MaxAge: 1}); return c.l2.health.down.Load() })
 	waited := 0
 	for i := 3; i <= 100; i++ {
 		started := time.Now()

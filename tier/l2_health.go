@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -11,8 +12,14 @@ import (
 const (
 	// downAfter failures in a row, Redis counts as down: loads do not wait for its timeouts but go to the origin.
 	downAfter = 3
-	// probeEvery is how often one load asks a Redis that is down all the same.
-	probeEvery = 500 * time.Millisecond
+	// pulseEvery is how often the pulse looks whether Redis answers.
+	pulseEvery = 50 * time.Millisecond
+	// silentPulses in a row without any answer, while some are due, Redis counts as down too. They are counted and not
+	// timed, so that a process that gets no processor does not blame Redis.
+	silentPulses = 5
+	// pingEvery is the pause between pings of a Redis that is down or under suspicion, pingWithin what one may take.
+	pingEvery  = 5 * pulseEvery
+	pingWithin = 500 * time.Millisecond
 )
 
 // errL2Down stands for the answer of a Redis that was not asked.
@@ -20,32 +27,87 @@ var errL2Down = errors.New("tier: Redis is down")
 
 // health remembers whether Redis answers. A server that hangs would otherwise cost every load its timeout.
 type health struct {
+	down     atomic.Bool
 	failures atomic.Int64
-	// until is when Redis is asked again, in nanoseconds since 1970; 0 while it answers.
-	until atomic.Int64
+	// due is how many round trips are under way, answered how many the server has answered.
+	due, answered atomic.Int64
 }
 
-// ask reports whether to ask Redis now.
+// ask reports whether to ask Redis now. Who does calls note with the outcome.
 func (h *health) ask() bool {
-	until := h.until.Load()
-	if until == 0 {
-		return true
+	if h.down.Load() {
+		return false
 	}
-	now := time.Now().UnixNano()
-	return now >= until && h.until.CompareAndSwap(until, now+int64(probeEvery))
+	h.due.Add(1)
+	return true
 }
 
 // note takes the outcome of one round trip. What the server itself replied, errors too, shows that it lives.
 func (h *health) note(err error) {
+	h.due.Add(-1)
+	h.hear(err)
+}
+
+func (h *health) hear(err error) {
 	var reply redis.Error
 	if err == nil || errors.As(err, &reply) {
-		if h.failures.Load() != 0 {
+		h.answered.Add(1)
+		if h.failures.Load() != 0 || h.down.Load() {
 			h.failures.Store(0)
-			h.until.Store(0)
+			h.down.Store(false)
 		}
 		return
 	}
 	if h.failures.Add(1) >= downAfter {
-		h.until.Store(time.Now().Add(probeEvery).UnixNano())
+		h.down.Store(true)
+	}
+}
+
+// pulseForEver finds out that Redis hangs before many readers do, and that it is back without making one of them wait:
+//
+//	round trips under way, none answered for silentPulses: down
+//	the stream silent for a third of FenceAfter: it may be Redis, so ping, and know before the fence sends all readers there
+//	down: ping until it answers
+func (c *Cache) pulseForEver(ctx context.Context) {
+	h := &c.l2.health
+	tick := time.NewTicker(pulseEvery)
+	defer tick.Stop()
+	silent, last := 0, h.answered.Load()
+	for pings := time.Now(); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := h.answered.Load()
+		if silent++; now != last || h.due.Load() == 0 {
+			silent, last = 0, now
+		}
+		if silent >= silentPulses {
+			h.down.Store(true)
+		}
+		if (h.down.Load() || c.quiet()) && time.Since(pings) >= pingEvery {
+			c.ping(ctx)
+			silent, pings = 0, time.Now()
+		}
+	}
+}
+
+// quiet reports whether the stream, that was read before, has been silent for a third of FenceAfter.
+func (c *Cache) quiet() bool {
+	until := c.aliveUntil.Load()
+	return c.conf.FenceAfter > 0 && until != 0 && c.clock.tick() > until-int64(c.conf.FenceAfter)*2/3
+}
+
+// ping asks Redis itself. One that lets it wait is down at once.
+func (c *Cache) ping(ctx context.Context) {
+	bounded, cancel := context.WithTimeout(ctx, pingWithin)
+	defer cancel()
+	err := c.l2.client.Ping(bounded).Err()
+	if ctx.Err() != nil {
+		return
+	}
+	if c.l2.health.hear(err); bounded.Err() != nil && err != nil {
+		c.l2.health.down.Store(true)
 	}
 }

@@ -2,6 +2,7 @@ package tier
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -40,5 +41,62 @@ func TestRedisThatReturnsDoesNotTakeBack(t *testing.T) {
 		if from = r.Tier; r.Version() != 2 || ctx.Err() != nil {
 			t.Fatalf("version %d from %v; want 2, and from L2 in the end", r.Version(), from)
 		}
+	}
+}
+
+// A Redis that hangs is known as such before the fence sends every reader there, even if no reader has asked it meanwhile,
+// and none has to wait to find out that it is back.
+func TestRedisThatHangsIsNoticedBeforeReadersDo(t *testing.T) {
+	server, origin := redistest.Server(t), newTruth(50)
+	c := newCache(t, server.URL(), origin, func(conf *Config) { conf.FenceAfter = 3 * time.Second })
+	c.Alive()
+	for i := 1; i <= 50; i++ {
+		get(t, c, strconv.Itoa(i), Want{})
+	}
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Redis to count as down", func() bool { return c.l2.health.down.Load() })
+	if !c.alive(c.clock.tick()) {
+		t.Error("the fence had fallen before that")
+	}
+	eventually(t, "the fence to fall", func() bool { return !c.alive(c.clock.tick()) })
+	for i := 1; i <= 50; i++ {
+		began := time.Now()
+		if r := get(t, c, strconv.Itoa(i), Want{MaxAge: 1}); r.Tier != FromOrigin || time.Since(began) > time.Second {
+			t.Fatalf("user %d: from %v after %v; want the origin at once", i, r.Tier, time.Since(began))
+		}
+	}
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Redis to be asked again", func() bool { return !c.l2.health.down.Load() })
+	if r := get(t, c, "1", Want{MaxAge: 1}); r.Tier != FromL2 {
+		t.Errorf("from %v; want L2", r.Tier)
+	}
+}
+
+// Readers who miss while Redis hangs make it count as down without its timeout.
+func TestSilenceOfRedisIsNoticed(t *testing.T) {
+	server, origin := redistest.Server(t), newTruth(2)
+	c := newCache(t, server.URL(), origin, nil)
+	if err := server.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	waiting := make(chan error, 1)
+	go func() { _, err := c.Get(t.Context(), "1"); waiting <- err }()
+	eventually(t, "Redis to count as down", func() bool { return c.l2.health.down.Load() })
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("it took %v, as long as the timeout of a read", took)
+	}
+	if r := get(t, c, "2", Want{}); r.Tier != FromOrigin {
+		t.Errorf("from %v; want the origin", r.Tier)
+	}
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
+	if err := server.Resume(); err != nil {
+		t.Fatal(err)
 	}
 }

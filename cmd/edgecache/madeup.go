@@ -15,6 +15,7 @@ import (
 
 // madeUp is a source of truth that makes up whoever is asked for, and counts.
 type madeUp struct {
+	lag   time.Duration // of each call
 	calls atomic.Int64
 	mu    sync.Mutex
 	asked map[string]bool
@@ -41,15 +42,33 @@ func (m *madeUp) user(id string) (*profile.Profile, error) {
 	return p, nil
 }
 
-// Load implements tier.Loader.
-func (m *madeUp) Load(_ context.Context, id string) (*profile.Profile, error) {
+// call counts a call and takes its time.
+func (m *madeUp) call(ctx context.Context) error {
 	m.calls.Add(1)
+	if m.lag == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(m.lag):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Load implements tier.Loader.
+func (m *madeUp) Load(ctx context.Context, id string) (*profile.Profile, error) {
+	if err := m.call(ctx); err != nil {
+		return nil, err
+	}
 	return m.user(id)
 }
 
 // LoadBatch implements tier.Loader.
-func (m *madeUp) LoadBatch(_ context.Context, ids []string) (profile.Batch, error) {
-	m.calls.Add(1)
+func (m *madeUp) LoadBatch(ctx context.Context, ids []string) (profile.Batch, error) {
+	if err := m.call(ctx); err != nil {
+		return profile.Batch{}, err
+	}
 	b := profile.Batch{Found: map[string]*profile.Profile{}}
 	for _, id := range ids {
 		if p, err := m.user(id); err == nil {

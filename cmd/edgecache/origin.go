@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
@@ -18,6 +19,18 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
+// defaultDB and dbUsage are of --db.
+const (
+	defaultDB = "sqlite:edgecache.db"
+	dbUsage   = "database: `sqlite:PATH|postgres://…`"
+)
+
+// tokenFlags are what the tokens of requests must say beside the roles.
+func tokenFlags(f *pflag.FlagSet, t *origin.TokenConfig) {
+	f.StringVar(&t.Issuer, "token-issuer", "", "`NAME` that the claim iss of tokens must be; any when not given")
+	f.StringVar(&t.Audience, "token-audience", "", "`NAME` that the claim aud of tokens must have; any when not given")
+}
+
 // sampleSeed makes the sample users the same everywhere, so that several nodes and their origins agree.
 const sampleSeed = 1
 
@@ -25,7 +38,8 @@ const sampleSeed = 1
 type originSettings struct {
 	listen       string
 	db           string // sqlite:PATH or postgres://…
-	secret       string // signs bearer tokens; empty: none are needed
+	table        tableSettings
+	tokens       origin.TokenConfig // without a secret nobody needs a token
 	redis        string
 	sampleUsers  int
 	streamMaxLen int
@@ -44,24 +58,31 @@ change through Redis, so that every node shows it at once.
 
 With JWT_SECRET in the environment each request needs a bearer token: a JWT, signed with it
 by HS256, that expires and has a claim "roles" with read, write or admin. Without it the
-service listens on this machine only.`,
+service listens on this machine only.
+
+An institution's own table of users is named by --table, and where its columns are named
+otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=last_name".`,
 		Example: `  edgecache origin --redis redis://127.0.0.1:6379 --sample-users 1000
   edgecache origin --db sqlite:/var/lib/edgecache/users.db --redis redis://10.0.0.5:6379
   JWT_SECRET=… edgecache origin --listen 0.0.0.0:8001 --db postgres://10.0.0.7/chat --redis redis://10.0.0.5:6379
+  edgecache origin --db postgres://10.0.0.7/hr --table hr.agents --columns id=matr,nom=last_name --redis …
   curl 127.0.0.1:8001/123
   curl -X PUT 127.0.0.1:8001/123 -H 'Content-Type: application/json' -d '{"ministere":"MINSANTE"}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.secret = p.getenv("JWT_SECRET")
+			s.tokens.Secret = p.getenv("JWT_SECRET")
 			return p.runOrigin(cmd.Context(), s)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8001", "`HOST:PORT` to serve on [AUTH_USER_SERVICE_PORT]")
-	f.StringVar(&s.db, "db", "sqlite:edgecache.db", "database: `sqlite:PATH|postgres://…`")
+	f.StringVar(&s.db, "db", defaultDB, dbUsage)
+	s.table.flags(f)
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are")
 	streamMaxLenFlag(f, &s.streamMaxLen)
+	tokenFlags(f, &s.tokens)
+	cmd.AddCommand(p.importCommand())
 	return cmd
 }
 
@@ -104,7 +125,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", err
 	}
 	up.add(relay.Close)
-	service, err := origin.NewService(origin.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: origin.TokenConfig{Secret: s.secret},
+	service, err := origin.NewService(origin.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: s.tokens,
 		ShutdownTimeout: s.drain, Logger: up.log})
 	if err != nil {
 		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "origin: "))
@@ -114,7 +135,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
 		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(s.redis), err)
 	}
-	if err := fill(ctx, store, redactURL(s.db), s.sampleUsers); err != nil {
+	if err := fill(ctx, store, s.db, s.sampleUsers); err != nil {
 		return "", err
 	}
 	if err := relay.Start(ctx); err != nil {
@@ -134,22 +155,25 @@ func (s originSettings) check() error {
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
 		return err
 	}
-	if path, ok := strings.CutPrefix(s.db, "sqlite:"); (!ok || path == "") && !s.postgres() {
-		return usagef("--db %q: want sqlite:PATH, such as sqlite:/var/lib/edgecache/users.db, or postgres://USER@HOST/NAME", redactURL(s.db))
+	if n := len(s.tokens.Secret); n > 0 && n < origin.MinSecret {
+		return usagef("JWT_SECRET has %d bytes; want %d or more, such as of: openssl rand -base64 48", n, origin.MinSecret)
+	}
+	if err := checkDB(s.db, s.table); err != nil {
+		return err
 	}
 	return checkListen(s.listenFlag, s.listen)
 }
 
-func (s originSettings) postgres() bool {
-	return strings.HasPrefix(s.db, "postgres://") || strings.HasPrefix(s.db, "postgresql://")
-}
-
 // store returns the database, not yet opened.
 func (s originSettings) store(log *slog.Logger) (origin.Store, error) {
-	if s.postgres() {
-		return origin.NewPostgres(origin.PostgresConfig{URL: s.db, Logger: log})
+	if !isPostgres(s.db) {
+		return origin.NewSQLite(origin.SQLiteConfig{Path: strings.TrimPrefix(s.db, "sqlite:"), NoSync: s.noSync})
 	}
-	return origin.NewSQLite(origin.SQLiteConfig{Path: strings.TrimPrefix(s.db, "sqlite:"), NoSync: s.noSync})
+	table, err := s.table.table()
+	if err != nil {
+		return nil, err
+	}
+	return origin.NewPostgres(origin.PostgresConfig{URL: s.db, Users: table, Logger: log})
 }
 
 // usageRedis reports a --redis that is no address of a Redis.
@@ -173,7 +197,7 @@ func (up *parts) newRelay(store origin.Store, client redis.UniversalClient, maxL
 // fill opens the store and makes up users in it.
 func fill(ctx context.Context, store origin.Store, db string, users int) error {
 	if err := reach(ctx, store.Start); err != nil {
-		return fmt.Errorf("open the database %s (--db): %w", db, err)
+		return openError(db, err)
 	}
 	if users == 0 {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,6 +23,9 @@ type replaySettings struct {
 	trace string
 	nodes int
 	redis string // empty: embedded
+	rate  int    // lookups a second; 0: as fast as it goes
+	most  int    // lookups; 0: all
+	lag   time.Duration
 }
 
 func (p *program) replayCommand() *cobra.Command {
@@ -30,21 +34,20 @@ func (p *program) replayCommand() *cobra.Command {
 		Use:   "replay --trace FILE",
 		Short: "Replay a chat through several nodes and show which tier answered",
 		Long: `Replays a recorded chat, as fast as it goes, through nodes in this process over one Redis
-and a made-up source of truth that counts its calls.
+and a made-up source of truth that counts its calls. With --rate each lookup has its own
+time, whatever those before it take.
 
 A line of the trace is a message: "ts_ms room user mentions", separated by tabs, mentions
 by commas, after one line of heading; the file may be gzipped. A chat node shows a message
 to those members of the room that it serves, so it looks up the sender and everyone
 mentioned. Each user belongs to one node; whoever has spoken in a room is a member of it.`,
 		Example: `  edgecache replay --trace chat_trace.tsv.gz --nodes 3
-  edgecache replay --trace chat_trace.tsv.gz --redis redis://127.0.0.1:6379/1`,
+  edgecache replay --trace chat_trace.tsv.gz --redis redis://127.0.0.1:6379/1
+  edgecache replay --trace chat_trace.tsv.gz --rate 2000 --lookups 120000 --origin-latency 200ms`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case s.trace == "":
-				return usagef("--trace FILE is missing")
-			case s.nodes < 1 || s.nodes > 64:
-				return usagef("--nodes %d: want 1 to 64", s.nodes)
+			if err := s.check(); err != nil {
+				return err
 			}
 			return p.runReplay(cmd.Context(), s)
 		},
@@ -53,7 +56,27 @@ mentioned. Each user belongs to one node; whoever has spoken in a room is a memb
 	f.StringVar(&s.trace, "trace", "", "`FILE` with the chat, .tsv or .tsv.gz")
 	f.IntVar(&s.nodes, "nodes", 3, "replay through `N` nodes")
 	f.StringVar(&s.redis, "redis", "", "`URL` of a Redis that may be written; embedded when not given [REDIS_URL, REDIS_HOST, REDIS_PORT]")
+	f.IntVar(&s.rate, "rate", 0, "`N` lookups a second; as fast as it goes when not given")
+	f.IntVar(&s.most, "lookups", 0, "end after `N` lookups; the whole chat when not given")
+	f.DurationVar(&s.lag, "origin-latency", 0, "how `LONG` the source of truth takes for each call")
 	return cmd
+}
+
+// check refuses what cannot work before anything is started.
+func (s replaySettings) check() error {
+	switch {
+	case s.trace == "":
+		return usagef("--trace FILE is missing")
+	case s.nodes < 1 || s.nodes > 64:
+		return usagef("--nodes %d: want 1 to 64", s.nodes)
+	case s.rate < 0 || s.rate > maxRate:
+		return usagef("--rate %d: want 1 to %d, or 0 for as fast as it goes", s.rate, maxRate)
+	case s.most < 0:
+		return usagef("--lookups %d: want 1 or more, or 0 for all", s.most)
+	case s.lag < 0:
+		return usagef("--origin-latency %v: want 0 or more", s.lag)
+	}
+	return nil
 }
 
 func (p *program) runReplay(ctx context.Context, s replaySettings) error {
@@ -68,11 +91,15 @@ func (p *program) runReplay(ctx context.Context, s replaySettings) error {
 	defer messages.Close()
 	up := &parts{log: log}
 	truth := newMadeUp()
+	truth.lag = s.lag
 	nodes, err := up.startReplay(ctx, s, truth)
 	if err != nil {
 		return errors.Join(err, up.close())
 	}
-	r := &replay{nodes: nodes, rooms: map[string]uint64{}, began: time.Now()}
+	r := &replay{nodes: nodes, rooms: map[string]uint64{}, most: s.most, began: time.Now()}
+	if s.rate > 0 {
+		r.pace = newPace(s.rate)
+	}
 	err = r.run(ctx, messages, func(n int) {
 		fmt.Fprintf(p.stderr, "\r%d messages, %d lookups, %v", n, r.lookups(), time.Since(r.began).Round(time.Second))
 	})
@@ -113,6 +140,9 @@ type replay struct {
 	nodes []*node.Node
 	// rooms holds, by room, which nodes serve one of its members.
 	rooms    map[string]uint64
+	pace     *pace // nil: as fast as it goes, one lookup after another
+	most     int   // lookups; 0: all
+	asked    int
 	messages int
 	took     [tier.FromStale + 1][]time.Duration
 	began    time.Time
@@ -124,31 +154,43 @@ const sampleEvery = 16
 
 func (r *replay) run(ctx context.Context, t *trace.Reader, progress func(messages int)) error {
 	last := time.Now()
-	for t.Next() {
+	for !r.enough() && t.Next() {
 		if err := ctx.Err(); err != nil {
-			return err
+			return errors.Join(err, r.pace.wait())
 		}
-		m := t.Message
-		r.rooms[m.Room] |= 1 << r.home(m.User)
-		for i := range r.nodes {
-			if r.rooms[m.Room]&(1<<i) == 0 {
-				continue
-			}
-			for _, id := range m.Shown {
-				if err := r.look(ctx, i, id); err != nil {
-					return fmt.Errorf("message %d: %w", r.messages+1, err)
-				}
-			}
+		if err := r.show(ctx, t.Message); err != nil {
+			return errors.Join(fmt.Errorf("message %d: %w", r.messages+1, err), r.pace.wait())
 		}
 		if r.messages++; time.Since(last) > 500*time.Millisecond {
 			last = time.Now()
 			progress(r.messages)
 		}
 	}
+	err := r.pace.wait()
 	progress(r.messages)
 	r.lasted = time.Since(r.began)
 	if t.Err != nil {
-		return fmt.Errorf("--trace: %w", t.Err)
+		err = errors.Join(fmt.Errorf("--trace: %w", t.Err), err)
+	}
+	return err
+}
+
+func (r *replay) enough() bool { return r.most > 0 && r.asked >= r.most }
+
+// show has a message shown on every node that serves a member of its room.
+func (r *replay) show(ctx context.Context, m trace.Message) error {
+	r.rooms[m.Room] |= 1 << r.home(m.User)
+	for i := range r.nodes {
+		if r.rooms[m.Room]&(1<<i) == 0 {
+			continue
+		}
+		for _, id := range m.Shown {
+			if r.asked++; r.pace != nil {
+				r.pace.look(ctx, r.nodes[i], id)
+			} else if err := r.look(ctx, i, id); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -186,6 +228,10 @@ func (r *replay) lookups() (n uint64) {
 func (r *replay) table(truth *madeUp) string {
 	all := float64(r.lookups())
 	l2, origin := float64(len(r.took[tier.FromL2])), float64(len(r.took[tier.FromOrigin]))
+	if r.pace != nil {
+		r.took = r.pace.took
+		l2, origin = float64(len(r.took[tier.FromL2])), float64(len(r.took[tier.FromOrigin]))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d messages, %.0f lookups on %d nodes, %d users, in %v\n\n", r.messages, all, len(r.nodes), truth.users(), r.lasted.Round(time.Millisecond))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -196,6 +242,10 @@ func (r *replay) table(truth *madeUp) string {
 	}{{tier.FromL1, all - l2 - origin}, {tier.FromL2, l2}, {tier.FromOrigin, origin}} {
 		took := r.took[row.tier]
 		fmt.Fprintf(w, "%v\t%.0f\t%.2f %%\t%v\t%v\t\n", row.tier, row.count, 100*row.count/all, quantile(took, 0.50), quantile(took, 0.99))
+	}
+	if r.pace != nil { // else only some of those from L1 have their time taken
+		took := slices.Concat(r.took[:]...)
+		fmt.Fprintf(w, "all\t%d\t100.00 %%\t%v\t%v\t\n", len(took), quantile(took, 0.50), quantile(took, 0.99))
 	}
 	_ = w.Flush() // to memory
 	fmt.Fprintf(&b, "\norigin calls: %d, %.2f per 1,000 lookups\n", truth.calls.Load(), 1000*float64(truth.calls.Load())/all)

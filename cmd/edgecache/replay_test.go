@@ -38,18 +38,35 @@ func TestReplayCountsByTier(t *testing.T) {
 	}
 }
 
+func TestReplayAtARate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "chat.tsv")
+	write(t, file, []byte(someChat))
+	got := command(t, "", nil, "replay", "--trace", file, "--nodes", "1", "--rate", "20", "--lookups", "6", "--origin-latency", "20ms")
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	for _, want := range []string{"3 messages, 6 lookups on 1 nodes, 3 users", "all        6  100.00 %", "origin calls: 3, 500.00 per 1,000 lookups"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q in\n%s", want, got.stdout)
+		}
+	}
+}
+
 func TestReplayRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"none.tsv": "a\tb\n", "short.tsv": "ts_ms\troom\tuser\tmentions\n1\t2\n", "broken.tsv.gz": "x"} {
 		write(t, filepath.Join(dir, name), []byte(content))
 	}
 	for want, args := range map[string][]string{
-		"--trace FILE is missing": {"replay"},
-		"--nodes 0: want 1 to 64": {"replay", "--trace", "x", "--nodes", "0"},
-		"no such file":            {"replay", "--trace", filepath.Join(dir, "absent.tsv")},
-		"not the heading":         {"replay", "--trace", filepath.Join(dir, "none.tsv")},
-		"line 2: bad trace":       {"replay", "--trace", filepath.Join(dir, "short.tsv")},
-		"broken.tsv.gz":           {"replay", "--trace", filepath.Join(dir, "broken.tsv.gz")},
+		"--trace FILE is missing":      {"replay"},
+		"--nodes 0: want 1 to 64":      {"replay", "--trace", "x", "--nodes", "0"},
+		"--rate -1: want 1 to 50000":   {"replay", "--trace", "x", "--rate", "-1"},
+		"--lookups -1: want 1 or more": {"replay", "--trace", "x", "--lookups", "-1"},
+		"--origin-latency -1s: want 0": {"replay", "--trace", "x", "--origin-latency", "-1s"},
+		"no such file":                 {"replay", "--trace", filepath.Join(dir, "absent.tsv")},
+		"not the heading":              {"replay", "--trace", filepath.Join(dir, "none.tsv")},
+		"line 2: bad trace":            {"replay", "--trace", filepath.Join(dir, "short.tsv")},
+		"broken.tsv.gz":                {"replay", "--trace", filepath.Join(dir, "broken.tsv.gz")},
 	} {
 		var out, errs bytes.Buffer
 		if err := run(t.Context(), args, &out, &errs); err == nil || !strings.Contains(err.Error(), want) {

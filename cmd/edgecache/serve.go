@@ -35,7 +35,8 @@ type serveSettings struct {
 	l1MiB        int
 	streamMaxLen int
 	cluster      clusterSettings
-	secret       string // of the origin that --origin names; empty: it needs no token
+	hedge        bool
+	tokens       origin.TokenConfig // of the origin that --origin names; without a secret it needs none
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -61,7 +62,7 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 			if err := s.cluster.check(cmd); err != nil {
 				return err
 			}
-			s.secret = p.getenv("JWT_SECRET")
+			s.tokens.Secret = p.getenv("JWT_SECRET")
 			return p.runServe(cmd.Context(), s)
 		},
 	}
@@ -75,6 +76,8 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	s.cluster.flags(cmd)
+	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
+	tokenFlags(f, &s.tokens)
 	return cmd
 }
 
@@ -219,10 +222,10 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 		}
 		s.originListen, target = addr, "http://"+addr
 	}
-	conf := origin.ClientConfig{URL: target, Logger: up.log}
-	if s.secret != "" && s.origin != "" {
+	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
+	if s.tokens.Secret != "" && s.origin != "" {
 		var err error
-		if conf.Token, err = origin.SignTokens(origin.TokenConfig{Secret: s.secret}, origin.RoleRead); err != nil {
+		if conf.Token, err = origin.SignTokens(s.tokens, origin.RoleRead); err != nil {
 			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "origin: "))
 		}
 	}

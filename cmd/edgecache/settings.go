@@ -24,6 +24,9 @@ func (p *program) settle(cmd *cobra.Command) error {
 		return err
 	}
 	for _, s := range settings {
+		if cmd.Flags().Lookup(s.name) == nil && cmd.HasParent() && cmd.Parent().Flags().Lookup(s.name) != nil {
+			continue // one file serves a command and those under it
+		}
 		if err := s.apply(cmd.Flags()); err != nil {
 			return fmt.Errorf("%s:%d: %w", p.configFile, s.line, err)
 		}

@@ -145,6 +145,7 @@ func TestMistakesInTheEnvironment(t *testing.T) {
 		{"serve", "REDIS_PORT", "abc", `REDIS_PORT "abc": want a number`},
 		{"serve", "AUTH_USER_SERVICE_URL", "nonsense", "--origin: nonsense is no URL"},
 		{"serve", "EDGECACHE_SAMPLE_USERS", "x", `EDGECACHE_SAMPLE_USERS: want a whole number, not "x"`},
+		{"origin --redis redis://127.0.0.1:1", "JWT_SECRET", "short", "JWT_SECRET has 5 bytes; want 32 or more"},
 		{"serve", "CHAT_FILE_SERVICE_PORT", "70000", `CHAT_FILE_SERVICE_PORT "70000"`},
 		{"get 1", "CHAT_FILE_SERVICE_PORT", "x", `CHAT_FILE_SERVICE_PORT "x"`},
 		{"stats", "EDGECACHE_CONFIG", "nowhere.yaml", "nowhere.yaml"},
