@@ -198,8 +198,9 @@ func (s *Source) read(ctx context.Context, since time.Time, yield func(prewarm.U
 		defer cancel()
 		_ = client.Disconnect(ctx) // it was only read
 	}()
-	conversations := client.Database(s.conf.Database).Collection(s.conf.Collection)
-	cursor, err := conversations.Find(ctx, bson.D{{Key: "updatedAt", Value: bson.D{{Key: "$gte", Value: since}}}}, s.find(ctx, conversations))
+	database := client.Database(s.conf.Database)
+	find := s.find(s.indexed(ctx, database, o.ReadPreference))
+	cursor, err := database.Collection(s.conf.Collection).Find(ctx, bson.D{{Key: "updatedAt", Value: bson.D{{Key: "$gte", Value: since}}}}, find)
 	if err != nil {
 		return err
 	}
@@ -217,19 +218,19 @@ func (s *Source) read(ctx context.Context, since time.Time, yield func(prewarm.U
 }
 
 // find returns how the conversations are read: newest first when that costs the server nothing.
-func (s *Source) find(ctx context.Context, conversations *mongo.Collection) *options.FindOptionsBuilder {
+func (s *Source) find(indexed bool) *options.FindOptionsBuilder {
 	o := options.Find().SetProjection(bson.D{{Key: "participants", Value: 1}, {Key: "updatedAt", Value: 1}}).
 		SetBatchSize(int32(s.conf.BatchSize))
-	if indexed(ctx, conversations) {
+	if indexed {
 		o.SetSort(bson.D{{Key: "updatedAt", Value: -1}})
 	}
 	return o
 }
 
 // indexed reports whether the server can give the conversations in the order of their update without sorting them. It is no
-// error that it does not say: the order is a nicety.
-func indexed(ctx context.Context, conversations *mongo.Collection) bool {
-	indexes, err := conversations.Indexes().List(ctx)
+// error that it does not say: the order is a nicety. The driver's own list of indexes would ask the primary.
+func (s *Source) indexed(ctx context.Context, database *mongo.Database, from *readpref.ReadPref) bool {
+	indexes, err := database.RunCommandCursor(ctx, bson.D{{Key: "listIndexes", Value: s.conf.Collection}}, options.RunCmd().SetReadPreference(from))
 	if err != nil {
 		return false
 	}
