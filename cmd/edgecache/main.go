@@ -96,12 +96,13 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(explainFlag)
-	root.SetVersionTemplate("edgecache {{.Version}}\n")
+	// No template of cobra's is set: text/template finds methods by their names, so that the linker would have to keep every
+	// method of every type, and the binary would be half as large again.
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
-		p.invalidateCommand(), p.statsCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
+		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
 		p.replayCommand())
 	return root
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/prewarm/mongodb"
+	"github.com/chatapp-ngomna/edgecache/prewarm/sqldb"
 )
 
 // clusterSettings are the flags of serve about the other nodes, and about what they warm together.
@@ -108,12 +109,11 @@ func (s *clusterSettings) api(listen string) string {
 
 // openSource returns what tells who was active: a database by its URL, else a file of JSON lines.
 func openSource(url string) (prewarm.Source, error) {
-	scheme, _, _ := strings.Cut(url, ":")
-	switch scheme {
-	case "mongodb", "mongodb+srv":
-		return nil, fmt.Errorf("not yet")
-	case "postgres", "postgresql", "sqlite":
-		return nil, fmt.Errorf("not yet")
+	switch {
+	case mongodb.IsURL(url):
+		return mongodb.FromURL(url)
+	case sqldb.IsURL(url):
+		return sqldb.FromURL(url, "")
 	}
 	if _, err := os.Stat(url); err != nil {
 		return nil, fmt.Errorf("%q is no file, and no mongodb://…, postgres://… or sqlite:PATH: %w", redactURL(url), err)

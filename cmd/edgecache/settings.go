@@ -67,7 +67,8 @@ func (p *program) fromEnvironment(command, flag string) (value, name string, err
 		return p.loopback("CHAT_FILE_SERVICE_PORT", "")
 	case "serve origin-listen", "origin listen":
 		return p.loopback("AUTH_USER_SERVICE_PORT", "")
-	case "get node", "batch node", "put node", "invalidate node", "stats node", "cluster node", "prewarm node", "status node", "cancel node":
+	case "get node", "batch node", "put node", "invalidate node", "stats node", "health node", "cluster node", "prewarm node",
+		"status node", "cancel node":
 		return p.loopback("CHAT_FILE_SERVICE_PORT", "http://")
 	}
 	return "", "", nil
