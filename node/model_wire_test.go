@@ -1,0 +1,203 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+	"github.com/redis/go-redis/v9"
+)
+
+// wire is the way from one client to the model's server, which may be cut, fall silent, be slow, or lose replies.
+type wire struct {
+	server *modelRedis
+	shadow *shadow // of the node whose tail reads over this wire; nil for lookups and changes
+
+	mu      sync.Mutex
+	down    bool
+	open    chan struct{} // closed while bytes may pass
+	slow    time.Duration // half of it before a command, half after
+	lose    int           // replies to lose
+	lines   map[*line]struct{}
+	servers sync.WaitGroup
+}
+
+func (s *modelRedis) wire(sh *shadow) *wire {
+	w := &wire{server: s, shadow: sh, open: make(chan struct{}), lines: map[*line]struct{}{}}
+	close(w.open)
+	s.wires = append(s.wires, w)
+	return w
+}
+
+// client returns a client with the settings that open gives to those of a real server.
+func (w *wire) client(t *testing.T, open func(string) (redis.UniversalClient, error)) redis.UniversalClient {
+	t.Helper()
+	c, err := open("redis://model:6379")
+	check(t, err)
+	o := *c.(*redis.Client).Options()
+	check(t, c.Close())
+	o.Dialer = w.dial
+	return redis.NewClient(&o)
+}
+
+var errRefused = errors.New("model: connection refused")
+
+// line is one connection of a wire, on the server's side.
+type line struct {
+	net.Conn
+	wire  *wire
+	ended chan struct{}
+	once  sync.Once
+
+	// What was read over it since the last state, and what the node has learnt once the reply has arrived. They belong to the
+	// goroutine that serves the line.
+	read    []streamEntry
+	hasRead bool
+	met     met
+	staged  func()
+}
+
+func (w *wire) dial(context.Context, string, string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down || !w.server.isUp() {
+		return nil, errRefused
+	}
+	client, behind := net.Pipe()
+	l := &line{Conn: behind, wire: w, ended: make(chan struct{})}
+	w.lines[l] = struct{}{}
+	peer := server.NewServerConn()
+	peer.SetPreHook(func(p *server.Peer, name string, args ...string) bool {
+		p.WriteRaw(encode(w.server.serve(l, name, args)))
+		return true
+	})
+	peer.ServeConn(l)
+	return client, nil
+}
+
+// cut ends every line of the wire.
+func (w *wire) cut() {
+	w.mu.Lock()
+	lines := w.lines
+	w.lines = map[*line]struct{}{}
+	w.mu.Unlock()
+	for l := range lines {
+		_ = l.Close()
+	}
+}
+
+// refuse makes the wire refuse connections, and ends those that there are.
+func (w *wire) refuse(on bool) {
+	w.mu.Lock()
+	w.down = on
+	w.mu.Unlock()
+	if on {
+		w.cut()
+	}
+}
+
+// hush holds back every byte while on.
+func (w *wire) hush(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.open:
+		if on {
+			w.open = make(chan struct{})
+		}
+	default:
+		if !on {
+			close(w.open)
+		}
+	}
+}
+
+// delay makes every command take d longer.
+func (w *wire) delay(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slow = d
+}
+
+// loseReplies ends n connections just before a reply arrives: the command was done.
+func (w *wire) loseReplies(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lose = n
+}
+
+// heal ends whatever is wrong with the wire.
+func (w *wire) heal() {
+	w.refuse(false)
+	w.hush(false)
+	w.delay(0)
+	w.loseReplies(0)
+}
+
+func (w *wire) state() (open <-chan struct{}, slow time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open, w.slow
+}
+
+func (w *wire) loses(l *line) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lose == 0 || w.shadow != nil && !l.hasRead {
+		return false // of a tail's replies only that of XREAD: without it the node knows nothing of those that follow
+	}
+	w.lose--
+	return true
+}
+
+func (l *line) pass() error {
+	open, slow := l.wire.state()
+	if slow > 0 {
+		select {
+		case <-time.After(slow / 2):
+		case <-l.ended:
+		}
+	}
+	select {
+	case <-open:
+		return nil
+	case <-l.ended:
+		return net.ErrClosed
+	}
+}
+
+// Read lets a request through.
+func (l *line) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if err == nil {
+		err = l.pass()
+	}
+	return n, err
+}
+
+// Write lets a reply through. A net.Pipe's Write returns when the other side has read it.
+func (l *line) Write(b []byte) (int, error) {
+	staged := l.staged
+	l.staged = nil
+	if err := l.pass(); err != nil {
+		return 0, err
+	}
+	if l.wire.loses(l) {
+		_ = l.Close()
+		return 0, net.ErrClosed
+	}
+	n, err := l.Conn.Write(b)
+	if err == nil && staged != nil {
+		staged()
+	}
+	return n, err
+}
+
+func (l *line) Close() error {
+	l.once.Do(func() { close(l.ended) })
+	return l.Conn.Close()
+}
