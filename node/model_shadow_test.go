@@ -10,6 +10,7 @@ import "slices"
 // of the model keep from both.
 type shadow struct {
 	flushes int
+	reasons string // of the flushes, for the reader of a failure
 	runID   string // of the server that it met last
 	born    int    // the stream that it read last; 0 when there was none
 	upTo    int    // the serial of the last entry that it has been given or has flushed for
@@ -44,9 +45,9 @@ func (l *line) stageIdentity(s *modelRedis) {
 	if sh == nil || sh.runID == s.runID {
 		return
 	}
-	next := shadow{flushes: sh.flushes, runID: s.runID, born: l.met.born, upTo: l.met.serial}
+	next := shadow{flushes: sh.flushes, reasons: sh.reasons, runID: s.runID, born: l.met.born, upTo: l.met.serial}
 	if sh.runID != "" {
-		next.flushes++
+		next.flush("failover")
 	}
 	l.stageAs(s, next)
 }
@@ -65,7 +66,7 @@ func (sh *shadow) account(serial int, now *log, read []streamEntry) {
 	case now == nil && sh.born == 0:
 		return
 	case now == nil || sh.born != 0 && now.born != sh.born:
-		sh.flushes++
+		sh.flush("another stream")
 		sh.born, sh.upTo = 0, serial
 		if now != nil {
 			sh.born = now.born
@@ -89,6 +90,11 @@ func (sh *shadow) account(serial int, now *log, read []streamEntry) {
 		missed, sh.upTo = true, gone
 	}
 	if missed {
-		sh.flushes++
+		sh.flush("entries gone")
 	}
+}
+
+func (sh *shadow) flush(reason string) {
+	sh.flushes++
+	sh.reasons += " " + reason + ","
 }

@@ -38,14 +38,21 @@ func (m *model) lookAtAll() {
 	}
 }
 
-// tellAgain announces a change once more that was announced before, so that it comes twice, and after others.
+// tellAgain puts an event on the stream once more, so that it comes twice, and after others. The last change is told in full,
+// as a relay does that was killed before it could note that it had.
 func (m *model) tellAgain(back int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if back < len(m.told) {
-		c := m.told[len(m.told)-1-back]
-		m.running.Go(func() { m.tell(c, nil) })
+	if back >= len(m.told) {
+		return
 	}
+	c := m.told[len(m.told)-1-back]
+	if c.Version == m.versions[c.ID] && !c.invalidate {
+		m.running.Go(func() { m.tell(c, nil) })
+		return
+	}
+	e := c.event()
+	m.running.Go(func() { _, _ = m.Publisher.Publish(m.ctx, e) })
 }
 
 // later does what ends a fault.
@@ -105,6 +112,7 @@ func (m *model) trim(keep int) {
 }
 
 func (m *model) deleteStream() {
+	time.Sleep(time.Millisecond) // or the next entry may get the id of the last, and be all that there is, as that was
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	if m.recognizedLocked(m.server.data.streams[stream.Name]) {
@@ -114,6 +122,7 @@ func (m *model) deleteStream() {
 
 // rollBack gives the stream the entries of an earlier moment. A node that had not read further than that cannot know.
 func (m *model) rollBack(n int) {
+	time.Sleep(time.Millisecond) // as in deleteStream
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	now := m.server.data.streams[stream.Name]
@@ -150,6 +159,10 @@ func (m *model) restart(s step, forgets bool) {
 
 func (m *model) bringBack(forgets bool) {
 	m.mu.Lock()
+	if m.downSince.IsZero() {
+		m.mu.Unlock()
+		return
+	}
 	m.downSince = time.Time{}
 	m.unjudged = time.Now().Add(time.Second)
 	m.mu.Unlock()
@@ -203,9 +216,7 @@ func (m *model) failover(lag int) {
 
 // finish heals everything: soon after, every node must answer with what is true.
 func (m *model) finish() error {
-	if !m.downSince.IsZero() {
-		m.bringBack(false)
-	}
+	m.bringBack(false)
 	for _, w := range m.server.wires {
 		w.heal()
 	}

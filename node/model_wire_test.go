@@ -1,14 +1,18 @@
 package node
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -33,14 +37,18 @@ func (s *modelRedis) wire(sh *shadow) *wire {
 	return w
 }
 
-// client returns a client with the settings that open gives to those of a real server.
+// client returns a client with the settings that open gives to those of a real server. Its pools have room for all that can
+// be under way, as the client's timers for waiting there are shared by all of a process and may not leave a bubble.
 func (w *wire) client(t *testing.T, open func(string) (redis.UniversalClient, error)) redis.UniversalClient {
 	t.Helper()
 	c, err := open("redis://model:6379")
 	check(t, err)
 	o := *c.(*redis.Client).Options()
 	check(t, c.Close())
-	o.Dialer = w.dial
+	o.Dialer, o.PoolSize = w.dial, 1000
+	if o.PipelinePoolSize >= 0 {
+		o.PipelinePoolSize, o.AutoPipelineOptions = 1000, &redis.AutoPipelineOptions{Unordered: true, MaxConcurrentBatches: 1000}
+	}
 	return redis.NewClient(&o)
 }
 
@@ -48,7 +56,7 @@ var errRefused = errors.New("model: connection refused")
 
 // line is one connection of a wire, on the server's side.
 type line struct {
-	net.Conn
+	conn  net.Conn
 	wire  *wire
 	ended chan struct{}
 	once  sync.Once
@@ -68,14 +76,9 @@ func (w *wire) dial(context.Context, string, string) (net.Conn, error) {
 		return nil, errRefused
 	}
 	client, behind := net.Pipe()
-	l := &line{Conn: behind, wire: w, ended: make(chan struct{})}
+	l := &line{conn: behind, wire: w, ended: make(chan struct{})}
 	w.lines[l] = struct{}{}
-	peer := server.NewServerConn()
-	peer.SetPreHook(func(p *server.Peer, name string, args ...string) bool {
-		p.WriteRaw(encode(w.server.serve(l, name, args)))
-		return true
-	})
-	peer.ServeConn(l)
+	go l.serve()
 	return client, nil
 }
 
@@ -86,7 +89,7 @@ func (w *wire) cut() {
 	w.lines = map[*line]struct{}{}
 	w.mu.Unlock()
 	for l := range lines {
-		_ = l.Close()
+		l.close()
 	}
 }
 
@@ -130,6 +133,12 @@ func (w *wire) loseReplies(n int) {
 	w.lose = n
 }
 
+func (w *wire) losing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lose > 0
+}
+
 // heal ends whatever is wrong with the wire.
 func (w *wire) heal() {
 	w.refuse(false)
@@ -170,34 +179,71 @@ func (l *line) pass() error {
 	}
 }
 
-// Read lets a request through.
-func (l *line) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
-	if err == nil {
-		err = l.pass()
+// serve answers commands until either side has had enough.
+func (l *line) serve() {
+	defer l.close()
+	requests := bufio.NewReaderSize(l.conn, 64<<10) // a client that is still writing does not read
+	for {
+		name, args, err := readCommand(requests)
+		if err != nil || l.pass() != nil {
+			return
+		}
+		reply := encode(l.wire.server.serve(l, name, args))
+		if l.send(reply) != nil {
+			return
+		}
 	}
-	return n, err
 }
 
-// Write lets a reply through. A net.Pipe's Write returns when the other side has read it.
-func (l *line) Write(b []byte) (int, error) {
+// readCommand reads an array of bulk strings.
+func readCommand(r *bufio.Reader) (name string, args []string, err error) {
+	n, err := readLength(r)
+	for range n {
+		size, err := readLength(r)
+		if err != nil {
+			return "", nil, err
+		}
+		b := make([]byte, size+2)
+		if _, err := io.ReadFull(r, b); err != nil {
+			return "", nil, err
+		}
+		args = append(args, string(b[:size]))
+	}
+	if err != nil || n == 0 {
+		return "", nil, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return strings.ToUpper(args[0]), args[1:], nil
+}
+
+func readLength(r *bufio.Reader) (int, error) {
+	text, err := r.ReadString('\n')
+	if err != nil || len(text) < 3 {
+		return 0, cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	return strconv.Atoi(text[1 : len(text)-2])
+}
+
+// send lets a reply through. A net.Pipe's Write returns when the other side has read it: then the node knows.
+func (l *line) send(reply string) error {
 	staged := l.staged
 	l.staged = nil
 	if err := l.pass(); err != nil {
-		return 0, err
+		return err
 	}
 	if l.wire.loses(l) {
-		_ = l.Close()
-		return 0, net.ErrClosed
+		return net.ErrClosed
 	}
-	n, err := l.Conn.Write(b)
+	_, err := io.WriteString(l.conn, reply)
 	if err == nil && staged != nil {
 		staged()
 	}
-	return n, err
+	return err
 }
 
-func (l *line) Close() error {
+func (l *line) close() {
 	l.once.Do(func() { close(l.ended) })
-	return l.Conn.Close()
+	_ = l.conn.Close()
+	l.wire.mu.Lock()
+	defer l.wire.mu.Unlock()
+	delete(l.wire.lines, l)
 }
