@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/parse"
 )
@@ -27,6 +28,7 @@ type modelRedis struct {
 	compiled               *compiled
 	loaded                 map[string]bool // scripts that this life of the server has been given
 	wires                  []*wire
+	journal                *journal
 }
 
 // compiled are scripts by their hash, shared by all servers of a test: compiling them takes longer than running them.
@@ -82,6 +84,17 @@ func (s *modelRedis) isUp() bool {
 	return s.up
 }
 
+const noScript = "NOSCRIPT No matching script."
+
+// scriptOf returns the hash of what eval runs.
+func scriptOf(name string, args []string) string {
+	if name == "EVALSHA" {
+		return args[0]
+	}
+	sum := sha1.Sum([]byte(args[0]))
+	return hex.EncodeToString(sum[:])
+}
+
 // call is redis.call.
 func (s *modelRedis) call(l *lua.LState) int {
 	args := make([]string, l.GetTop())
@@ -130,14 +143,12 @@ func fromLua(v lua.LValue) any {
 
 // eval is EVAL and EVALSHA: script, number of keys, keys, args.
 func (s *modelRedis) eval(name string, args []string) any {
-	hash, source := args[0], ""
+	hash, source := scriptOf(name, args), args[0]
 	if name == "EVAL" {
-		sum := sha1.Sum([]byte(args[0]))
-		hash, source = hex.EncodeToString(sum[:]), args[0]
 		s.loaded[hash] = true
 	}
 	if !s.loaded[hash] {
-		return failure("NOSCRIPT No matching script.")
+		return failure(noScript)
 	}
 	proto, err := s.compiled.proto(hash, source)
 	if err != nil {
@@ -163,7 +174,15 @@ func (s *modelRedis) serve(l *line, name string, args []string) any {
 	defer s.mu.Unlock()
 	switch name {
 	case "EVAL", "EVALSHA":
-		return s.eval(name, args)
+		reply := s.eval(name, args)
+		if key := args[2]; reply != failure(noScript) {
+			s.journal.note(strings.TrimPrefix(key, profile.KeyPrefix), "%s: script %.4s %v: %v", l.wire.name, scriptOf(name, args), args[4:], reply)
+		}
+		return reply
+	case "HGETALL":
+		reply := s.command(name, args)
+		s.journal.note(strings.TrimPrefix(args[0], profile.KeyPrefix), "%s: reads %v", l.wire.name, reply)
+		return reply
 	case "XINFO":
 		l.stage(s, s.data.streams[args[1]])
 	case "INFO":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,40 @@ type model struct {
 	unjudged    time.Time                // nothing is promised before
 	downSince   time.Time                // zero while the server is up
 	past        []*keyspace
+	journal     *journal
+}
+
+// journal is what happened, by user, for the reader of a failure.
+type journal struct {
+	mu    sync.Mutex
+	start time.Time
+	lines []journalLine
+}
+
+type journalLine struct {
+	at   time.Duration
+	user string
+	text string
+	args []any
+}
+
+func (j *journal) note(user, text string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, journalLine{time.Since(j.start), user, text, args})
+}
+
+// of returns what is to be told of a user and of what concerns all.
+func (j *journal) of(user string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var b strings.Builder
+	for _, l := range j.lines {
+		if l.user == "" || l.user == user {
+			fmt.Fprintf(&b, "%12v %s\n", l.at, fmt.Sprintf(l.text, l.args...))
+		}
+	}
+	return b.String()
 }
 
 // modelChange is one change at the origin, and how it is announced.
@@ -78,9 +113,11 @@ func newModel(t *testing.T, c *compiled) *model {
 		t: t, server: newModelRedis(c), oracle: oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged}),
 		versions: map[string]int64{}, generations: map[string]int{}, last: map[string]chan struct{}{},
 	}
+	m.journal = &journal{start: time.Now()}
+	m.server.journal = m.journal
 	m.ctx, m.end = context.WithCancel(context.Background())
-	m.truth = &modelOrigin{people: newPeople(modelUsers)}
-	m.wire = m.server.wire(nil)
+	m.truth = &modelOrigin{people: newPeople(modelUsers), journal: m.journal}
+	m.wire = m.server.wire("source", nil)
 	client := m.wire.client(t, redisconn.Open)
 	t.Cleanup(func() { _ = client.Close() })
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
@@ -98,8 +135,9 @@ func newModel(t *testing.T, c *compiled) *model {
 
 // newNode starts a node that has the model's wires in place of the network.
 func (m *model) newNode(i int) *modelNode {
-	n := &modelNode{judge: m.oracle.Node("node " + strconv.Itoa(i+1)), data: m.server.wire(nil)}
-	n.tail = m.server.wire(&n.shadow)
+	name := "node " + strconv.Itoa(i+1)
+	n := &modelNode{judge: m.oracle.Node(name), data: m.server.wire(name, nil)}
+	n.tail = m.server.wire(name, &n.shadow)
 	n.Node = &Node{conf: Config{
 		RedisURL: "redis://model:6379", Origin: m.truth, NoWatch: true, NoWorker: true, Tier: tier.Config{L1Bytes: 1 << 20},
 	}.withDefaults()}
@@ -135,6 +173,7 @@ type listener struct {
 
 func (l listener) Handle(e stream.Event) {
 	l.Handler.Handle(e)
+	l.m.journal.note(e.UserID, "%s: handled %v %d", l.n.judge.Name, e.Kind, e.Version)
 	l.m.mu.Lock()
 	half := time.Now().Before(l.m.unjudged) // it may be one whose other half a failover has just undone
 	l.m.mu.Unlock()
@@ -155,6 +194,14 @@ type modelOrigin struct {
 	mu    sync.Mutex
 	down  bool
 	delay time.Duration
+
+	journal *journal
+}
+
+// Flush is noted as well.
+func (l listener) Flush(reason string) {
+	l.m.journal.note("", "%s: flush, %s", l.n.judge.Name, reason)
+	l.Handler.Flush(reason)
 }
 
 func (o *modelOrigin) spoil(down bool, delay time.Duration) {
@@ -165,6 +212,7 @@ func (o *modelOrigin) spoil(down bool, delay time.Duration) {
 
 func (o *modelOrigin) Load(ctx context.Context, id string) (*profile.Profile, error) {
 	p, err := o.people.Load(ctx, id)
+	o.journal.note(id, "origin reads %v", p)
 	o.mu.Lock()
 	down, delay := o.down, o.delay
 	o.mu.Unlock()
@@ -214,15 +262,16 @@ func (m *model) bind() {
 // look has one answer judged, whenever it comes.
 func (m *model) look(n *modelNode, id string) {
 	m.mu.Lock()
-	generation := m.generations[id]
+	generation, began := m.generations[id], time.Now()
 	judged := n.judge.Begin(m.keyLocked(id))
 	m.mu.Unlock()
 	m.running.Go(func() {
 		got, err := n.Get(context.Background(), id)
+		m.journal.note(id, "%s: answer %d from %v, begun %v ago: %v", n.judge.Name, version(got), got.Tier, time.Since(began), err)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		switch {
-		case m.generations[id] != generation:
+		case m.generations[id] != generation || time.Now().Before(m.unjudged):
 		case err == nil:
 			judged.End(got.Version(), got.Tier == tier.FromStale)
 		case errors.Is(err, profile.ErrNotFound):
@@ -231,10 +280,18 @@ func (m *model) look(n *modelNode, id string) {
 	})
 }
 
+func version(r tier.Result) int64 {
+	if r.Profile == nil {
+		return 0
+	}
+	return r.Version()
+}
+
 // settled is called when nothing happens: it reports what is wrong.
 func (m *model) settled() error {
 	if err := m.oracle.Err(); err != nil {
-		return err
+		user, _, _ := strings.Cut(m.oracle.Violations()[0].Key, ".")
+		return fmt.Errorf("%w\nuser %s:\n%s", err, user, m.journal.of(user))
 	}
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
@@ -343,6 +400,7 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.told = append(m.told, c)
+	m.journal.note(c.ID, "%v %d is acknowledged", c.event().Kind, c.Version)
 	key := m.keyLocked(c.ID)
 	if c.Kind != origin.Deleted {
 		m.oracle.Acked(key, c.Version, time.Now())

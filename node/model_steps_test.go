@@ -167,13 +167,15 @@ func (m *model) bringBack(forgets bool) {
 	m.unjudged = time.Now().Add(time.Second)
 	m.mu.Unlock()
 	m.server.mu.Lock()
-	data := m.server.data
+	now, kept := m.server.data, m.server.data
 	if forgets {
-		data = newKeyspace()
+		kept = newKeyspace()
 	}
-	m.server.begin(data, false)
+	m.server.begin(kept.clone(), false)
 	m.past = nil
 	m.server.mu.Unlock()
+	m.forgive(now, kept)
+	m.later(time.Second, func() { m.forgive(now, kept) })
 	m.switchOff(false)
 }
 
@@ -189,28 +191,37 @@ func (m *model) switchOff(off bool) {
 }
 
 // failover puts a replica in the server's place that has not heard of the last steps. What it thus lacks of a user is lost,
-// and no promise about him holds any more that was made before.
+// and no promise about him holds any more that was made before the nodes have noticed.
 func (m *model) failover(lag int) {
 	if !m.downSince.IsZero() || lag >= len(m.past) {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.server.mu.Lock()
-	now, then := m.server.data, m.past[len(m.past)-1-lag].clone()
-	for id := 1; id <= modelUsers; id++ {
-		key := profile.Key(strconv.Itoa(id))
-		guard := "{" + key + "}:guard"
-		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) {
-			m.generations[strconv.Itoa(id)]++
-		}
-	}
-	m.server.begin(then, true)
+	now, kept := m.server.data, m.past[len(m.past)-1-lag]
+	m.server.begin(kept.clone(), true)
 	m.past = nil
 	m.server.mu.Unlock()
+	m.mu.Lock()
 	m.unjudged = time.Now().Add(time.Second)
+	m.mu.Unlock()
+	m.forgive(now, kept)
+	m.later(time.Second, func() { m.forgive(now, kept) })
 	for _, w := range m.server.wires {
 		w.cut()
+	}
+}
+
+// forgive makes others of the users whom then does not know as now does.
+func (m *model) forgive(now, then *keyspace) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := 1; id <= modelUsers; id++ {
+		id := strconv.Itoa(id)
+		key := profile.Key(id)
+		guard := "{" + key + "}:guard"
+		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) {
+			m.generations[id]++
+		}
 	}
 }
 

@@ -69,23 +69,35 @@ var steps = []struct {
 	{1, "flush", func(m *model, s step) { m.nodes[s.node].cache.Flush(); m.nodes[s.node].flushed++ }},
 }
 
-var drawStep = rapid.Custom(func(t *rapid.T) step {
-	var kinds []string
+var modelPauses = []time.Duration{
+	0, 0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond,
+	120 * time.Millisecond, 260 * time.Millisecond, 600 * time.Millisecond,
+}
+
+var modelFaults = []time.Duration{
+	5 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second,
+}
+
+// kinds are the names of the steps, each as often as it is to happen.
+func kinds() (all []string) {
 	for _, s := range steps {
 		for range s.often {
-			kinds = append(kinds, s.what)
+			all = append(all, s.what)
 		}
 	}
-	pauses := []time.Duration{0, 0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond, 120 * time.Millisecond, 260 * time.Millisecond, 600 * time.Millisecond}
+	return all
+}
+
+func drawStep(t *rapid.T, kinds []string) step {
 	return step{
 		what:  rapid.SampledFrom(kinds).Draw(t, "what"),
 		node:  rapid.IntRange(0, 2).Draw(t, "node"),
 		user:  strconv.Itoa(rapid.IntRange(1, modelUsers).Draw(t, "user")),
 		n:     rapid.IntRange(0, 5).Draw(t, "n"),
-		lasts: rapid.SampledFrom([]time.Duration{5 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second}).Draw(t, "lasts"),
-		pause: rapid.SampledFrom(pauses).Draw(t, "pause"),
+		lasts: rapid.SampledFrom(modelFaults).Draw(t, "lasts"),
+		pause: rapid.SampledFrom(modelPauses).Draw(t, "pause"),
 	}
-})
+}
 
 var modelRuns = flag.Int("runs", 200, "how many runs the model test does")
 
@@ -111,16 +123,18 @@ func runModel(t *testing.T, rt *rapid.T, c *compiled) {
 		defer m.close()
 		defer func() { thrown = recover() }()
 		var done []string
+		all := kinds()
 		fail := func(err error) {
 			if err != nil {
 				rt.Fatalf("after %s\n%v", strings.Join(done, "\n"), err)
 			}
 		}
 		for range modelSteps {
-			s := drawStep.Draw(rt, "step")
+			s := drawStep(rt, all)
 			if s.what != "nothing" || s.pause > 0 {
 				done = append(done, s.String())
 			}
+			m.journal.note("", "-- %v", s)
 			m.do(s)
 			time.Sleep(s.pause)
 			synctest.Wait()

@@ -18,6 +18,7 @@ import (
 
 // wire is the way from one client to the model's server, which may be cut, fall silent, be slow, or lose replies.
 type wire struct {
+	name   string
 	server *modelRedis
 	shadow *shadow // of the node whose tail reads over this wire; nil for lookups and changes
 
@@ -30,8 +31,8 @@ type wire struct {
 	servers sync.WaitGroup
 }
 
-func (s *modelRedis) wire(sh *shadow) *wire {
-	w := &wire{server: s, shadow: sh, open: make(chan struct{}), lines: map[*line]struct{}{}}
+func (s *modelRedis) wire(name string, sh *shadow) *wire {
+	w := &wire{name: name, server: s, shadow: sh, open: make(chan struct{}), lines: map[*line]struct{}{}}
 	close(w.open)
 	s.wires = append(s.wires, w)
 	return w
