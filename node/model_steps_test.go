@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"testing/synctest"
 	"time"
@@ -221,6 +222,7 @@ func (m *model) forgive(now, then *keyspace) {
 		guard := "{" + key + "}:guard"
 		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) {
 			m.generations[id]++
+			m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
 		}
 	}
 }
