@@ -29,6 +29,7 @@ type ledger struct {
 	added   int64   // entries ever added up to the mark; -1 when the server does not count
 	below   int64   // entries up to the mark that the stream still holds, at least; for servers that do not count
 	deleted entryID // state.deleted when it was last looked at
+	end     entryID // state.last then: a later read that finds nothing shows that nothing is left up to it
 }
 
 // unproven stands for a number of missed entries that cannot be known.
@@ -39,7 +40,7 @@ func (s state) anchor(replay time.Duration) ledger {
 	if !s.exists {
 		return ledger{}
 	}
-	return ledger{cursor: s.last.back(replay), mark: s.last, added: s.added, below: s.length, deleted: s.deleted}
+	return ledger{cursor: s.last.back(replay), mark: s.last, added: s.added, below: s.length, deleted: s.deleted, end: s.last}
 }
 
 // account takes a read, which returned the entries ids after l.cursor, and a state taken after it. It returns the ledger
@@ -49,6 +50,8 @@ func (l ledger) account(ids []entryID, s state, replay time.Duration) (ledger, s
 	next := l
 	if len(ids) > 0 {
 		next.cursor = ids[len(ids)-1]
+	} else if next.cursor.less(l.end) {
+		next.cursor = l.end // what stood there was trimmed or deleted; waiting for it would never end
 	}
 	if next.mark.less(next.cursor) {
 		next.mark = next.cursor
@@ -70,7 +73,7 @@ func (l ledger) settle(next ledger, ids []entryID, s state, replay time.Duration
 		since = len(ids)
 	}
 	next, missed := l.follow(next, ids[since:], s)
-	next.deleted = s.deleted
+	next.deleted, next.end = s.deleted, s.last
 	switch {
 	case missed == unproven:
 		return next, gapUnproven

@@ -178,6 +178,33 @@ func TestTheLedgerFindsDeletions(t *testing.T) {
 	})
 }
 
+// TestTheLedgerComesToTheEnd: once nothing changes any more the reader stands at the stream's end after one read that finds
+// nothing, also when what stood there is gone. Before that it would read without a pause, and never be alive.
+func TestTheLedgerComesToTheEnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{counts: rapid.Bool().Draw(t, "counts"), clock: 1000}
+		m.add(rapid.IntRange(0, 20).Draw(t, "begun"))
+		r := newReader(m)
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "change") {
+				r.change(drawChange(t, true))
+			} else {
+				r.poll(rapid.IntRange(1, 8).Draw(t, "count"), func() {})
+			}
+		}
+		for range 2 {
+			r.poll(1000, func() {})
+		}
+		if r.cursor != m.last {
+			t.Fatalf("stands at %v, the stream's end is %v", r.cursor, m.last)
+		}
+		r.poll(1000, func() {})
+		if gap, _ := r.poll(1000, func() {}); gap != "" {
+			t.Fatalf("at rest, gap %q", gap)
+		}
+	})
+}
+
 func TestTheLedger(t *testing.T) {
 	read := func(r *reader) string {
 		gap, _ := r.poll(1000, func() {})

@@ -57,7 +57,8 @@ func (c *Cache) Refresh(p *profile.Profile) {
 	c.counters.invalidations.Add(1)
 	c.recent.learn(p.ID, p.UpdatedAt, now)
 	held := c.l1.peek(h)
-	if held != nil && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
+	// What is known absent has no version. The event may be older than the deletion, so the next read asks Redis, which knows.
+	if held != nil && !held.absent && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
 		e := newEntry(p)
 		e.check = h.check
 		e.keepFor(now, c.conf.L1TTL)

@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -33,5 +34,28 @@ func TestRefreshDoesNotBringAnOlderVersionBack(t *testing.T) {
 		if second := get(t, c, id, Want{}).Version(); first < 2 || second < first {
 			t.Fatalf("user %s: version %d, then %d", id, first, second)
 		}
+	}
+}
+
+// An event that comes late, after the deletion that it was overtaken by, does not put the user back in the place of what the
+// node knows of his absence. It has no version to compare with: a node that missed the deletion learns of it from Redis.
+func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
+	c := newCache(t, redistest.Server(t).URL(), newTruth(0), nil)
+	if _, err := c.l2.Remove(t.Context(), "1", 6); err != nil {
+		t.Fatal(err)
+	}
+	get := func() error {
+		_, err := c.Get(t.Context(), "1")
+		c.l1.settle()
+		return err
+	}
+	for range 2 {
+		if err := get(); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("before the event: %v", err)
+		}
+	}
+	c.Refresh(user("1", 5))
+	if err := get(); !errors.Is(err, ErrNotFound) {
+		t.Errorf("after the event: %v, want %v", err, ErrNotFound)
 	}
 }

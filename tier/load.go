@@ -81,11 +81,18 @@ func (c *Cache) take(call *call, e *entry, err error) bool {
 		call.repair = c.countL2(err)
 		return false
 	}
-	if e == nil || e.profile.UpdatedAt < call.known() {
+	if e == nil || c.outdated(call, e) {
 		return false
 	}
 	c.finishFound(call, e, FromL2, true)
 	return true
+}
+
+// outdated reports whether what Redis answered is older than what this node knows by now. Another load of the same id may have
+// brought a newer version while this one waited for Redis, and readers that came after that may have joined this one.
+func (c *Cache) outdated(call *call, e *entry) bool {
+	call.news = max(call.news, c.recent.floor(call.id))
+	return e.profile.UpdatedAt < call.known()
 }
 
 // countL2 counts a failure of Redis and reports whether it was one to decode the record.
@@ -141,6 +148,8 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []asking, waits 
 			asks = append(asks, asking{calls[i], ""})
 		case v.kind == leased:
 			asks = append(asks, asking{calls[i], v.token})
+		case v.kind == present && c.outdated(calls[i], v.entry):
+			waits = append(waits, calls[i]) // and asks again, for what is known now
 		case v.kind == present:
 			c.finishFound(calls[i], v.entry, FromL2, true)
 		case v.kind == absent:

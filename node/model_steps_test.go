@@ -1,0 +1,254 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"testing/synctest"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// The steps of the model.
+
+func (m *model) do(s step) {
+	m.server.mu.Lock()
+	m.past = append(m.past, m.server.data.clone())
+	m.past = m.past[max(0, len(m.past)-6):]
+	m.server.mu.Unlock()
+	m.bind()
+	for _, k := range steps {
+		if k.what == s.what {
+			k.do(m, s)
+		}
+	}
+	m.bind()
+}
+
+func (m *model) lookAtAll() {
+	for _, n := range m.nodes {
+		for id := 1; id <= modelUsers; id++ {
+			m.look(n, strconv.Itoa(id))
+		}
+	}
+}
+
+// tellAgain puts an event on the stream once more, so that it comes twice, and after others. The last change is told in full,
+// as a relay does that was killed before it could note that it had.
+func (m *model) tellAgain(back int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if back >= len(m.told) {
+		return
+	}
+	c := m.told[len(m.told)-1-back]
+	if c.Version == m.versions[c.ID] && !c.invalidate {
+		m.running.Go(func() { m.tell(c, nil) })
+		return
+	}
+	e := c.event()
+	m.running.Go(func() { _, _ = m.Publisher.Publish(m.ctx, e) })
+}
+
+// later does what ends a fault.
+func (m *model) later(d time.Duration, heal func()) {
+	m.running.Go(func() {
+		wait(m.ctx, d)
+		heal()
+	})
+}
+
+// tailFault breaks a node's way to the stream.
+func (m *model) tailFault(s step, fault func(*wire)) {
+	n := m.nodes[s.node]
+	if until := time.Now().Add(s.lasts); until.After(n.cutUntil) {
+		n.cutUntil = until
+	}
+	fault(n.tail)
+	if s.lasts > 0 {
+		m.later(s.lasts, n.tail.heal)
+	}
+}
+
+func (m *model) dataFault(s step, fault func(*wire)) {
+	fault(m.nodes[s.node].data)
+	m.later(s.lasts, m.nodes[s.node].data.heal)
+}
+
+// sourceFault breaks the way of the announcements, unless the server is down: what it cannot be told of is not promised then.
+func (m *model) sourceFault(s step, fault func(*wire)) {
+	if m.downSince.IsZero() {
+		fault(m.wire)
+		m.later(s.lasts, m.wire.heal)
+	}
+}
+
+func (m *model) originFault(s step, down bool, delay time.Duration) {
+	m.truth.spoil(down, delay)
+	m.later(s.lasts, func() { m.truth.spoil(false, 0) })
+}
+
+// recognized reports whether every node has seen the stream that there is: see shadow.
+func (m *model) recognizedLocked(now *log) bool {
+	for _, n := range m.nodes {
+		if now == nil || n.shadow.born != now.born {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *model) trim(keep int) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	if now := m.server.data.streams[stream.Name]; m.recognizedLocked(now) {
+		m.server.trim(now, keep)
+	}
+}
+
+func (m *model) deleteStream() {
+	time.Sleep(time.Millisecond) // or the next entry may get the id of the last, and be all that there is, as that was
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	if m.recognizedLocked(m.server.data.streams[stream.Name]) {
+		m.server.data.drop(stream.Name)
+	}
+}
+
+// rollBack gives the stream the entries of an earlier moment. A node that had not read further than that cannot know.
+func (m *model) rollBack(n int) {
+	time.Sleep(time.Millisecond) // as in deleteStream
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	now := m.server.data.streams[stream.Name]
+	if n >= len(m.past) || !m.recognizedLocked(now) {
+		return
+	}
+	then := m.past[len(m.past)-1-n].streams[stream.Name]
+	if then == nil || then.born != now.born || then.last == now.last {
+		return
+	}
+	for _, n := range m.nodes {
+		if n.shadow.upTo < m.server.serial {
+			return
+		}
+	}
+	s := *then
+	m.server.born++
+	s.born = m.server.born
+	m.server.data.streams[stream.Name] = &s
+}
+
+// restart takes the server away for a while. It comes back as another process, with what it had or with nothing.
+func (m *model) restart(s step, forgets bool) {
+	if !m.downSince.IsZero() {
+		return
+	}
+	m.wire.heal()
+	m.mu.Lock()
+	m.downSince = time.Now()
+	m.mu.Unlock()
+	m.switchOff(true)
+	m.later(s.lasts, func() { m.bringBack(forgets) })
+}
+
+func (m *model) bringBack(forgets bool) {
+	m.mu.Lock()
+	if m.downSince.IsZero() {
+		m.mu.Unlock()
+		return
+	}
+	m.downSince = time.Time{}
+	m.unjudged = time.Now().Add(time.Second)
+	m.mu.Unlock()
+	m.server.mu.Lock()
+	now, kept := m.server.data, m.server.data
+	if forgets {
+		kept = newKeyspace()
+	}
+	m.server.begin(kept.clone(), false)
+	m.past = nil
+	m.server.mu.Unlock()
+	m.forgive(now, kept)
+	m.later(time.Second, func() { m.forgive(now, kept) })
+	m.switchOff(false)
+}
+
+func (m *model) switchOff(off bool) {
+	m.server.mu.Lock()
+	m.server.up = !off
+	m.server.mu.Unlock()
+	if off {
+		for _, w := range m.server.wires {
+			w.cut()
+		}
+	}
+}
+
+// failover puts a replica in the server's place that has not heard of the last steps. What it thus lacks of a user is lost,
+// and no promise about him holds any more that was made before the nodes have noticed.
+func (m *model) failover(lag int) {
+	if !m.downSince.IsZero() || lag >= len(m.past) {
+		return
+	}
+	m.server.mu.Lock()
+	now, kept := m.server.data, m.past[len(m.past)-1-lag]
+	m.server.begin(kept.clone(), true)
+	m.past = nil
+	m.server.mu.Unlock()
+	m.mu.Lock()
+	m.unjudged = time.Now().Add(time.Second)
+	m.mu.Unlock()
+	m.forgive(now, kept)
+	m.later(time.Second, func() { m.forgive(now, kept) })
+	for _, w := range m.server.wires {
+		w.cut()
+	}
+}
+
+// forgive makes others of the users whom then does not know as now does.
+func (m *model) forgive(now, then *keyspace) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := 1; id <= modelUsers; id++ {
+		id := strconv.Itoa(id)
+		key := profile.Key(id)
+		guard := "{" + key + "}:guard"
+		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) {
+			m.generations[id]++
+			m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
+		}
+	}
+}
+
+// finish heals everything: soon after, every node must answer with what is true.
+func (m *model) finish() error {
+	m.bringBack(false)
+	for _, w := range m.server.wires {
+		w.heal()
+	}
+	m.truth.spoil(false, 0)
+	time.Sleep(5 * time.Second)
+	m.bind()
+	m.lookAtAll()
+	m.running.Wait()
+	synctest.Wait()
+	if err := m.settled(); err != nil {
+		return err
+	}
+	for i, n := range m.nodes {
+		for id := 1; id <= modelUsers; id++ {
+			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
+			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == tier.FromStale || n.cache.Stats().Fenced {
+				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/chatapp-ngomna/edgecache/stream"
+)
+
+// step is one thing that happens, to whom, and how long it is until the next.
+type step struct {
+	what  string
+	node  int
+	user  string
+	n     int           // how many
+	lasts time.Duration // of a fault
+	pause time.Duration
+}
+
+func (s step) String() string {
+	return fmt.Sprintf("%s{node %d, user %s, n %d, lasts %v, pause %v}", s.what, s.node+1, s.user, s.n, s.lasts, s.pause)
+}
+
+// steps is what may happen; those that are to happen more often than others are there more than once.
+var steps = []struct {
+	often int
+	what  string
+	do    func(*model, step)
+}{
+	{4, "nothing", func(*model, step) {}},
+	{10, "read", func(m *model, s step) { m.look(m.nodes[s.node], s.user) }},
+	{6, "read on all", func(m *model, s step) { m.lookAtAll() }},
+	{10, "update", func(m *model, s step) { m.update(s.user) }},
+	{3, "delete", func(m *model, s step) { m.delete(s.user) }},
+	{4, "invalidate", func(m *model, s step) { m.invalidate(s.user) }},
+	{3, "put through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, false) }},
+	{3, "invalidate through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, true) }},
+	{3, "tell again", func(m *model, s step) { m.tellAgain(s.n) }},
+	{3, "tail falls silent", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.hush(true) }) }},
+	{3, "tail is refused", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.refuse(true) }) }},
+	{2, "tail is cut", func(m *model, s step) { s.lasts = 0; m.tailFault(s, (*wire).cut) }},
+	{2, "tail loses replies", func(m *model, s step) { s.lasts = 0; m.tailFault(s, func(w *wire) { w.loseReplies(1 + s.n) }) }},
+	{2, "lookups fall silent", func(m *model, s step) { m.dataFault(s, func(w *wire) { w.hush(true) }) }},
+	{2, "lookups are refused", func(m *model, s step) { m.dataFault(s, func(w *wire) { w.refuse(true) }) }},
+	{2, "lookups are slow", func(m *model, s step) {
+		m.dataFault(s, func(w *wire) { w.delay(time.Duration(s.n*20) * time.Millisecond) })
+	}},
+	{2, "lookups lose replies", func(m *model, s step) { m.dataFault(s, func(w *wire) { w.loseReplies(1 + s.n) }) }},
+	{3, "announcements lose replies", func(m *model, s step) { m.sourceFault(s, func(w *wire) { w.loseReplies(1 + s.n) }) }},
+	{1, "announcements are slow", func(m *model, s step) {
+		m.sourceFault(s, func(w *wire) { w.delay(time.Duration(s.n*20) * time.Millisecond) })
+	}},
+	{1, "announcements are refused", func(m *model, s step) { m.sourceFault(s, func(w *wire) { w.refuse(true) }) }},
+	{2, "trim", func(m *model, s step) { m.trim(s.n) }},
+	{1, "stream is deleted", func(m *model, s step) { m.deleteStream() }},
+	{1, "stream is rolled back", func(m *model, s step) { m.rollBack(s.n) }},
+	{1, "server restarts", func(m *model, s step) { m.restart(s, false) }},
+	{1, "server forgets all", func(m *model, s step) { m.restart(s, true) }},
+	{1, "failover", func(m *model, s step) { m.failover(s.n) }},
+	{3, "origin is slow", func(m *model, s step) { m.originFault(s, false, time.Duration(s.n*60)*time.Millisecond) }},
+	{1, "origin is down", func(m *model, s step) { m.originFault(s, true, 0) }},
+	{1, "flush", func(m *model, s step) { m.nodes[s.node].cache.Flush(); m.nodes[s.node].flushed++ }},
+}
+
+var modelPauses = []time.Duration{
+	0, 0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond,
+	120 * time.Millisecond, 260 * time.Millisecond, 600 * time.Millisecond,
+}
+
+var modelFaults = []time.Duration{
+	5 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second,
+}
+
+// kinds are the names of the steps, each as often as it is to happen.
+func kinds() (all []string) {
+	for _, s := range steps {
+		for range s.often {
+			all = append(all, s.what)
+		}
+	}
+	return all
+}
+
+func drawStep(t *rapid.T, kinds []string) step {
+	return step{
+		what:  rapid.SampledFrom(kinds).Draw(t, "what"),
+		node:  rapid.IntRange(0, 2).Draw(t, "node"),
+		user:  strconv.Itoa(rapid.IntRange(1, modelUsers).Draw(t, "user")),
+		n:     rapid.IntRange(0, 5).Draw(t, "n"),
+		lasts: rapid.SampledFrom(modelFaults).Draw(t, "lasts"),
+		pause: rapid.SampledFrom(modelPauses).Draw(t, "pause"),
+	}
+}
+
+var modelRuns = flag.Int("runs", 200, "how many runs the model test does")
+
+// modelSteps is how many steps a run has.
+const modelSteps = 100
+
+func TestModel(t *testing.T) {
+	check(t, flag.Set("rapid.checks", strconv.Itoa((*modelRuns+1)/2)))
+	c := new(compiled)
+	for _, half := range []string{"half", "other half"} {
+		t.Run(half, func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(rt *rapid.T) { runModel(t, rt, c) })
+		})
+	}
+}
+
+// runModel does one run in a bubble of its own. What rapid throws must leave the bubble to be caught.
+func runModel(t *testing.T, rt *rapid.T, c *compiled) {
+	var thrown any
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t, c)
+		defer m.close()
+		defer func() { thrown = recover() }()
+		var done []string
+		all := kinds()
+		fail := func(err error) {
+			if err != nil {
+				rt.Fatalf("after %s\n%v", strings.Join(done, "\n"), err)
+			}
+		}
+		for range modelSteps {
+			s := drawStep(rt, all)
+			if s.what != "nothing" || s.pause > 0 {
+				done = append(done, s.String())
+			}
+			m.journal.note("", "-- %v", s)
+			m.do(s)
+			time.Sleep(s.pause)
+			synctest.Wait()
+			fail(m.settled())
+		}
+		fail(m.finish())
+	})
+	if thrown != nil {
+		panic(thrown)
+	}
+}
+
+var _ = stream.Name
