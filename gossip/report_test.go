@@ -3,9 +3,9 @@ package gossip
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -43,11 +43,9 @@ func (r *report) write(dir string) error {
 }
 
 func commit() string {
-	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return fmt.Sprintf("commit %.7s; ", s.Value)
-		}
+	text, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return ""
 	}
-	return ""
+	return "commit " + strings.TrimSpace(string(text)) + "; "
 }
