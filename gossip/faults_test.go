@@ -103,7 +103,7 @@ func TestAKilledNodeIsDeadToAll(t *testing.T) {
 		await(t, "it is back", func() bool { return agree(nodes, 5) })
 	}
 	results.add(fmt.Sprintf("a node of five that falls silent is dead to the four others, %d times", len(all)),
-		fmt.Sprintf("after %v to %v", slices.Min(all).Round(time.Millisecond), slices.Max(all).Round(time.Millisecond)), "")
+		fmt.Sprintf("after %v to %v", slices.Min(all).Round(time.Millisecond), slices.Max(all).Round(time.Millisecond)), "none; 5 s after it is suspected")
 }
 
 // TestSplitsHeal: the network splits two nodes from three for twice the time after which the dead are forgotten, so that nobody

@@ -186,7 +186,7 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 	}
 	wg.Wait()
 	grown := m.grown()
-	t.Logf("%d packets arrived of %d; %d frames; memory grew by %d KiB; %d lines were not logged", count.n.Load(), packets, frames, grown>>10, a.Stats().LogDropped)
+	t.Logf("%d packets and %d frames arrived; memory grew by %d KiB; %d lines were not logged", count.n.Load(), frames, grown>>10, a.Stats().LogDropped)
 	if got := count.n.Load(); got < int64(packets)*9/10 {
 		t.Errorf("of %d packets %d arrived: this tested too little", packets, got)
 	}
@@ -201,7 +201,7 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 	}
 	c := start(t, Config{Name: "c", Seeds: []string{a.Self().Addr}})
 	await(t, "a third is taken in", func() bool { return agree([]*Cluster{a, b, c}, 3) })
-	results.add(fmt.Sprintf("%d random UDP packets (%d arrived) and %d TCP frames at one node: growth of the resident set at its peak, sender included", packets, count.n.Load(), frames),
+	results.add(fmt.Sprintf("%d random UDP packets and %d TCP frames that arrived at one node: growth of the resident set at its peak, sender included", count.n.Load(), frames),
 		fmt.Sprintf("%.1f MiB, no panic", float64(grown)/(1<<20)), "at most 50 MiB")
 }
 
@@ -250,10 +250,10 @@ func (g *garbage) throwPackets(t *testing.T, addr string, n int, count *received
 	defer conn.Close()
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
-	for i := range n {
+	for i := 0; count.n.Load() < int64(n) && i < n+n/5; i++ {
 		head, body := g.next(1 + g.rng.IntN(1200))
 		_, _ = conn.Write(append(append(packet[:0], head...), body...))
-		// At most 200 on their way, or the kernel would drop them and nothing be tested. Some are lost all the same.
+		// A few hundred on their way at most, or the kernel would drop most. Some are lost all the same, and made up for.
 		for waited := 0; int64(i)-count.n.Load() > 200+int64(i)/20 && waited < 100; waited++ {
 			<-pause.C
 		}

@@ -3,9 +3,9 @@ package gossip
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -36,18 +36,16 @@ func (r *report) write(dir string) error {
 	if *long {
 		form = "Long forms, with the times that nodes have by default."
 	}
-	text := fmt.Sprintf("# Gossip: loss, partitions, intruders, balance\n\nWritten by `go test ./gossip -long -out DIR`, %s; %s%s/%s, %d processors, %s. %s\n\n"+
+	text := fmt.Sprintf("# Gossip: loss, partitions, intruders, balance\n\nWritten by `go test ./gossip -long -parallel 8 -timeout 30m -out DIR`, %s; %s%s/%s, %d processors, %s. %s\n\n"+
 		"| what | figure | to reach |\n|---|---|---|\n%s",
 		time.Now().UTC().Format(time.RFC3339), commit(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), form, strings.Join(r.rows, ""))
 	return os.WriteFile(filepath.Join(dir, "gossip.md"), []byte(text), 0o644)
 }
 
 func commit() string {
-	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return fmt.Sprintf("commit %.7s; ", s.Value)
-		}
+	text, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
+	if err != nil {
+		return ""
 	}
-	return ""
+	return "commit " + strings.TrimSpace(string(text)) + "; "
 }
