@@ -33,6 +33,8 @@ type Config struct {
 	// Cluster says how this node finds the others, with which it divides the work of a prewarm; its Logger is the node's when
 	// it has none. Default: the node is on its own.
 	Cluster *gossip.Config
+	// NoPrewarm keeps this node out of prewarms, and from noting whom it shows.
+	NoPrewarm bool
 	// Sources say who was active lately, for a prewarm, beside the list of whom the nodes have shown, which they keep in
 	// Redis. Default: that list alone.
 	Sources []prewarm.Source
@@ -66,6 +68,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("node: Config.StreamMaxLen is %d; want at least 1, or 0 for the default", c.StreamMaxLen)
 	case c.ReadyAt < 0 || c.ReadyAt > 1:
 		return fmt.Errorf("node: Config.ReadyAt is %g; want 0 to 1", c.ReadyAt)
+	case c.NoPrewarm && c.Prewarm != nil:
+		return errors.New("node: Config.Prewarm and Config.NoPrewarm; want one of them")
 	case c.ReadyAt > 0 && c.Prewarm == nil:
 		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
 	case c.ReadyWithin < 0:

@@ -139,7 +139,7 @@ func (m *model) newNode(i int) *modelNode {
 	n := &modelNode{judge: m.oracle.Node(name), data: m.server.wire(name, nil)}
 	n.tail = m.server.wire(name, &n.shadow)
 	n.Node = &Node{conf: Config{
-		RedisURL: "redis://model:6379", Origin: m.truth, NoWatch: true, NoWorker: true, Tier: tier.Config{L1Bytes: 1 << 20},
+		RedisURL: "redis://model:6379", Origin: m.truth, NoWatch: true, NoWorker: true, NoPrewarm: true, Tier: tier.Config{L1Bytes: 1 << 20},
 	}.withDefaults()}
 	n.client, n.streams[0] = n.data.client(m.t, redisconn.Open), n.tail.client(m.t, redisconn.OpenTail)
 	check(m.t, n.compose())

@@ -30,6 +30,8 @@ var (
 	ErrNotTold = errors.New("node: the other nodes were not told")
 	// ErrGossip reports a Start that could not take part in the cluster.
 	ErrGossip = errors.New("node: gossip")
+	// ErrNoPrewarm reports a call about prewarms to a node with Config.NoPrewarm.
+	ErrNoPrewarm = errors.New("node: this node takes no part in prewarms")
 )
 
 // Node is one member of the cluster. Its methods may be called concurrently.
@@ -43,7 +45,7 @@ type Node struct {
 	tail      *stream.Tail
 	worker    *stream.Worker // nil with NoWorker
 	watch     *tier.Watch    // nil with NoWatch
-	hot       *prewarm.Hot
+	hot       *prewarm.Hot   // nil with NoPrewarm, as runner is
 	runner    *prewarm.Runner
 	gossip    *gossip.Cluster // nil without Config.Cluster
 	warm      atomic.Bool     // it was ready once
@@ -70,7 +72,6 @@ func New(conf Config) (*Node, error) {
 		return nil, fmt.Errorf("node: %w", err)
 	}
 	n := &Node{conf: conf, client: client}
-	n.base, n.end = context.WithCancel(context.Background())
 	for i := range n.streams {
 		if n.streams[i], err = redisconn.OpenTail(conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
@@ -98,6 +99,7 @@ func (n *Node) disconnect() (err error) {
 }
 
 func (n *Node) compose() (err error) {
+	n.base, n.end = context.WithCancel(context.Background())
 	n.conf.L2.Client = n.client
 	n.conf.Tier.Origin, n.conf.Tier.Logger = n.conf.Origin, n.conf.Logger
 	if n.conf.Tier.L2, err = tier.NewL2(n.conf.L2); err != nil {
@@ -129,17 +131,22 @@ func (n *Node) compose() (err error) {
 
 // composeCluster makes what the node has in common with the others beside the stream.
 func (n *Node) composeCluster() (err error) {
-	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
-		return err
-	}
-	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
-		RangeOf: gossip.RangeOf, Logger: n.conf.Logger}
 	if n.conf.Cluster != nil {
 		cluster := *n.conf.Cluster
 		cluster.Logger = cmp.Or(cluster.Logger, n.conf.Logger)
 		if n.gossip, err = gossip.New(cluster); err != nil {
 			return err
 		}
+	}
+	if n.conf.NoPrewarm {
+		return nil
+	}
+	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
+		return err
+	}
+	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
+		RangeOf: gossip.RangeOf, Logger: n.conf.Logger}
+	if n.gossip != nil {
 		conf.Members, conf.Node = membership{n.gossip}, n.gossip.Self().Name
 	}
 	n.runner, err = prewarm.New(conf)
@@ -167,7 +174,9 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.started, n.startedAt = true, time.Now()
-	n.background.Go(func() { n.keepWarm(n.base) })
+	if n.runner != nil {
+		n.background.Go(func() { n.keepWarm(n.base) })
+	}
 	return nil
 }
 
@@ -177,6 +186,9 @@ func (n *Node) meet(ctx context.Context) error {
 		if err := n.gossip.Start(ctx); err != nil && !errors.Is(err, gossip.ErrStarted) {
 			return fmt.Errorf("%w: %w", ErrGossip, err)
 		}
+	}
+	if n.runner == nil {
+		return nil
 	}
 	if err := errors.Join(n.hot.Start(ctx), n.runner.Start(ctx)); err != nil {
 		return fmt.Errorf("node: Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
@@ -211,7 +223,10 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.end()
 	n.background.Wait()
-	feeding := errors.Join(n.runner.Close(), n.hot.Close())
+	var feeding error
+	if n.runner != nil {
+		feeding = errors.Join(n.runner.Close(), n.hot.Close())
+	}
 	if n.gossip != nil {
 		feeding = errors.Join(feeding, n.gossip.Close())
 	}

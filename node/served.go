@@ -13,6 +13,7 @@ const sampleHits = 64
 // served notes, for the next prewarm, who was shown. An answer of L1 that is not sampled costs one random number.
 func (n *Node) served(r tier.Result) {
 	switch {
+	case n.hot == nil:
 	case r.Tier != tier.FromL1:
 		n.hot.Note(r.Profile.ID, 1)
 	case rand.Uint32()%sampleHits == 0:

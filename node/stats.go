@@ -35,8 +35,10 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (n *Node) Stats() Stats {
-	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Hot: n.hot.Stats(),
-		Prewarm: n.runner.Status(), Warmth: n.warmth()}
+	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth()}
+	if n.runner != nil {
+		s.Hot, s.Prewarm = n.hot.Stats(), n.runner.Status()
+	}
 	if n.gossip != nil {
 		g := n.gossip.Stats()
 		s.Gossip = &g

@@ -15,13 +15,19 @@ const warmEvery = time.Second
 // BeginPrewarm begins a run of the whole cluster and returns its id: this node reads who is active, all load those of their
 // own ranges. PrewarmStatus tells how it does.
 //
-// Errors wrap prewarm.ErrRunning, prewarm.ErrConfig, or are Redis's.
+// Errors wrap prewarm.ErrRunning, prewarm.ErrConfig, ErrNoPrewarm, or are Redis's.
 func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error) {
+	if n.runner == nil {
+		return "", ErrNoPrewarm
+	}
 	return n.runner.Begin(ctx, o)
 }
 
-// CancelPrewarm ends the run, whoever began it. Errors wrap prewarm.ErrNoRun, or are Redis's.
+// CancelPrewarm ends the run, whoever began it. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or are Redis's.
 func (n *Node) CancelPrewarm(ctx context.Context) error {
+	if n.runner == nil {
+		return ErrNoPrewarm
+	}
 	_, err := n.runner.Cancel(ctx)
 	return err
 }
@@ -33,6 +39,9 @@ func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
 
 // warmth is how much of the plan's users in this node's ranges is in Redis, 0 to 1; 1 only after the memory is filled, too.
 func (n *Node) warmth() float64 {
+	if n.runner == nil {
+		return 0
+	}
 	switch s := n.runner.Status(); s.State {
 	case prewarm.Done:
 		return 1
