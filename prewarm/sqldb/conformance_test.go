@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,15 +19,18 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
+// many is how many rows the large query has.
+const many = 60_000
+
 // since is the time since when users count, in all of these tests. Its milliseconds are not whole seconds.
 var since = time.UnixMilli(1_700_000_000_250)
 
 // engine is one kind of database.
 type engine struct {
 	name string
-	// url makes an empty database and returns its address and a connection that may write.
+	// open makes an empty database and returns its address and a connection that may write.
 	open func(t *testing.T) (url string, db *sql.DB)
-	// parameter is how a query writes its parameter, large a query of a million rows, endless one that does not end.
+	// parameter is how a query writes its parameter, large a query of 60,000 rows, endless one that does not end.
 	parameter, large, endless string
 	// stored are the forms in which the database may hold a time: the column's type, and the value.
 	stored map[string]func(time.Time) any
@@ -43,20 +47,20 @@ func engines(t *testing.T) []engine {
 	return []engine{{
 		name:      "postgres",
 		parameter: "$1",
-		large:     "SELECT i, now() FROM generate_series(1, 1000000) i WHERE now() > $1::timestamptz",
+		large:     "SELECT i, now() FROM generate_series(1, 60000) i WHERE now() > $1::timestamptz",
 		endless:   "SELECT 1, now() FROM pg_sleep(600) WHERE now() > $1::timestamptz",
 		stored:    map[string]func(time.Time) any{"timestamptz": asIs, "timestamp": asIs, "bigint": ms, "numeric": ms, "double precision": ms},
 		open: func(t *testing.T) (string, *sql.DB) {
 			n++
 			admin := connect(t, "pgx", server.URL())
-			exec(t, admin, fmt.Sprintf("CREATE DATABASE t%d", n))
-			url := strings.Replace(server.URL(), "/postgres?", fmt.Sprintf("/t%d?", n), 1)
+			exec(t, admin, fmt.Sprintf("CREATE SCHEMA t%d", n))
+			url := server.URL() + fmt.Sprintf("&search_path=t%d", n)
 			return url, connect(t, "pgx", url)
 		},
 	}, {
 		name:      "sqlite",
 		parameter: "?",
-		large:     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT i, 1800000000000 FROM n WHERE 1 < ?",
+		large:     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60000) SELECT i, 1800000000000 FROM n WHERE 1 < ?",
 		endless:   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i), 1 FROM n WHERE 1 < ?",
 		stored: map[string]func(time.Time) any{"INTEGER": ms, "TEXT": text("2006-01-02T15:04:05.000Z"),
 			"DATETIME": text("2006-01-02 15:04:05.000 +00:00"), "TIMESTAMP": text("2006-01-02 15:04:05.000")},
@@ -153,6 +157,7 @@ func TestBothDatabases(t *testing.T) {
 			t.Run("counts rows without a user or a time", e.countsNulls)
 			t.Run("refuses what it cannot read", e.refuses)
 			t.Run("changes nothing", e.changesNothing)
+			t.Run("holds no more than a few rows at a time", e.streams)
 			t.Run("stops when no more are wanted", e.stopsEarly)
 			t.Run("stops when its time is up", e.stopsLate)
 			t.Run("stops when told to", e.stopsWhenTold)
@@ -237,6 +242,31 @@ func (e engine) changesNothing(t *testing.T) {
 	}
 }
 
+// streams: 60,000 users would take 2.4 MB as a slice alone.
+func (e engine) streams(t *testing.T) {
+	url, _ := e.open(t)
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, n := heap(), 0
+	for _, err := range source(t, url, e.large).Active(t.Context(), since) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == many-1 {
+			if grown := int64(heap()) - int64(before); grown > 1<<20 {
+				t.Errorf("after %d rows %d bytes more are in use", n, grown)
+			}
+		}
+	}
+	if n != many {
+		t.Errorf("%d rows; want %d", n, many)
+	}
+}
+
 func (e engine) stopsEarly(t *testing.T) {
 	url, _ := e.open(t)
 	s := source(t, url, e.large)
@@ -280,7 +310,7 @@ func (e engine) stopsWhenTold(t *testing.T) {
 		}
 		ended = err
 	}
-	if !errors.Is(ended, why) || n == 1_000_000 {
+	if !errors.Is(ended, why) || n >= many {
 		t.Errorf("ended after %d rows with %v", n, ended)
 	}
 }

@@ -1,0 +1,85 @@
+//go:build linux
+
+package check
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestRedisStartsAsComposed runs the very command of docker-compose.yml on the Redis of this machine, with the folders of the
+// container replaced by temporary ones and another port.
+func TestRedisStartsAsComposed(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("redis-server is not installed: run `make deps`")
+	}
+	dir := t.TempDir()
+	port := freePort(t)
+	conf := strings.NewReplacer("dir /data", "dir "+dir, "port 6379", "port "+port, "bind * -::*", "bind 127.0.0.1").Replace(read(t, "deploy/redis.conf"))
+	file := filepath.Join(dir, "redis.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := project(t).Services["redis"]
+	if s.Command[0] != "sh" || s.Command[1] != "-c" {
+		t.Fatalf("the command is %v", s.Command)
+	}
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(strings.ReplaceAll(s.Command[2], "$$", "$"), "/etc/edgecache/redis.conf", file))
+	password := *s.Environment["REDISCLI_AUTH"]
+	cmd.Env, cmd.Dir = append(os.Environ(), "REDISCLI_AUTH="+password), dir
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill() // exec made it the server
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s", out.String())
+		}
+	}()
+
+	ask := func(auth string, args ...string) string {
+		cli := exec.CommandContext(t.Context(), "redis-cli", append([]string{"-h", "127.0.0.1", "-p", port}, args...)...)
+		cli.Env = append(os.Environ(), "REDISCLI_AUTH="+auth)
+		answer, _ := cli.CombinedOutput() // an error is in the answer
+		return strings.TrimSpace(string(answer))
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ask(password, "PING") != "PONG"; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("Redis does not answer: %s", ask(password, "PING"))
+		}
+	}
+	if got := ask("", "PING"); !strings.Contains(got, "NOAUTH") {
+		t.Errorf("without the password: %s", got)
+	}
+	for name, want := range map[string]string{"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "volatile-lru", "maxmemory": "536870912",
+		"notify-keyspace-events": "", "save": "", "protected-mode": "yes"} {
+		if got := ask(password, "CONFIG", "GET", name); got != strings.TrimSpace(name+"\n"+want) {
+			t.Errorf("%s is %q; want %q", name, got, want)
+		}
+	}
+	if line, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/cmdline"); err != nil || strings.Contains(string(line), password) {
+		t.Errorf("the list of processes shows %q (%v)", line, err)
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}

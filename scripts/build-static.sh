@@ -1,0 +1,19 @@
+#!/bin/sh
+# Builds the binary that needs nothing of the system it runs on: no C library, no loader, no shell. The image is made of it,
+# and deploy/check tests it.
+#
+#   scripts/build-static.sh [FILE]     default bin/edgecache
+set -eu
+out=${1:-bin/edgecache}
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+cd "$(dirname "$0")/.."
+
+# No lookup answered by memory or Redis runs through these libraries. Without inlining they are 1.2 MB smaller, of the 30 that
+# the image may have.
+cold='github.com/alicebob/... github.com/hashicorp/... github.com/jackc/... github.com/klauspost/compress/... github.com/miekg/...
+  github.com/molecule-man/... github.com/spf13/... github.com/xdg-go/... github.com/yuin/... go.mongodb.org/... go.yaml.in/...
+  google.golang.org/protobuf/...'
+set --
+for library in $cold; do set -- "$@" "-gcflags=$library=-l"; done
+
+CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' "$@" -o "$out" ./cmd/edgecache
