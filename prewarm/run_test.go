@@ -206,7 +206,7 @@ func TestCancelByAnyNode(t *testing.T) {
 		t.Errorf("cancel of nothing: %v", err)
 	}
 	id := w.begin(Options{Sources: from(people(5000)), Rate: 300})
-	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 50 })
+	await(t, "both in the run", func() bool { return w.living[0].Status().Asked > 20 && w.living[1].Status().Asked > 20 })
 	if got, err := w.living[1].Cancel(t.Context()); err != nil || got != id {
 		t.Fatalf("cancelled %q, %v; want %q", got, err, id)
 	}
