@@ -3,6 +3,7 @@
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
+#   benchmarks/record.sh prewarm            300,000 users through three nodes, beside bare scripted writes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -42,6 +43,7 @@ replay() {
 case "${1:-}" in
 races) races >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
-*) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+prewarm) go run -C benchmarks . -only prewarm -out results -name prewarm ;;
+*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf 'wrote %s\n' "$out"

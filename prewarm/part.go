@@ -292,6 +292,7 @@ func reason(one, whole error) string {
 func (p *part) conclude(ctx context.Context, state State) {
 	p.mu.Lock()
 	p.state, p.ended = or(state, Cancelled), time.Now()
+	p.queue.order, p.queue.again = nil, nil // the plan may be large
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()
