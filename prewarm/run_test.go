@@ -111,7 +111,7 @@ func TestRateIsKept(t *testing.T) {
 func TestRateIsKeptWhileMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 3, nil)
-	const rate, users = 500, 3000
+	const rate, users = 500, 2500
 	id := w.begin(Options{Sources: from(people(users)), Rate: rate})
 	asked := func(n int) func() bool { return func() bool { asked, _ := w.origin.total(); return asked > n } }
 	for n := 300; n < 1500; n += 300 {
@@ -262,6 +262,37 @@ func TestRestartedClusterResumes(t *testing.T) {
 		t.Errorf("%d users were asked for, %d of them again", asked, again)
 	}
 	w.warm(users)
+}
+
+func TestRedisThatHangsLosesNobody(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	w := newTown(t, server.URL(), nil)
+	w.found()
+	w.found()
+	users := people(1500)
+	id := w.begin(Options{Sources: from(users), Rate: 1000})
+	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 400 })
+	check(t, server.Pause())
+	paused, _ := w.origin.total()
+	// What is under way goes to the origin without Redis, and no more: a node whose reports do not get through pauses.
+	still := time.Now()
+	await(t, "three seconds of it", func() bool { return time.Since(still) > 3*time.Second })
+	if asked, _ := w.origin.total(); asked-paused > 2*atOnce*25 {
+		t.Errorf("%d users were asked for while Redis did not answer", asked-paused)
+	}
+	check(t, server.Resume())
+	if s := w.wait(id); s.State != Done || s.Cached != 1500 || s.Errors != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+	for _, u := range users {
+		if n, err := server.Client().Exists(t.Context(), "user:profile:"+u.ID).Result(); n != 1 || err != nil {
+			t.Fatalf("user %s is not in Redis, %v", u.ID, err)
+		}
+	}
+	if most := w.origin.busiest(); most > 1100 {
+		t.Errorf("%d users in a second; want at most 1100", most)
+	}
 }
 
 func TestDeadRunIsTakenOver(t *testing.T) {
