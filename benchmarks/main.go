@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	f.DurationVar(&p.L1Round, "l1-round", 100*time.Millisecond, "length of one turn in the L1 rows")
 	f.DurationVar(&p.HTTPRound, "http-round", time.Second, "length of one turn in the HTTP rows; whole seconds for wrk")
 	f.BoolVar(&p.Install, "install", true, "as root on Debian, install wrk when it is missing")
-	only := f.String("only", "", "groups to measure, comma-separated: l1,l2,batch,http,prewarm,change,memory; default all")
+	only := f.String("only", "", "groups to measure, comma-separated: l1,l2,batch,http,prewarm,change,memory; default all but prewarm")
 	out := f.String("out", "", "folder for the results; default none are written")
 	name := f.String("name", "latest", "name of the result files, without extension")
 	profile := f.String("cpuprofile", "", "file for a CPU profile; its samples carry the label contender")
@@ -109,10 +109,13 @@ func (p params) validate() error {
 	return nil
 }
 
+// aside is measured only when it is named: it would make the others wait for minutes.
+const aside = "prewarm"
+
 // choose returns the groups named, in the order in which they may run: the changes change what others compare.
 func choose(only string) (chosen []group, err error) {
 	if only == "" {
-		return groups(), nil
+		return slices.DeleteFunc(groups(), func(g group) bool { return g.name == aside }), nil
 	}
 	names := strings.Split(only, ",")
 	for _, g := range groups() {

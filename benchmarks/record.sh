@@ -5,6 +5,7 @@
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 #   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
 #   benchmarks/record.sh origin TRACE       the source of truth while parts of it are killed, down, slow or stopped
+#   benchmarks/record.sh prewarm            300,000 users through three nodes, beside bare scripted writes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -47,6 +48,8 @@ verify() {
   go build -o "$dir/edgecache" ./cmd/edgecache
   head "${1:-1000000} changes under edgecache verify" "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
   go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
+}
+
 # rows makes rows of a table of the lines that tests write for it, and keeps the names of those that failed.
 rows() { tee /dev/stderr | sed -nE 's/^.*RESULT (\|.*)$/\1/p; s/^ *--- FAIL: ([^ ]+).*$/| | **failed**, see its output | `\1` |/p'; }
 
@@ -72,6 +75,7 @@ origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;
 races) races >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;
-*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+prewarm) go run -C benchmarks . -only prewarm -out results -name prewarm ;;
+*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf 'wrote %s\n' "$out"

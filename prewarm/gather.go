@@ -73,7 +73,12 @@ func (g *gathering) newest() []User {
 func (g *gathering) from(ctx context.Context, s Source) (c SourceCount) {
 	began := time.Now()
 	c.Name = s.Name()
-	defer func() { c.Duration = time.Since(began).Milliseconds() }()
+	defer func() {
+		if r := recover(); r != nil {
+			c.Error = fmt.Sprintf("it panicked: %v", r)
+		}
+		c.Duration = time.Since(began).Milliseconds()
+	}()
 	for u, err := range s.Active(ctx, g.since) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)

@@ -212,8 +212,9 @@ func (h *Hot) Stats() HotStats {
 }
 
 func (h *Hot) flushForEver(ctx context.Context) {
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		sleep(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
+		ended = ctx.Err() != nil // before the flush, which then is the last
 		h.flush(context.WithoutCancel(ctx))
 	}
 }

@@ -38,6 +38,7 @@ type JSONLConfig struct {
 
 // JSONL reads active users from lines of JSON: {"id":"123","lastActive":1700000000000}, where id may be a number and may be
 // called userId, and lastActive is in milliseconds since 1970 or RFC 3339. Other members are ignored, empty lines too.
+// Input that waits for more keeps the run planning, and Runner.Close waiting.
 type JSONL struct {
 	conf JSONLConfig
 

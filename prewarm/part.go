@@ -231,10 +231,17 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	for i, it := range items {
 		ids[i] = it.id
 	}
-	began := time.Now()
-	b, err := p.r.conf.Cache.BatchGet(ctx, ids, tier.Want{})
+	var want tier.Want
+	if items[0].second {
+		want.MaxAge = 1 // what memory has since the first try may not be in Redis
+	}
+	began, before := time.Now(), p.r.conf.Cache.Stats().L2Errors
+	b, err := p.r.conf.Cache.BatchGet(ctx, ids, want)
 	now := time.Now()
 	became, asked := judge(ids, b, err)
+	if p.r.conf.Cache.Stats().L2Errors != before {
+		doubt(ids, b, became)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pace.end(t, asked, now)
@@ -276,6 +283,15 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 	return became, asked
 }
 
+// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another.
+func doubt(ids []string, b tier.Batch, became []outcome) {
+	for i, id := range ids {
+		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
+			became[i] = outcome{reason: "Redis failed meanwhile"}
+		}
+	}
+}
+
 // reason is the text of the error of one id, or of the whole batch.
 func reason(one, whole error) string {
 	if one == nil {
@@ -292,6 +308,7 @@ func reason(one, whole error) string {
 func (p *part) conclude(ctx context.Context, state State) {
 	p.mu.Lock()
 	p.state, p.ended = or(state, Cancelled), time.Now()
+	p.queue.order, p.queue.again = nil, nil // the plan may be large
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()

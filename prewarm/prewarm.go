@@ -161,6 +161,8 @@ func or[T comparable](v, def T) T {
 type Runner struct {
 	conf  Config
 	store *store
+	// again is how long a second try waits.
+	again time.Duration
 	// nudge makes the watch look at once.
 	nudge chan struct{}
 
@@ -185,7 +187,7 @@ func New(conf Config) (*Runner, error) {
 	if err := conf.validate(); err != nil {
 		return nil, err
 	}
-	r := &Runner{conf: conf, store: newStore(conf.Client, conf.Prefix, conf.Node), nudge: make(chan struct{}, 1)}
+	r := &Runner{conf: conf, store: newStore(conf.Client, conf.Prefix, conf.Node), again: againAfter, nudge: make(chan struct{}, 1)}
 	r.base, r.end = context.WithCancelCause(context.Background())
 	r.own.State = Idle
 	r.share.settle = conf.Settle
@@ -203,8 +205,8 @@ func (r *Runner) Start(ctx context.Context) error {
 	if !r.started.IsZero() {
 		return nil
 	}
-	if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) {
-		return err
+	if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrMalformed) {
+		return err // a record that cannot be read is a run that this node takes no part in
 	}
 	r.started = time.Now()
 	r.background.Go(func() { r.watch(r.base) })

@@ -191,7 +191,7 @@ func TestQueueTakesNewestFirstOverAllRanges(t *testing.T) {
 }
 
 func TestQueueTriesFailuresOnceMoreAtTheEnd(t *testing.T) {
-	var q queue
+	q := queue{pause: againAfter}
 	q.gain(map[int][]ranked{1: {{"a", 0}, {"b", 1}, {"c", 2}}})
 	first := q.take(2, epoch)
 	q.finish(first, []outcome{{reason: "down"}, {cached: true}}, epoch)

@@ -17,6 +17,8 @@ const (
 // queue is what one node has to load, newest first over all its ranges, and what became of it. It is not safe for concurrent
 // use.
 type queue struct {
+	// pause is how long a second try waits.
+	pause time.Duration
 	held  map[int]*span // ranges of this node that are not reported done
 	order []item        // first tries, newest first
 	again []item        // second tries, after all first ones
@@ -115,7 +117,7 @@ func (q *queue) finish(items []item, became []outcome, now time.Time) {
 				q.failed = append(q.failed, Failure{it.id, o.reason})
 			}
 		default:
-			it.second, it.due = true, now.Add(againAfter)
+			it.second, it.due = true, now.Add(q.pause)
 			q.again = append(q.again, it)
 		}
 	}

@@ -63,7 +63,7 @@ func TestKilledNode(t *testing.T) {
 			w.warm(users)
 			// What the dead node had under way may be asked for again; what it had brought into Redis may not.
 			asked, again := w.origin.total()
-			if most := atOnce * mostBatch; again > most || asked > len(users)+most {
+			if most := atOnce * 50; again > most || asked > len(users)+most {
 				t.Errorf("%d users asked for %d times, %d of them again; killed at %d", len(users), asked, again, after)
 			}
 			t.Logf("killed after %d: %d users asked for again", after, again)
@@ -111,7 +111,7 @@ func TestRateIsKept(t *testing.T) {
 func TestRateIsKeptWhileMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 3, nil)
-	const rate, users = 500, 3000
+	const rate, users = 500, 2500
 	id := w.begin(Options{Sources: from(people(users)), Rate: rate})
 	asked := func(n int) func() bool { return func() bool { asked, _ := w.origin.total(); return asked > n } }
 	for n := 300; n < 1500; n += 300 {
@@ -206,7 +206,7 @@ func TestCancelByAnyNode(t *testing.T) {
 		t.Errorf("cancel of nothing: %v", err)
 	}
 	id := w.begin(Options{Sources: from(people(5000)), Rate: 300})
-	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 50 })
+	await(t, "both in the run", func() bool { return w.living[0].Status().Asked > 20 && w.living[1].Status().Asked > 20 })
 	if got, err := w.living[1].Cancel(t.Context()); err != nil || got != id {
 		t.Fatalf("cancelled %q, %v; want %q", got, err, id)
 	}
@@ -264,12 +264,45 @@ func TestRestartedClusterResumes(t *testing.T) {
 	w.warm(users)
 }
 
+func TestRedisThatHangsLosesNobody(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	w := newTown(t, server.URL(), nil)
+	w.found()
+	w.found()
+	users := people(1500)
+	id := w.begin(Options{Sources: from(users), Rate: 1000})
+	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 400 })
+	check(t, server.Pause())
+	paused, _ := w.origin.total()
+	// What is under way goes to the origin without Redis, and no more: a node whose reports do not get through pauses.
+	still := time.Now()
+	await(t, "three seconds of it", func() bool { return time.Since(still) > 3*time.Second })
+	if asked, _ := w.origin.total(); asked-paused > 2*atOnce*25 {
+		t.Errorf("%d users were asked for while Redis did not answer", asked-paused)
+	}
+	check(t, server.Resume())
+	if s := w.wait(id); s.State != Done || s.Cached != 1500 || s.Errors != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+	for _, u := range users {
+		if n, err := server.Client().Exists(t.Context(), "user:profile:"+u.ID).Result(); n != 1 || err != nil {
+			t.Fatalf("user %s is not in Redis, %v", u.ID, err)
+		}
+	}
+	if most := w.origin.busiest(); most > 1100 {
+		t.Errorf("%d users in a second; want at most 1100", most)
+	}
+}
+
 func TestDeadRunIsTakenOver(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 1, nil)
 	s := w.living[0].store
 	other := newStore(s.client, s.prefix, "gone")
-	check(t, other.claim(t.Context(), "old", Options{}.withDefaults()))
+	for range 2 { // the second stands for a retry whose first reply was lost
+		check(t, other.claim(t.Context(), "old", Options{}.withDefaults()))
+	}
 	if _, err := w.living[0].Begin(t.Context(), Options{Sources: from(people(1))}); !errors.Is(err, ErrRunning) {
 		t.Fatalf("while it may live: %v; want ErrRunning", err)
 	}
@@ -309,6 +342,10 @@ func TestSourcesThatFail(t *testing.T) {
 	s := w.run(Options{Sources: []Source{bad, list{users: people(3)}}, Unlimited: true})
 	if s.State != Done || s.Cached != 4 || s.Sources[0].Error != "no such collection" || s.Sources[1].Users != 3 {
 		t.Errorf("with one of two: %+v", s)
+	}
+	s = w.run(Options{Sources: []Source{list{panics: true}, list{users: people(3)}}, Unlimited: true})
+	if s.State != Done || s.Cached != 3 || s.Sources[0].Error != "it panicked: a source of foreign code" {
+		t.Errorf("with one that panics: %+v", s)
 	}
 	s = w.run(Options{Sources: []Source{bad}})
 	if s.State != Failed || !strings.Contains(s.Error, "bad: no such collection") {

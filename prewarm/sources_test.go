@@ -309,6 +309,20 @@ func TestHotListOfSeveralNodesIsOne(t *testing.T) {
 	}
 }
 
+// TestCloseSendsTheLastNotes closes at once, perhaps before the flusher has begun.
+func TestCloseSendsTheLastNotes(t *testing.T) {
+	t.Parallel()
+	url := redistest.Server(t).URL()
+	for i := range 200 {
+		h := newHot(t, url, func(c *HotConfig) { c.FlushEvery = time.Millisecond })
+		h.Note("u"+strconv.Itoa(i), 1)
+		check(t, h.Close())
+		if s := h.Stats(); s.Sent != 1 {
+			t.Fatalf("closed with %+v; want 1 sent", s)
+		}
+	}
+}
+
 func TestNoteDropsWhatItCannotKeep(t *testing.T) {
 	t.Parallel()
 	h := newHot(t, redistest.Server(t).URL(), func(c *HotConfig) { c.MaxPending = hotShards })

@@ -80,7 +80,7 @@ func (r *Runner) newPart(rec *record) *part {
 	if r.now != nil && r.now.rec.id == rec.id {
 		return nil
 	}
-	p := &part{r: r, rec: rec, state: Running, kick: make(chan struct{}, 1)}
+	p := &part{r: r, rec: rec, state: Running, kick: make(chan struct{}, 1), queue: queue{pause: r.again}}
 	for n := range p.gone {
 		p.gone[n] = rec.state == Done
 	}

@@ -117,6 +117,7 @@ type Cache struct {
 	flights   *flights
 	counters  counters
 	lingerers lingerers
+	lately    lately
 	loads     chan struct{} // one element per call under way to the origin
 	aheads    chan struct{} // one element per refresh-ahead under way
 	// aliveUntil is when the fence falls, on the node's clock.

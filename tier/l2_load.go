@@ -148,12 +148,15 @@ func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 }
 
 func (v *verdict) read(id string, r reply) {
-	answer, ok := r.value.([]any)
-	if r.err != nil || !ok || len(answer) == 0 {
+	answer, _ := r.value.([]any)
+	code, ok := r.value.(int64)
+	if len(answer) > 1 {
+		code, ok = answer[0].(int64)
+	}
+	if needs := verdictKind(code); r.err != nil || !ok || (needs == present || needs == busy) && len(answer) < 2 {
 		v.err = fmt.Errorf("tier: lease for %q: %w", id, or(r.err, errReply))
 		return
 	}
-	code, _ := answer[0].(int64)
 	switch v.kind = verdictKind(code); v.kind {
 	case present:
 		v.entry, v.err = decodeReply(id, answer[1:])

@@ -45,7 +45,11 @@ func (c *Cache) load(calls []*call) {
 			c.fail(calls, err)
 		}
 	}()
-	rest := c.fromL2(calls)
+	rest := calls
+	if !c.lately.cold(len(calls)) {
+		rest = c.fromL2(calls)
+		c.lately.read(len(calls), len(rest))
+	}
 	if len(rest) == 0 {
 		return
 	}
@@ -141,16 +145,21 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []asking, waits 
 	for i, call := range calls {
 		ids[i], known[i] = call.id, call.known()
 	}
+	there := 0
+	defer func() { c.lately.began(len(calls), there) }()
 	for i, v := range c.l2.begin(ctx, ids, known) {
 		switch {
 		case v.err != nil:
-			c.countL2(v.err)
+			if c.countL2(v.err) {
+				there = len(calls) // fromL2 sees to it that a record that does not decode is repaired
+			}
 			asks = append(asks, asking{calls[i], ""})
 		case v.kind == leased:
 			asks = append(asks, asking{calls[i], v.token})
 		case v.kind == present && c.outdated(calls[i], v.entry):
 			waits = append(waits, calls[i]) // and asks again, for what is known now
 		case v.kind == present:
+			there++
 			c.finishFound(calls[i], v.entry, FromL2, true)
 		case v.kind == absent:
 			c.finishAbsent(calls[i], FromL2, true)
