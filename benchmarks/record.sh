@@ -2,6 +2,7 @@
 # Records what is a run and not a race: writes benchmarks/results/NAME.md.
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
+#   benchmarks/record.sh faults             the long form of every fault test, the model and the seeded bugs: about half an hour
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,6 +27,26 @@ races() {
   go test -count=1 -v -tags seeded -run Seeded ./tier ./node | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
 }
 
+# faults runs what demands a quiet machine first. A test that fails is a row as well, and the end of the script is an error then.
+faults() {
+  local log failed=0
+  log=$(mktemp)
+  one() { printf '+ go test %s\n' "$*" >&2; go test -count=1 -timeout 60m -v "$@" >>"$log" 2>&1 || failed=1; }
+  one ./node -run 'TestStormOverThreeNodes$' -storm 60s -out "$PWD/benchmarks/results"
+  one ./node -long -run 'TestRedisIsKilled|TestRedisHangs|TestSilentStream|TestDamagedStream|TestLostReplies|TestBadEntries|TestFailoverThat|TestEverythingFails|TestNoFlushInAnHour'
+  one ./node -run 'TestModel$' -runs 10000 -rapid.nofailfile
+  one -tags seeded ./tier ./node -run Seeded
+  head 'Faults' 'benchmarks/record.sh faults'
+  printf '| what | demanded | measured | test |\n|---|---|---|---|\n'
+  awk '/^ *=== (RUN|CONT|NAME) /{test=$3} match($0,/result: /){print "| " substr($0,RSTART+8) " | " test " |"}' "$log"
+  printf '\nOne safeguard removed at a time; the oracle or the model must see it within a minute:\n\n'
+  grep -E 'seen after|not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
+  printf 'All tests:\n\n'
+  grep -E '^--- |^(ok|FAIL)' "$log" | code
+  rm -f "$log"
+  return $failed
+}
+
 replay() {
   local port=16399
   head 'A recorded chat through three nodes' 'benchmarks/record.sh replay TRACE'
@@ -41,7 +62,8 @@ replay() {
 
 case "${1:-}" in
 races) races >"$out" ;;
+faults) faults >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
-*) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf 'wrote %s\n' "$out"
