@@ -242,6 +242,8 @@ func (m *model) next(id string) int64 {
 
 // bind sets the bounds that hold at this moment.
 func (m *model) bind() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	now := time.Now()
 	for _, n := range m.nodes {
 		if n.tail.losing() {
@@ -256,6 +258,13 @@ func (m *model) bind() {
 			n.judge.SetBound(bound)
 		}
 	}
+}
+
+// isDown reports whether the server is away.
+func (m *model) isDown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.downSince.IsZero()
 }
 
 // look has one answer judged, whenever it comes.
