@@ -28,9 +28,9 @@ fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 seeded: ## remove one safeguard at a time and see that the oracle notices
 	go test -v -tags seeded -run Seeded ./tier ./node
 
-soak: ## the long forms: a minute of storm each; writes benchmarks/results/consistency.*
+soak: ## the long forms of the storm and of every fault, about half an hour; writes benchmarks/results/faults.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s
-	go test -timeout 20m -run TestStormOverThreeNodes -v ./node -storm 60s -out $(CURDIR)/benchmarks/results
+	benchmarks/record.sh faults
 
 deps: ## find what the tests need, or install it (Debian, as root)
 	@scripts/deps.sh

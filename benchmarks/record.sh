@@ -2,9 +2,12 @@
 # Records what is a run and not a race: writes benchmarks/results/NAME.md.
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
+#   benchmarks/record.sh faults             the long form of every fault test, the model and the seeded bugs: about half an hour
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 #   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
 #   benchmarks/record.sh origin TRACE       the source of truth while parts of it are killed, down, slow or stopped
+#   benchmarks/record.sh cluster            prewarms of three and ten processes, some of them killed: about ten minutes
+#   benchmarks/record.sh warm TRACE         the first minute of a recorded chat after a full restart, cold and prewarmed
 #   benchmarks/record.sh prewarm            300,000 users through three nodes, beside bare scripted writes
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,6 +30,26 @@ races() {
   go test -count=1 -v -run 'TestStorm$' ./tier -storm 30s | grep -E 'reads|^(---|ok|FAIL)' | code
   printf 'The same oracle with one safeguard removed must see it, and says when it did:\n\n'
   go test -count=1 -v -tags seeded -run Seeded ./tier ./node | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
+}
+
+# faults runs what demands a quiet machine first. A test that fails is a row as well, and the end of the script is an error then.
+faults() {
+  local log failed=0
+  log=$(mktemp)
+  one() { printf '+ go test %s\n' "$*" >&2; go test -count=1 -timeout 60m -v "$@" >>"$log" 2>&1 || failed=1; }
+  one ./node -run 'TestStormOverThreeNodes$' -storm 60s -out "$PWD/benchmarks/results"
+  one ./node -long -run 'TestRedisIsKilled|TestRedisHangs|TestSilentStream|TestDamagedStream|TestLostReplies|TestBadEntries|TestFailoverThat|TestEverythingFails|TestNoFlushInAnHour'
+  one ./node -run 'TestModel$' -runs 10000 -rapid.nofailfile
+  one -tags seeded ./tier ./node -run Seeded
+  head 'Faults' 'benchmarks/record.sh faults'
+  printf '| what | demanded | measured | test |\n|---|---|---|---|\n'
+  awk '/^ *=== (RUN|CONT|NAME) /{test=$3} match($0,/result: /){print "| " substr($0,RSTART+8) " | " test " |"}' "$log"
+  printf '\nOne safeguard removed at a time; the oracle or the model must see it within a minute:\n\n'
+  grep -E 'seen after|not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
+  printf 'All tests:\n\n'
+  grep -E '^--- |^(ok|FAIL)' "$log" | code
+  rm -f "$log"
+  return $failed
 }
 
 replay() {
@@ -73,8 +96,11 @@ origin() {
 case "${1:-}" in
 origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 races) races >"$out" ;;
+faults) faults >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;
+warm) go run -C benchmarks ./warm -trace "$(realpath "${2:?the file with the chat is missing}")" -out results ;;
+cluster) go run -C benchmarks ./cluster -out results ;;
 prewarm) go run -C benchmarks . -only prewarm -out results -name prewarm ;;
 *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -45,6 +45,8 @@ func TestRedisIsKilled(t *testing.T) {
 			stop()
 			r.lookAtAll()
 			r.verdict()
+			t.Logf("result: Redis killed %d times, %s | 0 unmarked older than %v, 0 older than %v from 1s on, service within 2s | %d violations, service within %v",
+				pick(2, 5), name, cutBound, bound, r.oracle.Stats().Violations, r.slowest.Round(time.Millisecond))
 		})
 	}
 }

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,6 +57,10 @@ type rigConfig struct {
 	fence, block time.Duration
 	// wrap puts something before each node's handler of events.
 	wrap func(node int, h stream.Handler) stream.Handler
+	// origin puts something before the nodes' origin, and data puts a proxy between each node's lookups and Redis.
+	origin func(tier.Loader) tier.Loader
+	data   bool
+	server string // address of Redis itself, with data
 	// publisher makes the client that changes are announced with; nil for an ordinary one.
 	publisher func(*testing.T) redis.UniversalClient
 }
@@ -62,14 +68,16 @@ type rigConfig struct {
 // rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the oracle that judges them.
 type rig struct {
 	*testing.T
-	users  int
-	oracle *oracle.Oracle
-	source *source
-	nodes  []*Node
-	judges []*oracle.Node
-	links  []*redistest.Proxy // by node; empty without rigConfig.links
-	seed   uint64
-	backup string // of the stream, from before it was damaged
+	users   int
+	oracle  *oracle.Oracle
+	source  *source
+	nodes   []*Node
+	judges  []*oracle.Node
+	links   []*redistest.Proxy // by node; empty without rigConfig.links
+	data    []*redistest.Proxy // by node; empty without rigConfig.data
+	seed    uint64
+	slowest time.Duration // until normal service was back
+	backup  string        // of the stream, from before it was damaged
 
 	failed, answered atomic.Int64
 }
@@ -83,8 +91,17 @@ func newRig(t *testing.T, url string, c rigConfig) *rig {
 	t.Logf("seed %d", r.seed)
 	r.oracle = oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged})
 	r.source = newSource(t, url, r.users, r.oracle, c.publisher)
+	from := tier.Loader(r.source)
+	if c.origin != nil {
+		from = c.origin(from)
+	}
 	for i := range 3 {
-		n, link := startOn(t, url, r.source, i, c)
+		way := url
+		if c.data {
+			r.data = append(r.data, redistest.ProxyTo(t, strings.TrimPrefix(url, "redis://")))
+			way, c.server = "redis://"+r.data[i].Addr, strings.TrimPrefix(url, "redis://")
+		}
+		n, link := startOn(t, way, from, i, c)
 		if link != nil {
 			r.links = append(r.links, link)
 		}
@@ -101,7 +118,7 @@ func startOn(t *testing.T, url string, from tier.Loader, i int, c rigConfig) (n 
 	check(t, err)
 	t.Cleanup(func() { check(t, n.Close()) })
 	if c.links {
-		link = redistest.ProxyTo(t, n.client.(*redis.Client).Options().Addr)
+		link = redistest.ProxyTo(t, cmp.Or(c.server, n.client.(*redis.Client).Options().Addr))
 		check(t, n.streams[0].Close())
 		n.streams[0], err = redisconn.OpenTail("redis://" + link.Addr)
 		check(t, err)
@@ -238,6 +255,7 @@ func (r *rig) awaitService(since time.Time, most time.Duration) {
 			wait(ctx, time.Millisecond)
 		}
 	}
+	r.slowest = max(r.slowest, time.Since(since))
 	r.Logf("normal service after %v", time.Since(since).Round(time.Millisecond))
 }
 

@@ -308,9 +308,9 @@ func after(l *log, id position) []streamEntry {
 	if l == nil {
 		return nil
 	}
-	i := slices.IndexFunc(l.entries, func(e streamEntry) bool { return id.compare(e.position) < 0 })
-	if i < 0 {
-		return nil
+	i := len(l.entries)
+	for i > 0 && id.compare(l.entries[i-1].position) < 0 {
+		i--
 	}
 	return slices.Clone(l.entries[i:])
 }

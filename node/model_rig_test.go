@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
@@ -47,7 +45,8 @@ type model struct {
 
 	mu          sync.Mutex
 	versions    map[string]int64
-	generations map[string]int // what a failover lost is forgiven: the user is another one for the oracle
+	newest      map[string]int64 // the newest change that was acknowledged
+	generations map[string]int   // what a failover lost is forgiven: the user is another one for the oracle
 	told        []modelChange
 	last        map[string]chan struct{} // closed when a user's last change has been told
 	unjudged    time.Time                // nothing is promised before
@@ -111,7 +110,7 @@ const modelUsers = 3
 func newModel(t *testing.T, c *compiled) *model {
 	m := &model{
 		t: t, server: newModelRedis(c), oracle: oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged}),
-		versions: map[string]int64{}, generations: map[string]int{}, last: map[string]chan struct{}{},
+		versions: map[string]int64{}, newest: map[string]int64{}, generations: map[string]int{}, last: map[string]chan struct{}{},
 	}
 	m.journal = &journal{start: time.Now()}
 	m.server.journal = m.journal
@@ -243,6 +242,8 @@ func (m *model) next(id string) int64 {
 
 // bind sets the bounds that hold at this moment.
 func (m *model) bind() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	now := time.Now()
 	for _, n := range m.nodes {
 		if n.tail.losing() {
@@ -257,6 +258,13 @@ func (m *model) bind() {
 			n.judge.SetBound(bound)
 		}
 	}
+}
+
+// isDown reports whether the server is away.
+func (m *model) isDown() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.downSince.IsZero()
 }
 
 // look has one answer judged, whenever it comes.
@@ -401,6 +409,10 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	defer m.mu.Unlock()
 	m.told = append(m.told, c)
 	m.journal.note(c.ID, "%v %d is acknowledged", c.event().Kind, c.Version)
+	if c.Version < m.newest[c.ID] {
+		return // the newer change says more, and maybe said it before a failover after which it is not said again
+	}
+	m.newest[c.ID] = c.Version
 	key := m.keyLocked(c.ID)
 	if c.Kind != origin.Deleted {
 		m.oracle.Acked(key, c.Version, time.Now())
@@ -411,5 +423,3 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	}
 	m.oracle.Removed(key, c.Version, time.Now())
 }
-
-var _ = rapid.Check

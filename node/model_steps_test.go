@@ -83,7 +83,7 @@ func (m *model) dataFault(s step, fault func(*wire)) {
 
 // sourceFault breaks the way of the announcements, unless the server is down: what it cannot be told of is not promised then.
 func (m *model) sourceFault(s step, fault func(*wire)) {
-	if m.downSince.IsZero() {
+	if !m.isDown() {
 		fault(m.wire)
 		m.later(s.lasts, m.wire.heal)
 	}
@@ -147,7 +147,7 @@ func (m *model) rollBack(n int) {
 
 // restart takes the server away for a while. It comes back as another process, with what it had or with nothing.
 func (m *model) restart(s step, forgets bool) {
-	if !m.downSince.IsZero() {
+	if m.isDown() {
 		return
 	}
 	m.wire.heal()
@@ -194,7 +194,7 @@ func (m *model) switchOff(off bool) {
 // failover puts a replica in the server's place that has not heard of the last steps. What it thus lacks of a user is lost,
 // and no promise about him holds any more that was made before the nodes have noticed.
 func (m *model) failover(lag int) {
-	if !m.downSince.IsZero() || lag >= len(m.past) {
+	if m.isDown() || lag >= m.remembered() {
 		return
 	}
 	m.server.mu.Lock()
@@ -210,6 +210,13 @@ func (m *model) failover(lag int) {
 	for _, w := range m.server.wires {
 		w.cut()
 	}
+}
+
+// remembered is how many moments can be gone back to.
+func (m *model) remembered() int {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	return len(m.past)
 }
 
 // forgive makes others of the users whom then does not know as now does.

@@ -57,8 +57,9 @@ func (c *Cache) Refresh(p *profile.Profile) {
 	c.counters.invalidations.Add(1)
 	c.recent.learn(p.ID, p.UpdatedAt, now)
 	held := c.l1.peek(h)
-	// What is known absent has no version. The event may be older than the deletion, so the next read asks Redis, which knows.
-	if held != nil && !held.absent && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
+	// The event may be a late one. What is known absent has no version, and what an invalidation has ended is older than the
+	// truth, so neither shows that the event is news: the next read asks Redis, which knows.
+	if c.l1.counts(held, h, c.l1.stamps.of(h)) && !held.absent && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
 		e := newEntry(p)
 		e.check = h.check
 		e.keepFor(now, c.conf.L1TTL)

@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -57,5 +58,32 @@ func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
 	c.Refresh(user("1", 5))
 	if err := get(); !errors.Is(err, ErrNotFound) {
 		t.Errorf("after the event: %v, want %v", err, ErrNotFound)
+	}
+}
+
+// What a load leaves in the engine after an invalidation has overtaken it is no reason to put a late event of the same old
+// version in its place.
+func TestLateEventDoesNotBringBackTheInvalidated(t *testing.T) {
+	server := redistest.Server(t)
+	origin := newTruth(0)
+	origin.set(user("1", 3))
+	c := newCache(t, server.URL(), origin, nil)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	origin.before = func(context.Context, string) error { // the origin has read version 3
+		origin.before = nil
+		origin.set(user("1", 4))
+		c.Forget("1", 0)
+		return nil
+	}
+	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 3 {
+		t.Fatalf("read %+v, %v; want version 3, which was true when the read began", r, err)
+	}
+	c.l1.settle()
+	c.Refresh(user("1", 3))
+	c.l1.settle()
+	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 4 {
+		t.Errorf("version %d from %v, %v; want 4", r.Version(), r.Tier, err)
 	}
 }
