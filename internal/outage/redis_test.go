@@ -74,7 +74,7 @@ func TestRedisStops(t *testing.T) {
 	<-ended
 	was, is, after := load.between(healthy, began), load.between(began, over), load.between(over, end)
 	t.Logf("before %+v, %d goroutines", was, before)
-	t.Logf("during %+v, %d goroutines", is, during)
+	t.Logf("during %+v, %d goroutines, %v", is, during, is.err)
 	t.Logf("after  %+v; %+v", after, n.Stats().Cache)
 	if 1000*(is.failed+after.failed) > is.n+after.n {
 		t.Errorf("%d of %d requests failed, such as: %v", is.failed+after.failed, is.n+after.n, is.err)
