@@ -124,3 +124,42 @@ func TestClientBreakerOpensWhenHalfOfCallsFail(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 }
+
+// The HTTP library repeats a lookup on its own when an old connection breaks under it. A probe must be one request.
+func TestClientProbesOnce(t *testing.T) {
+	const slow = 5 // lookups that are answered only once the breaker is open, on connections that are idle from then on
+	var down atomic.Bool
+	var asked atomic.Int64
+	release := make(chan struct{})
+	c := startClient(t, ClientConfig{Retries: -1, OpenFor: 300 * time.Millisecond, Timeout: 10 * time.Second}, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		<-release
+		reply(200, `{"id":"7"}`)(w, r)
+	})
+	loaded := make(chan error, slow)
+	for range slow {
+		go func() { _, err := c.Load(t.Context(), "7"); loaded <- err }()
+	}
+	eventually(t, 5*time.Second, "the slow lookups are under way", func() bool { return asked.Load() == slow })
+	down.Store(true)
+	for c.Stats().Breaker == "closed" {
+		_, _ = c.Load(t.Context(), "7")
+	}
+	close(release)
+	for range slow {
+		if err := <-loaded; err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, 5*time.Second, "half-open", func() bool { return c.Stats().Breaker == "half-open" })
+	before := asked.Load()
+	if _, err := c.Load(t.Context(), "7"); !errors.Is(err, profile.ErrUnavailable) {
+		t.Error(err)
+	}
+	if n := asked.Load() - before; n != 1 {
+		t.Errorf("the probe arrived %d times", n)
+	}
+}

@@ -53,6 +53,9 @@ func (c *Client) try(ctx context.Context, call *call) (failure *Error, again boo
 		c.refused.Add(1)
 		return &Error{Op: call.op, RetryAfter: c.cfg.OpenFor, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, false
 	}
+	if c.breaker.probing.Load() {
+		c.http.CloseIdleConnections() // on an old one that breaks, net/http would send the probe again
+	}
 	result := fails // also when what follows panics
 	defer func() { report(result) }()
 	c.requests.Add(1)

@@ -108,8 +108,9 @@ func loopback(host string) bool {
 //	DELETE /:id          delete; If-Match
 //	GET /health          whether the store answers, the number of users, and what waits to be announced
 //	GET /openapi.json    this, for machines (OpenAPI 3.1)
+//	GET /metrics         for Prometheus: what waits to be announced, what the relay did
 //
-// With ServiceConfig.Tokens all but the last two need a bearer token: role read for lookups, write to create and change,
+// With ServiceConfig.Tokens all but /health and /openapi.json need a bearer token: role read for lookups, write to create and change,
 // admin to delete. GET /health without a token tells no more than whether the store answers.
 //
 // A write answers 200 (or 201) once it was announced, and 202 when that took longer than RelayWait: it is committed either
@@ -154,6 +155,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 func (s *Service) routes() {
 	s.app.Get("/health", s.health)
 	s.app.Get("/openapi.json", s.openAPI)
+	s.app.Get("/metrics", s.allow(RoleRead, newMetrics(s)))
 	s.app.Get("/batch", s.allow(RoleRead, s.getBatch))
 	s.app.Post("/batch", s.allow(RoleRead, s.postBatch))
 	s.app.Get("/all", s.allow(RoleRead, s.getAll))

@@ -145,7 +145,7 @@ func TestServiceProblems(t *testing.T) {
 		{"GET", "/a%20b", "", 400, []string{"[A-Za-z0-9._:@-]"}},
 		{"GET", "/%31", "", 400, []string{"[A-Za-z0-9._:@-]"}},
 		{"GET", "/" + strings.Repeat("a", 129), "", 400, []string{"129 bytes; want 1-128"}},
-		{"GET", "/metrics", "", 400, []string{"reserved"}},
+		{"GET", "/readyz", "", 400, []string{"reserved"}},
 		{"GET", "/1/", "", 404, nil},
 		{"PUT", "/health", `{"nom":"x"}`, 400, []string{"reserved"}},
 		{"PUT", "/batch", `{"nom":"x"}`, 400, []string{"reserved"}},
@@ -311,6 +311,12 @@ func TestServiceAnswers202WhenTheRelayIsLate(t *testing.T) {
 	var h Health
 	if got := ask(t, "GET", url+"/health", ""); json.Unmarshal([]byte(got.body), &h) != nil || h.Backlog != 2 || h.Users != 1 || h.Relay == nil {
 		t.Errorf("health %s", got.body)
+	}
+	metrics := ask(t, "GET", url+"/metrics", "").body
+	for _, want := range []string{"\nedgecache_outbox_changes 2\n", "\nedgecache_relay_announced_total 0\n", "\nedgecache_outbox_oldest_seconds "} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %q:\n%s", want, metrics)
+		}
 	}
 	close(up)
 	eventually(t, 5*time.Second, "writes answer 200 again", func() bool {

@@ -136,7 +136,7 @@ func TestServiceRoles(t *testing.T) {
 		want               int
 	}{
 		{"POST", "/", `{"id":"1"}`, RoleWrite, 201}, {"GET", "/1", "", RoleRead, 200}, {"GET", "/batch?ids=1", "", RoleRead, 200},
-		{"POST", "/batch", `{"ids":["1"]}`, RoleRead, 200}, {"GET", "/all", "", RoleRead, 200}, {"PUT", "/1", `{"nom":"x"}`, RoleWrite, 200},
+		{"POST", "/batch", `{"ids":["1"]}`, RoleRead, 200}, {"GET", "/all", "", RoleRead, 200}, {"GET", "/metrics", "", RoleRead, 200}, {"PUT", "/1", `{"nom":"x"}`, RoleWrite, 200},
 		{"DELETE", "/1", "", RoleAdmin, 200}, {"GET", "/health", "", RoleNone, 200}, {"GET", "/openapi.json", "", RoleNone, 200},
 	} {
 		for role := RoleNone; role <= RoleAdmin; role++ {

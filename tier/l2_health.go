@@ -14,12 +14,13 @@ const (
 	downAfter = 3
 	// pulseEvery is how often the pulse looks whether Redis answers.
 	pulseEvery = 50 * time.Millisecond
-	// silentPulses in a row without any answer, while some are due, Redis counts as down too. They are counted and not
-	// timed, so that a process that gets no processor does not blame Redis.
+	// silentPulses in a row without any answer, while some are due, Redis is under suspicion. They are counted and not timed,
+	// so that a process that gets no processor does not blame Redis.
 	silentPulses = 5
-	// pingEvery is the pause between pings of a Redis that is down or under suspicion, pingWithin what one may take.
+	// pingEvery is the pause between pings of a Redis that is down or under suspicion, pingWithin what one may take: more
+	// than the largest pipeline keeps others waiting.
 	pingEvery  = 5 * pulseEvery
-	pingWithin = 500 * time.Millisecond
+	pingWithin = 300 * time.Millisecond
 )
 
 // errL2Down stands for the answer of a Redis that was not asked.
@@ -65,8 +66,8 @@ func (h *health) hear(err error) {
 
 // pulseForEver finds out that Redis hangs before many readers do, and that it is back without making one of them wait:
 //
-//	round trips under way, none answered for silentPulses: down
-//	the stream silent for a third of FenceAfter: it may be Redis, so ping, and know before the fence sends all readers there
+//	round trips under way, none answered for silentPulses: ping, and without an answer it is down
+//	the stream silent for a third of FenceAfter: the same, to know before the fence sends all readers there
 //	down: ping until it answers
 func (c *Cache) pulseForEver(ctx context.Context) {
 	h := &c.l2.health
@@ -83,10 +84,7 @@ func (c *Cache) pulseForEver(ctx context.Context) {
 		if silent++; now != last || h.due.Load() == 0 {
 			silent, last = 0, now
 		}
-		if silent >= silentPulses {
-			h.down.Store(true)
-		}
-		if (h.down.Load() || c.quiet()) && time.Since(pings) >= pingEvery {
+		if suspect := silent >= silentPulses || c.quiet(); (suspect || h.down.Load()) && time.Since(pings) >= pingEvery {
 			c.ping(ctx)
 			silent, pings = 0, time.Now()
 		}
