@@ -239,11 +239,12 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	b, err := p.r.conf.Cache.BatchGet(ctx, ids, want)
 	now := time.Now()
 	became, asked := judge(ids, b, err)
-	if p.r.conf.Cache.Stats().L2Errors != before {
-		doubt(ids, b, became)
-	}
+	doubted := p.r.conf.Cache.Stats().L2Errors != before && doubt(ids, b, became)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if doubted {
+		p.beatAt = time.Time{} // nothing more before Redis takes a beat again
+	}
 	p.pace.end(t, asked, now)
 	p.asked += int64(asked)
 	if ctx.Err() != nil {
@@ -283,13 +284,15 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 	return became, asked
 }
 
-// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another.
-func doubt(ids []string, b tier.Batch, became []outcome) {
+// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another,
+// and reports whether there were any.
+func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
 		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
-			became[i] = outcome{reason: "Redis failed meanwhile"}
+			became[i], any = outcome{doubtful: true}, true
 		}
 	}
+	return any
 }
 
 // reason is the text of the error of one id, or of the whole batch.

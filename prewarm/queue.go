@@ -45,10 +45,11 @@ type item struct {
 	due    time.Time // of a second try
 }
 
-// outcome is what became of an item: cached, missing, or neither, for which reason says why.
+// outcome is what became of an item: cached, missing, or neither, for which reason says why. A doubtful one is tried again,
+// however often that takes: Redis has failed, and not the user.
 type outcome struct {
-	cached, missing bool
-	reason          string
+	cached, missing, doubtful bool
+	reason                    string
 }
 
 // gain adds ranges with their users.
@@ -111,7 +112,7 @@ func (q *queue) finish(items []item, became []outcome, now time.Time) {
 		o := became[i]
 		switch s := it.of; {
 		case s.dropped:
-		case o.cached || o.missing || it.second:
+		case o.cached || o.missing || it.second && !o.doubtful:
 			s.finish(it.id, o)
 			if !o.cached && !o.missing && len(q.failed) < keptPerRange {
 				q.failed = append(q.failed, Failure{it.id, o.reason})
