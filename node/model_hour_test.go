@@ -24,7 +24,7 @@ func TestNoFlushInAnHour(t *testing.T) {
 		every time.Duration // between two entries
 		trim  int           // length to which the stream is trimmed after each, once it has been read; 0: never
 	}{
-		"idle": {every: 2 * time.Hour}, "trimmed while read": {every: 250 * time.Millisecond, trim: 1}, "busy": {every: 100 * time.Millisecond},
+		"idle": {every: 2 * time.Hour}, "trimmed while read": {every: 250 * time.Millisecond, trim: 1}, "busy": {every: 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

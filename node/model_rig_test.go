@@ -45,6 +45,7 @@ type model struct {
 
 	mu          sync.Mutex
 	versions    map[string]int64
+	direct      map[string]int   // changes of a user that a node is to tell of, and has not yet
 	newest      map[string]int64 // the newest change that was acknowledged
 	generations map[string]int   // what a failover lost is forgiven: the user is another one for the oracle
 	told        []modelChange
@@ -110,7 +111,7 @@ const modelUsers = 3
 func newModel(t *testing.T, c *compiled) *model {
 	m := &model{
 		t: t, server: newModelRedis(c), oracle: oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged}),
-		versions: map[string]int64{}, newest: map[string]int64{}, generations: map[string]int{}, last: map[string]chan struct{}{},
+		versions: map[string]int64{}, newest: map[string]int64{}, direct: map[string]int{}, generations: map[string]int{}, last: map[string]chan struct{}{},
 	}
 	m.journal = &journal{start: time.Now()}
 	m.server.journal = m.journal
@@ -358,12 +359,23 @@ func (m *model) announce(c modelChange, first func() error) {
 	m.mu.Lock()
 	before := m.last[c.ID]
 	m.last[c.ID] = told
+	direct := first != nil
+	if direct {
+		m.direct[c.ID]++
+	}
 	m.mu.Unlock()
 	m.running.Go(func() {
 		defer close(told)
 		if before != nil {
 			<-before
 		}
+		defer func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if direct {
+				m.direct[c.ID]--
+			}
+		}()
 		for m.ctx.Err() == nil && !m.tell(c, first) {
 			first = nil
 			wait(m.ctx, 20*time.Millisecond)
@@ -374,7 +386,7 @@ func (m *model) announce(c modelChange, first func() error) {
 		case <-told:
 		case <-time.After(relayWait):
 			m.mu.Lock()
-			late := !m.downSince.IsZero() && !m.downSince.After(made)
+			late := !m.downSince.IsZero() && !m.downSince.After(made) && m.direct[c.ID] == 0 // a node's Put says that it failed instead
 			m.mu.Unlock()
 			if !late {
 				<-told

@@ -22,13 +22,12 @@ type wire struct {
 	server *modelRedis
 	shadow *shadow // of the node whose tail reads over this wire; nil for lookups and changes
 
-	mu      sync.Mutex
-	down    bool
-	open    chan struct{} // closed while bytes may pass
-	slow    time.Duration // half of it before a command, half after
-	lose    int           // replies to lose
-	lines   map[*line]struct{}
-	servers sync.WaitGroup
+	mu    sync.Mutex
+	down  bool
+	open  chan struct{} // closed while bytes may pass
+	slow  time.Duration // half of it before a command, half after
+	lose  int           // replies to lose
+	lines map[*line]struct{}
 }
 
 func (s *modelRedis) wire(name string, sh *shadow) *wire {
