@@ -67,6 +67,15 @@ func (o *outage) closed() bool {
 	return true
 }
 
+func (o *outage) allOpen() bool {
+	for _, c := range o.clients {
+		if c.Stats().Breaker != "open" {
+			return false
+		}
+	}
+	return true
+}
+
 // TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
 // two nodes, users whom nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) {
@@ -113,6 +122,8 @@ func TestOriginOutage(t *testing.T) {
 	wait(ctx, phase/2)
 	o.set(half)
 	wait(ctx, phase)
+	o.set(down) // for a moment, so that it is from an open breaker that each node recovers
+	eventually(t, 10*time.Second, "every breaker is open", o.allOpen)
 	healed := time.Now()
 	o.set(well)
 	eventually(t, 5*time.Second, "every breaker is closed", o.closed)
