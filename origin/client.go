@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/originstats"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -120,23 +121,7 @@ type Client struct {
 }
 
 // ClientStats is a snapshot of what a client did.
-type ClientStats struct {
-	// Breaker is "closed" (calls go through), "open" (refused) or "half-open" (one is finding out).
-	Breaker string `json:"breaker"`
-	// Opened counts how often the breaker opened.
-	Opened int64 `json:"opened"`
-	// Requests counts requests sent, retries and hedges included.
-	Requests int64 `json:"requests"`
-	// Failures counts those that the breaker took as failures.
-	Failures int64 `json:"failures"`
-	// Retries counts the requests that repeated one.
-	Retries int64 `json:"retries"`
-	// Refused counts calls that were not sent: the breaker was open, or the service had asked for time.
-	Refused int64 `json:"refused"`
-	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered before the first.
-	Hedges    int64 `json:"hedges"`
-	HedgesWon int64 `json:"hedgesWon"`
-}
+type ClientStats = originstats.Client
 
 // NewClient returns a client. It sends nothing yet; Start is not needed for lookups.
 func NewClient(cfg ClientConfig) (*Client, error) {

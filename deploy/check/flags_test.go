@@ -8,10 +8,6 @@ import (
 	"testing"
 )
 
-// pending are flags that docker-compose.yml uses and serve does not have yet. Remove a line when its flag is there; the test
-// below says so.
-var pending = []string{"--cluster-name", "--cluster-bind", "--cluster-join", "--cluster-key-file"}
-
 // help returns what the binary says of one of its commands.
 func help(t *testing.T, command string) string {
 	t.Helper()
@@ -29,16 +25,8 @@ func has(help, flag string) bool {
 
 // TestEveryFlagExists: each command, flag and variable by which docker-compose.yml runs the binary is one that it knows.
 func TestEveryFlagExists(t *testing.T) {
-	unused := slices.Clone(pending)
 	check := func(service, text, flag string) {
-		known := has(text, flag)
-		if i := slices.Index(unused, flag); i >= 0 {
-			unused = slices.Delete(unused, i, i+1)
-		}
-		switch isPending := slices.Contains(pending, flag); {
-		case known && isPending:
-			t.Errorf("%s is a flag now: remove it from pending in flags_test.go", flag)
-		case !known && !isPending:
+		if !has(text, flag) {
 			t.Errorf("%s uses %s, which is not in the command's --help", service, flag)
 		}
 	}
@@ -68,8 +56,5 @@ func TestEveryFlagExists(t *testing.T) {
 				check(name, help(t, "health"), word)
 			}
 		}
-	}
-	if len(unused) > 0 {
-		t.Errorf("nobody uses the pending %v", unused)
 	}
 }

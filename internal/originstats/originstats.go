@@ -1,0 +1,22 @@
+// Package originstats holds what a client of the source of truth counts, for those who show it and must not depend on the
+// databases that package origin brings along.
+package originstats
+
+// Client is a snapshot of what a client did.
+type Client struct {
+	// Breaker is "closed" (calls go through), "open" (refused) or "half-open" (one is finding out).
+	Breaker string `json:"breaker"`
+	// Opened counts how often the breaker opened.
+	Opened int64 `json:"opened"`
+	// Requests counts requests sent, retries and hedges included.
+	Requests int64 `json:"requests"`
+	// Failures counts those that the breaker took as failures.
+	Failures int64 `json:"failures"`
+	// Retries counts the requests that repeated one.
+	Retries int64 `json:"retries"`
+	// Refused counts calls that were not sent: the breaker was open, or the service had asked for time.
+	Refused int64 `json:"refused"`
+	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered before the first.
+	Hedges    int64 `json:"hedges"`
+	HedgesWon int64 `json:"hedgesWon"`
+}
