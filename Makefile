@@ -19,7 +19,7 @@ check: ## what CI runs: test, then lint
 lint: ## format, vet, staticcheck, module files, known bad versions, known vulnerabilities
 	@scripts/lint.sh
 
-bench: ## measure against the bare libraries; writes benchmarks/results
+bench: ## measure against the bare libraries; writes benchmarks/results/latest.md and .json
 	go run -C benchmarks . -out results
 
 fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
