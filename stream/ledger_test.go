@@ -320,7 +320,7 @@ func TestAfterARewrittenStreamItsEndIsReadAgain(t *testing.T) {
 	m.drop()
 	m.add(3)
 	l, gap := r.account(m.from(r.cursor, 9), m.state(), 2*time.Millisecond)
-	if want := (ledger{cursor: m.last.back(2 * time.Millisecond), mark: m.last, added: 3, below: 3}); gap != gapRewritten || l != want {
+	if want := (ledger{cursor: m.last.back(2 * time.Millisecond), mark: m.last, added: 3, below: 3, end: m.last}); gap != gapRewritten || l != want {
 		t.Errorf("gap %q, %+v; want %+v", gap, l, want)
 	}
 	m.add(1)
