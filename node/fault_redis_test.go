@@ -29,6 +29,7 @@ func (r *rig) cutOff(d time.Duration, fault, heal func() error) {
 func TestRedisIsKilled(t *testing.T) {
 	for name, aof := range map[string]bool{"with AOF": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // mostly waiting
 			server := redistest.ServerWith(t, redistest.Options{AOF: aof})
 			r := newRig(t, server.URL(), rigConfig{})
 			stop := r.blow(4, 6)

@@ -376,6 +376,7 @@ func TestFailoverThatLosesTheLastChanges(t *testing.T) {
 		"with min-replicas-to-write": {"min-replicas-to-write 1", "min-replicas-max-lag 1"}, "without": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // mostly waiting
 			s := redistest.Sentinel(t, redistest.Options{Lines: lines})
 			r := newRig(t, s.URL(), rigConfig{users: 600})
 			for id := 1; id <= r.users; id++ {

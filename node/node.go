@@ -223,20 +223,32 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.end()
 	n.background.Wait()
-	var feeding error
+	return errors.Join(n.stopFeeding(), n.cache.Close(), n.disconnect())
+}
+
+// stopFeeding ends all that reads Redis or the other nodes. They do not need each other, and each may wait for a read of half
+// a second.
+func (n *Node) stopFeeding() error {
+	closers := []func() error{n.tail.Close}
 	if n.runner != nil {
-		feeding = errors.Join(n.runner.Close(), n.hot.Close())
+		closers = append(closers, n.runner.Close, n.hot.Close)
 	}
 	if n.gossip != nil {
-		feeding = errors.Join(feeding, n.gossip.Close())
+		closers = append(closers, n.gossip.Close)
 	}
 	if n.watch != nil {
-		feeding = errors.Join(feeding, n.watch.Close())
+		closers = append(closers, n.watch.Close)
 	}
 	if n.worker != nil {
-		feeding = errors.Join(feeding, n.worker.Close())
+		closers = append(closers, n.worker.Close)
 	}
-	return errors.Join(feeding, n.tail.Close(), n.cache.Close(), n.disconnect())
+	errs := make([]error, len(closers))
+	var closing sync.WaitGroup
+	for i, end := range closers {
+		closing.Go(func() { errs[i] = end() })
+	}
+	closing.Wait()
+	return errors.Join(errs...)
 }
 
 // Ready returns nil while the node is started and, with Config.ReadyAt, has been warm once; else an error that wraps

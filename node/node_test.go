@@ -141,6 +141,7 @@ func TestPutAndInvalidateReachEveryNode(t *testing.T) {
 		"sentinel": func(t *testing.T) string { return redistest.Sentinel(t, redistest.Options{}).URL() },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			url, origin := start3(t), newPeople(2)
 			nodes := []*Node{start(t, url, origin), start(t, url, origin), start(t, url, origin)}
 			for _, n := range nodes {
