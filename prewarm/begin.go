@@ -121,7 +121,7 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 		return err
 	}
 	ttl := ttlOf(int64(len(users)), o)
-	filled, err := r.store.writePlan(ctx, id, &plan, ttl)
+	filled, count, err := r.store.writePlan(ctx, id, &plan, ttl)
 	if err != nil {
 		return err
 	}
@@ -130,17 +130,18 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 		return fmt.Errorf("prewarm: source counts: %w", err)
 	}
 	next := Running
-	if filled == 0 {
+	if count == 0 {
 		next = Done
 	}
-	state, err := r.store.publish(ctx, id, next, ttl, "planned", len(users), "ranges", filled, "sources", sourceCounts)
+	state, err := r.store.publish(ctx, id, next, ttl, "planned", len(users), "ranges", count, "filled", filled.encode(),
+		"sources", sourceCounts)
 	if err != nil {
 		return err
 	}
 	if state != next {
 		return fmt.Errorf("prewarm: run %s was ended: %s", id, or(state, "another took its place"))
 	}
-	r.conf.Logger.InfoContext(ctx, "prewarm: the plan is made", "run", id, "users", len(users), "ranges", filled, "rate", o.Rate)
+	r.conf.Logger.InfoContext(ctx, "prewarm: the plan is made", "run", id, "users", len(users), "ranges", count, "rate", o.Rate)
 	r.planned(id, next, "")
 	r.lookNow()
 	return nil

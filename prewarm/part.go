@@ -150,8 +150,14 @@ func (p *part) follow(ctx context.Context, owned []bool) error {
 	if err != nil {
 		return err
 	}
+	lost := 0
 	for _, n := range gained {
-		p.gone[n] = plan[n] == nil
+		if p.gone[n] = plan[n] == nil && !p.rec.filled.has(n); plan[n] == nil && !p.gone[n] {
+			plan[n], lost = nil, lost+1 // nobody is left to load, and the range is done
+		}
+	}
+	if lost > 0 {
+		p.r.conf.Logger.WarnContext(ctx, "prewarm: Redis has lost a part of the plan", "run", p.rec.id, "ranges", lost)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,7 +238,7 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 		ids[i] = it.id
 	}
 	var want tier.Want
-	if items[0].second {
+	if items[0].tries > 0 {
 		want.MaxAge = 1 // what memory has since the first try may not be in Redis
 	}
 	began, before := time.Now(), p.r.conf.Cache.Stats().L2Errors
@@ -289,7 +295,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
 		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
-			became[i], any = outcome{doubtful: true}, true
+			became[i], any = outcome{doubtful: true, reason: "Redis did not take the user"}, true
 		}
 	}
 	return any

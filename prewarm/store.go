@@ -81,6 +81,7 @@ type record struct {
 	sources        []SourceCount
 	planned        int64
 	ranges         int
+	filled         rangeSet
 	counts         Counts // of the ranges that are done
 	started, ended time.Time
 }
@@ -123,6 +124,9 @@ func decodeRecord(f map[string]string) (*record, error) {
 	r.started = time.UnixMilli(numbers[6])
 	if numbers[7] > 0 {
 		r.ended = time.UnixMilli(numbers[7])
+	}
+	if err := r.filled.decode(f["filled"]); err != nil {
+		return nil, fmt.Errorf("%w: run %q: filled: %w", ErrMalformed, r.id, err)
 	}
 	if err := json.Unmarshal([]byte(or(f["options"], "{}")), &r.options); err != nil {
 		return nil, fmt.Errorf("%w: run %q: options: %w", ErrMalformed, r.id, err)
