@@ -57,7 +57,8 @@ type Config struct {
 	L1TTL time.Duration
 	// Negative is how long L1 remembers that a user does not exist. Default 30 s.
 	Negative time.Duration
-	// LoadDeadline bounds one load, from Redis and the origin together. Default 2 s.
+	// LoadDeadline bounds one load, from Redis and the origin together; a second at most is added when Redis hangs as it is
+	// told the outcome. Default 2 s.
 	LoadDeadline time.Duration
 	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
 	MaxLoads int

@@ -40,9 +40,9 @@ func (l *L2) get(ctx context.Context, ids []string) (out []*entry, fails []error
 
 // getPart reads ids in one pipeline.
 func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []error) {
-	if !l.health.ask() {
+	if err := l.health.ask(ctx); err != nil {
 		for i := range fails {
-			fails[i] = errL2Down
+			fails[i] = err
 		}
 		return
 	}
@@ -52,6 +52,7 @@ func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []er
 		cmds[i] = hgetall(ctx, id)
 		_ = pipe.Process(ctx, cmds[i])
 	}
+	l.health.begin()
 	_, err := pipe.Exec(ctx) // every command holds its own error as well
 	l.health.note(err)
 	for i, cmd := range cmds {
@@ -61,10 +62,11 @@ func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []er
 
 // getOne is get for one id.
 func (l *L2) getOne(ctx context.Context, id string) (*entry, error) {
-	if !l.health.ask() {
-		return nil, errL2Down
+	if err := l.health.ask(ctx); err != nil {
+		return nil, err
 	}
 	cmd := hgetall(ctx, id)
+	l.health.begin()
 	l.readOne(ctx, cmd)
 	l.health.note(cmd.Err())
 	return decodeHash(id, cmd)
