@@ -32,8 +32,12 @@ func (n *Node) CancelPrewarm(ctx context.Context) error {
 	return err
 }
 
-// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors are Redis's.
+// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or
+// are Redis's.
 func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
+	if n.runner == nil {
+		return prewarm.Status{}, ErrNoPrewarm
+	}
 	return n.runner.Cluster(ctx)
 }
 

@@ -204,3 +204,18 @@ func TestReadyDoesNotWaitForADeadOriginForEver(t *testing.T) {
 		t.Errorf("ready after %v, though nothing is warm", waited)
 	}
 }
+
+func TestNodeWithoutPrewarmSaysSo(t *testing.T) {
+	n, err := New(Config{RedisURL: "redis://127.0.0.1:1", Origin: newCounting(nil), NoPrewarm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	_, begun := n.BeginPrewarm(t.Context(), prewarm.Options{})
+	_, told := n.PrewarmStatus(t.Context())
+	for what, err := range map[string]error{"begin": begun, "status": told, "cancel": n.CancelPrewarm(t.Context())} {
+		if !errors.Is(err, ErrNoPrewarm) {
+			t.Errorf("%s: %v; want ErrNoPrewarm", what, err)
+		}
+	}
+}
