@@ -1,12 +1,15 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 // token returns a short random name.
@@ -97,10 +100,10 @@ func (r *Runner) planned(id string, state State, reason string) {
 // stayAlive tells the cluster that the planning goes on, and stops it when it was cancelled.
 func (r *Runner) stayAlive(ctx context.Context, id string, stop context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		sleep(ctx, beatEvery)
+		wait.For(ctx, beatEvery)
 		state, err := r.store.planning(ctx, id)
 		if err == nil && state != Planning {
-			stop(fmt.Errorf("prewarm: run %s was ended: %s", id, or(state, "another took its place")))
+			stop(fmt.Errorf("prewarm: run %s was ended: %s", id, cmp.Or(state, "another took its place")))
 		}
 	}
 }
@@ -139,7 +142,7 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 		return err
 	}
 	if state != next {
-		return fmt.Errorf("prewarm: run %s was ended: %s", id, or(state, "another took its place"))
+		return fmt.Errorf("prewarm: run %s was ended: %s", id, cmp.Or(state, "another took its place"))
 	}
 	r.conf.Logger.InfoContext(ctx, "prewarm: the plan is made", "run", id, "users", len(users), "ranges", count, "rate", o.Rate)
 	r.planned(id, next, "")

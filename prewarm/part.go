@@ -1,12 +1,14 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -184,9 +186,9 @@ func (p *part) gained(owned []bool) (gained []int) {
 // loadForEver loads one batch after another until ctx ends.
 func (p *part) loadForEver(ctx context.Context) {
 	for ctx.Err() == nil {
-		items, t, wait := p.next(time.Now())
+		items, t, pause := p.next(time.Now())
 		if len(items) == 0 {
-			sleep(ctx, wait)
+			wait.For(ctx, pause)
 			continue
 		}
 		if p.load(ctx, items, t) {
@@ -210,9 +212,9 @@ func (p *part) next(now time.Time) ([]item, *turn, time.Duration) {
 		p.pace.share = p.budgetLocked()
 	}
 	n := min(p.pace.size(p.rec.options.BatchSize), p.queue.ready(now))
-	t, wait := p.pace.begin(n, now)
+	t, pause := p.pace.begin(n, now)
 	if t == nil {
-		return nil, nil, min(wait, beatEvery)
+		return nil, nil, min(pause, beatEvery)
 	}
 	items := p.queue.take(n, now)
 	if len(items) == 0 {
@@ -316,7 +318,7 @@ func reason(one, whole error) string {
 // conclude ends this node's part.
 func (p *part) conclude(ctx context.Context, state State) {
 	p.mu.Lock()
-	p.state, p.ended = or(state, Cancelled), time.Now()
+	p.state, p.ended = cmp.Or(state, Cancelled), time.Now()
 	p.queue.order, p.queue.again = nil, nil // the plan may be large
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)

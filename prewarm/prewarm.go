@@ -7,6 +7,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,9 +108,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Sources = slices.Clone(c.Sources)
-	c.Prefix = or(c.Prefix, "edgecache:prewarm")
-	c.Settle = or(c.Settle, 3*time.Second)
-	c.Fill = or(c.Fill, 0.8)
+	c.Prefix = cmp.Or(c.Prefix, "edgecache:prewarm")
+	c.Settle = cmp.Or(c.Settle, 3*time.Second)
+	c.Fill = cmp.Or(c.Fill, 0.8)
 	if c.RangeOf == nil {
 		c.RangeOf = rangeOf
 	}
@@ -146,15 +147,6 @@ func checkSources(sources []Source) error {
 		}
 	}
 	return nil
-}
-
-// or returns v, or the default when v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // Runner is one node's part in the cluster's prewarming. Its methods may be called concurrently.

@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -128,10 +129,10 @@ func decodeRecord(f map[string]string) (*record, error) {
 	if err := r.filled.decode(f["filled"]); err != nil {
 		return nil, fmt.Errorf("%w: run %q: filled: %w", ErrMalformed, r.id, err)
 	}
-	if err := json.Unmarshal([]byte(or(f["options"], "{}")), &r.options); err != nil {
+	if err := json.Unmarshal([]byte(cmp.Or(f["options"], "{}")), &r.options); err != nil {
 		return nil, fmt.Errorf("%w: run %q: options: %w", ErrMalformed, r.id, err)
 	}
-	if err := json.Unmarshal([]byte(or(f["sources"], "null")), &r.sources); err != nil {
+	if err := json.Unmarshal([]byte(cmp.Or(f["sources"], "null")), &r.sources); err != nil {
 		return nil, fmt.Errorf("%w: run %q: sources: %w", ErrMalformed, r.id, err)
 	}
 	return r, nil

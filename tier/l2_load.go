@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ func (v *verdict) read(id string, r reply) {
 		code, ok = answer[0].(int64)
 	}
 	if needs := verdictKind(code); r.err != nil || !ok || (needs == present || needs == busy) && len(answer) < 2 {
-		v.err = fmt.Errorf("tier: lease for %q: %w", id, or(r.err, errReply))
+		v.err = fmt.Errorf("tier: lease for %q: %w", id, cmp.Or(r.err, errReply))
 		return
 	}
 	switch v.kind = verdictKind(code); v.kind {
@@ -222,7 +223,7 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	for i, r := range l.runAll(ctx, bulkScript{unguarded(fill), shared}, ids, args) {
 		switch n, ok := r.value.(int64); {
 		case r.err != nil || !ok:
-			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], or(r.err, errReply))
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], cmp.Or(r.err, errReply))
 		case n != 1:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
 		}
