@@ -13,14 +13,13 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -115,8 +114,7 @@ func (c Config) withDefaults() Config {
 		c.RangeOf = rangeOf
 	}
 	if c.Node == "" {
-		host, _ := os.Hostname()
-		c.Node = host + "-" + strconv.Itoa(os.Getpid()) + "-" + token()
+		c.Node = nodename.New()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
