@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
@@ -98,6 +99,8 @@ func prewarmError(err error) error {
 			detail: "a run is under way in the cluster; GET /v1/prewarm tells how it does, DELETE ends it"}
 	case errors.Is(err, prewarm.ErrNoRun):
 		return &problem{status: 404, name: "no-prewarm", title: "No prewarm", detail: "no run is under way in the cluster"}
+	case errors.Is(err, node.ErrNoPrewarm):
+		return &problem{status: 404, name: "no-prewarm", title: "No prewarm", detail: "this node takes no part in prewarms; ask another"}
 	case errors.Is(err, prewarm.ErrConfig):
 		return problemRequest(reason(err, prewarm.ErrConfig))
 	}

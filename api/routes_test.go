@@ -276,6 +276,7 @@ func TestPrewarmAndCluster(t *testing.T) {
 		{"POST", "/v1/prewarm", "", prewarm.ErrRunning, 409, "DELETE ends it"},
 		{"DELETE", "/v1/prewarm", "", nil, 202, `"state":"running"`},
 		{"DELETE", "/v1/prewarm", "", prewarm.ErrNoRun, 404, "no run is under way"},
+		{"DELETE", "/v1/prewarm", "", node.ErrNoPrewarm, 404, "this node takes no part"},
 		{"DELETE", "/v1/prewarm", "", errors.New("dial tcp: refused"), 503, "Redis, which keeps the run"},
 		{"PUT", "/v1/prewarm", "", nil, 405, "only GET, HEAD, POST, DELETE"},
 	} {

@@ -2,19 +2,18 @@ package gossip
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 )
 
 const (
@@ -113,7 +112,7 @@ func setDefault[T comparable](field *T, value T) {
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
-		c.Name = madeUpName()
+		c.Name = nodename.New()
 	}
 	setDefault(&c.Label, defaultLabel)
 	setDefault(&c.Advertise, c.Bind)
@@ -123,20 +122,6 @@ func (c Config) withDefaults() Config {
 	}
 	c.timing = c.timing.withDefaults()
 	return c
-}
-
-// madeUpName is readable, and different for each process and Cluster.
-func madeUpName() string {
-	host, _ := os.Hostname()
-	host = strings.Map(func(r rune) rune {
-		if r < 0x80 && nameByte(byte(r)) {
-			return r
-		}
-		return '-'
-	}, host)
-	random := make([]byte, 4)
-	_, _ = rand.Read(random) // never fails
-	return fmt.Sprintf("%.100s-%d-%s", host, os.Getpid(), hex.EncodeToString(random))
 }
 
 func (c Config) validate(advertised bool) error {

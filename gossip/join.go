@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 const (
@@ -32,18 +33,17 @@ func (c *Cluster) rejoin(ctx context.Context, err error) {
 			c.counters.joinFailures.Add(1)
 			c.cfg.Logger.WarnContext(ctx, "gossip: seeds are missing", "attempt", attempt, "error", err, "pause", pause)
 		}
-		sleep(ctx, pause)
+		wait.For(ctx, pause)
 	}
 }
 
 // pause doubles from rejoinFirst to rejoinMost with each failed attempt, less a random half, so that nodes do not come back in
 // step. After an attempt that did not fail it is the longest.
 func (c *Cluster) pause(attempt int) time.Duration {
-	d := c.cfg.timing.rejoinMost
-	if attempt > 0 {
-		d = min(d, c.cfg.timing.rejoinFirst<<min(attempt-1, 10))
+	if attempt == 0 {
+		return wait.Jitter(c.cfg.timing.rejoinMost)
 	}
-	return d/2 + rand.N(d/2+1)
+	return wait.Backoff(attempt, c.cfg.timing.rejoinFirst, c.cfg.timing.rejoinMost)
 }
 
 // reachSeeds joins what is missing.
@@ -137,14 +137,4 @@ func resolveOne(ctx context.Context, address string, from netip.Addr) (netip.Add
 		return netip.AddrPort{}, err
 	}
 	return addrs[0], nil
-}
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 const (
@@ -95,7 +97,7 @@ func (t *transport) readPackets() {
 		case t.ctx.Err() != nil:
 			return
 		case err != nil:
-			sleep(t.ctx, acceptWait)
+			wait.For(t.ctx, acceptWait)
 			continue
 		case n == 0:
 			continue
@@ -133,7 +135,7 @@ func (t *transport) accept() {
 		case t.ctx.Err() != nil:
 			return
 		default: // out of file descriptors, as a rule
-			sleep(t.ctx, acceptWait)
+			wait.For(t.ctx, acceptWait)
 		}
 	}
 }

@@ -32,8 +32,12 @@ func (n *Node) CancelPrewarm(ctx context.Context) error {
 	return err
 }
 
-// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors are Redis's.
+// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or
+// are Redis's.
 func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
+	if n.runner == nil {
+		return prewarm.Status{}, ErrNoPrewarm
+	}
 	return n.runner.Cluster(ctx)
 }
 
@@ -53,10 +57,10 @@ func (n *Node) warmth() float64 {
 
 // keepWarm begins the run that Config.Prewarm asks for and tells the others how warm this node is.
 func (n *Node) keepWarm(ctx context.Context) {
-	begin := n.conf.Prewarm != nil
+	begin, planned := n.conf.Prewarm != nil, ""
 	for {
 		if begin {
-			begin = !n.begun(ctx)
+			begin, planned = n.begin(ctx, planned)
 		}
 		if n.gossip != nil {
 			n.gossip.SetWarmth(n.warmth())
@@ -69,14 +73,33 @@ func (n *Node) keepWarm(ctx context.Context) {
 	}
 }
 
-// begun reports whether a run is under way, or why none can be.
-func (n *Node) begun(ctx context.Context) bool {
+// begin begins a run, unless one is under way, and reports whether to try again. That is after a failure, and while another
+// node makes the plan of the run planned: should it die at that, nobody else would go on.
+func (n *Node) begin(ctx context.Context, planned string) (again bool, planning string) {
+	if planned != "" && n.planning(ctx, planned) != planned {
+		return false, "" // there is a plan, or the reason why there is none
+	}
 	_, err := n.runner.Begin(ctx, *n.conf.Prewarm)
-	if err == nil || errors.Is(err, prewarm.ErrRunning) || ctx.Err() != nil {
-		return true
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return false, ""
+	case errors.Is(err, prewarm.ErrRunning):
+		planning = n.planning(ctx, planned)
+		return planning != "", planning
 	}
 	n.conf.Logger.Warn("node: begin a prewarm", "error", err, "pause", warmEvery)
-	return errors.Is(err, prewarm.ErrConfig)
+	return !errors.Is(err, prewarm.ErrConfig), planned
+}
+
+// planning returns the id of the run whose plan is being made, "" for none, and as it was while Redis does not answer.
+func (n *Node) planning(ctx context.Context, before string) string {
+	switch s, err := n.runner.Cluster(ctx); {
+	case err != nil && !errors.Is(err, prewarm.ErrNoRun):
+		return before
+	case s.State == prewarm.Planning:
+		return s.Run
+	}
+	return ""
 }
 
 // cold returns why the node should have no requests yet, nil when it is warm enough or has been waited for long enough.

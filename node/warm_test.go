@@ -204,3 +204,43 @@ func TestReadyDoesNotWaitForADeadOriginForEver(t *testing.T) {
 		t.Errorf("ready after %v, though nothing is warm", waited)
 	}
 }
+
+// The node that made the plan dies before it is made, and starts again or not: the others begin a run of their own once it
+// counts as dead.
+func TestPrewarmWhosePlannerDiedIsBegunAgain(t *testing.T) {
+	server := redistest.Server(t)
+	left := time.Now().Add(-28 * time.Second).UnixMilli() // dead two seconds from now
+	check(t, server.Client().HSet(t.Context(), "{edgecache:prewarm}:run", "id", "left", "state", "planning", "node", "gone",
+		"options", "{}", "started", left, "beat", left).Err())
+	n, err := New(Config{RedisURL: server.URL(), Origin: newPeople(10), Sources: []prewarm.Source{lately(idsTo(10))},
+		Prewarm: &prewarm.Options{Unlimited: true}})
+	check(t, err)
+	t.Cleanup(func() { check(t, n.Close()) })
+	check(t, n.Start(t.Context()))
+	var run string
+	eventually(t, "a run of this node's to be over", func() bool {
+		s, err := n.PrewarmStatus(t.Context())
+		check(t, err)
+		run = s.Run
+		return s.Run != "left" && s.State == prewarm.Done
+	})
+	again, _ := n.begin(t.Context(), "left") // as if it had seen that run being planned until now
+	if s, err := n.PrewarmStatus(t.Context()); again || err != nil || s.Run != run {
+		t.Errorf("after the run %s there is %s, %v", run, s.Run, err)
+	}
+}
+
+func TestNodeWithoutPrewarmSaysSo(t *testing.T) {
+	n, err := New(Config{RedisURL: "redis://127.0.0.1:1", Origin: newCounting(nil), NoPrewarm: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	_, begun := n.BeginPrewarm(t.Context(), prewarm.Options{})
+	_, told := n.PrewarmStatus(t.Context())
+	for what, err := range map[string]error{"begin": begun, "status": told, "cancel": n.CancelPrewarm(t.Context())} {
+		if !errors.Is(err, ErrNoPrewarm) {
+			t.Errorf("%s: %v; want ErrNoPrewarm", what, err)
+		}
+	}
+}

@@ -9,11 +9,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
-	// retryPause and maxRetryPause bound the pause before a retry, see backoff.
+	// retryPause and maxRetryPause bound the pause before a retry, see wait.Backoff.
 	retryPause    = 50 * time.Millisecond
 	maxRetryPause = 500 * time.Millisecond
 	// maxRetryAfter is the longest that a Retry-After is kept to: a cache that must notice soon that its origin is back.
@@ -30,12 +31,12 @@ func (c *Client) do(ctx context.Context, call *call) error {
 		if !again || !call.retry || attempt > c.cfg.Retries {
 			return err
 		}
-		pause := max(backoff(attempt, retryPause, maxRetryPause), err.RetryAfter)
+		pause := max(wait.Backoff(attempt, retryPause, maxRetryPause), err.RetryAfter)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
 			return err
 		}
 		c.cfg.Logger.Warn("origin: client: retry", "attempt", attempt, "error", err, "pause", pause)
-		if !sleep(ctx, pause) {
+		if !wait.For(ctx, pause) {
 			return err
 		}
 		c.retries.Add(1)

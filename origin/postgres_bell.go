@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 const (
@@ -70,7 +72,7 @@ func (b *bell) ring() {
 		if err := b.notify(); err != nil && b.ctx.Err() == nil {
 			b.store.cfg.Logger.Debug("origin: PostgreSQL: notify", "error", err)
 		}
-		if !sleep(b.ctx, ringEvery) {
+		if !wait.For(b.ctx, ringEvery) {
 			return
 		}
 	}
@@ -94,9 +96,9 @@ func (b *bell) listen() {
 		if heard {
 			failed = 1
 		}
-		pause := backoff(failed, minPause, maxListenPause)
+		pause := wait.Backoff(failed, minPause, maxListenPause)
 		b.store.cfg.Logger.Warn("origin: PostgreSQL: listen for changes", "attempt", failed, "error", err, "pause", pause)
-		if !sleep(b.ctx, pause) {
+		if !wait.For(b.ctx, pause) {
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/pgtest"
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -54,7 +55,7 @@ func (l *ledger) change(ctx context.Context, s Store, id string) {
 		c, err := changeSomehow(s, id, i)
 		l.note(c, err)
 		if err != nil {
-			sleep(ctx, 5*time.Millisecond)
+			wait.For(ctx, 5*time.Millisecond)
 		}
 	}
 }

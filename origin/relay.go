@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 // RelayConfig configures a Relay.
@@ -214,24 +216,24 @@ func (r *Relay) loop() {
 	defer close(r.ended)
 	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
-	wait := time.NewTimer(0)
-	defer wait.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for failed := 0; r.ctx.Err() == nil; {
 		n, err := r.cycle()
 		pause := r.pause(n)
 		if err != nil && r.ctx.Err() == nil {
 			failed++
-			pause = backoff(failed, minPause, r.cfg.MaxPause)
+			pause = wait.Backoff(failed, minPause, r.cfg.MaxPause)
 			r.cfg.Logger.Error("origin: relay: read outbox", "attempt", failed, "error", err, "pause", pause)
 		} else {
 			failed = 0
 		}
-		r.idle(pause, wait, prune)
+		r.idle(pause, timer, prune)
 	}
 }
 
 // idle waits until there is something to do. A wake cuts a wait short unless the relay paused because of failures.
-func (r *Relay) idle(pause time.Duration, wait *time.Timer, prune *time.Ticker) {
+func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker) {
 	if pause == 0 {
 		return
 	}
@@ -239,11 +241,11 @@ func (r *Relay) idle(pause time.Duration, wait *time.Timer, prune *time.Ticker) 
 	if r.outage > 1 {
 		wake = nil
 	}
-	wait.Reset(pause)
+	timer.Reset(pause)
 	select {
 	case <-r.ctx.Done():
 	case <-wake:
-	case <-wait.C:
+	case <-timer.C:
 	case <-prune.C:
 		r.prune()
 	}
@@ -253,7 +255,7 @@ func (r *Relay) idle(pause time.Duration, wait *time.Timer, prune *time.Ticker) 
 // user's turn when that is sooner than the poll, and as the outage says when nobody can be announced.
 func (r *Relay) pause(n int) time.Duration {
 	if r.outage > 1 {
-		return backoff(r.outage-1, minPause, min(maxOutagePause, r.cfg.MaxPause))
+		return wait.Backoff(r.outage-1, minPause, min(maxOutagePause, r.cfg.MaxPause))
 	}
 	if n > 0 {
 		return 0

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 // outcome is what became of one user's changes in a cycle.
@@ -106,7 +108,7 @@ func (r *Relay) block(o outcome, othersWork bool, now time.Time) {
 		r.blocked[o.id] = b
 	}
 	b.failures++
-	pause := backoff(b.failures, minPause, r.cfg.MaxPause)
+	pause := wait.Backoff(b.failures, minPause, r.cfg.MaxPause)
 	b.until = now.Add(pause)
 	if !othersWork && o.id != r.lastFailed {
 		r.outage++

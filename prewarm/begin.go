@@ -1,12 +1,15 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 // token returns a short random name.
@@ -97,10 +100,10 @@ func (r *Runner) planned(id string, state State, reason string) {
 // stayAlive tells the cluster that the planning goes on, and stops it when it was cancelled.
 func (r *Runner) stayAlive(ctx context.Context, id string, stop context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		sleep(ctx, beatEvery)
+		wait.For(ctx, beatEvery)
 		state, err := r.store.planning(ctx, id)
 		if err == nil && state != Planning {
-			stop(fmt.Errorf("prewarm: run %s was ended: %s", id, or(state, "another took its place")))
+			stop(fmt.Errorf("prewarm: run %s was ended: %s", id, cmp.Or(state, "another took its place")))
 		}
 	}
 }
@@ -121,7 +124,7 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 		return err
 	}
 	ttl := ttlOf(int64(len(users)), o)
-	filled, err := r.store.writePlan(ctx, id, &plan, ttl)
+	filled, count, err := r.store.writePlan(ctx, id, &plan, ttl)
 	if err != nil {
 		return err
 	}
@@ -130,17 +133,18 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 		return fmt.Errorf("prewarm: source counts: %w", err)
 	}
 	next := Running
-	if filled == 0 {
+	if count == 0 {
 		next = Done
 	}
-	state, err := r.store.publish(ctx, id, next, ttl, "planned", len(users), "ranges", filled, "sources", sourceCounts)
+	state, err := r.store.publish(ctx, id, next, ttl, "planned", len(users), "ranges", count, "filled", filled.encode(),
+		"sources", sourceCounts)
 	if err != nil {
 		return err
 	}
 	if state != next {
-		return fmt.Errorf("prewarm: run %s was ended: %s", id, or(state, "another took its place"))
+		return fmt.Errorf("prewarm: run %s was ended: %s", id, cmp.Or(state, "another took its place"))
 	}
-	r.conf.Logger.InfoContext(ctx, "prewarm: the plan is made", "run", id, "users", len(users), "ranges", filled, "rate", o.Rate)
+	r.conf.Logger.InfoContext(ctx, "prewarm: the plan is made", "run", id, "users", len(users), "ranges", count, "rate", o.Rate)
 	r.planned(id, next, "")
 	r.lookNow()
 	return nil

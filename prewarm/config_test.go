@@ -141,6 +141,7 @@ func TestRecordsThatCannotBeRead(t *testing.T) {
 		"planned": {"id": "x", "planned": "many"},
 		"options": {"id": "x", "options": "{"},
 		"sources": {"id": "x", "sources": "[1"},
+		"filled":  {"id": "x", "filled": "00"},
 	} {
 		if _, err := decodeRecord(fields); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)

@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -373,7 +374,7 @@ type list struct {
 	gate   chan struct{} // closed when it may end; nil for at once
 }
 
-func (l list) Name() string { return or(l.name, "list") }
+func (l list) Name() string { return cmp.Or(l.name, "list") }
 
 func (l list) Active(ctx context.Context, _ time.Time) iter.Seq2[User, error] {
 	return func(yield func(User, error) bool) {

@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -54,12 +56,12 @@ type HotConfig struct {
 }
 
 func (c HotConfig) withDefaults() HotConfig {
-	c.Key = or(c.Key, "edgecache:hot")
-	c.Max = or(c.Max, 100_000)
-	c.Tau = or(c.Tau, 12*time.Hour)
-	c.TTL = or(c.TTL, 30*24*time.Hour)
-	c.FlushEvery = or(c.FlushEvery, 3*time.Second)
-	c.MaxPending = or(c.MaxPending, 65_536)
+	c.Key = cmp.Or(c.Key, "edgecache:hot")
+	c.Max = cmp.Or(c.Max, 100_000)
+	c.Tau = cmp.Or(c.Tau, 12*time.Hour)
+	c.TTL = cmp.Or(c.TTL, 30*24*time.Hour)
+	c.FlushEvery = cmp.Or(c.FlushEvery, 3*time.Second)
+	c.MaxPending = cmp.Or(c.MaxPending, 65_536)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -213,7 +215,7 @@ func (h *Hot) Stats() HotStats {
 
 func (h *Hot) flushForEver(ctx context.Context) {
 	for ended := false; !ended; {
-		sleep(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
+		wait.For(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
 		ended = ctx.Err() != nil // before the flush, which then is the last
 		h.flush(context.WithoutCancel(ctx))
 	}

@@ -3,6 +3,7 @@ package prewarm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,9 @@ import (
 	"iter"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/prewarm/internal/refused"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -22,8 +23,6 @@ const (
 	maxLine = 64 << 10
 	// defaultFaults is how many bad lines are passed over.
 	defaultFaults = 1000
-	// shownFaults is how many of them are remembered.
-	shownFaults = 10
 )
 
 // JSONLConfig configures a JSONL source. One of Path and Reader is required.
@@ -40,11 +39,8 @@ type JSONLConfig struct {
 // called userId, and lastActive is in milliseconds since 1970 or RFC 3339. Other members are ignored, empty lines too.
 // Input that waits for more keeps the run planning, and Runner.Close waiting.
 type JSONL struct {
-	conf JSONLConfig
-
-	mu     sync.Mutex
-	count  int64
-	faults []error
+	conf    JSONLConfig
+	refused refused.List
 }
 
 // NewJSONL checks conf. Nothing is opened yet.
@@ -54,7 +50,7 @@ func NewJSONL(conf JSONLConfig) (*JSONL, error) {
 	if (conf.Path == "") == (conf.Reader == nil) {
 		return nil, fmt.Errorf("%w: JSONLConfig.Path is %q and Reader is %T; want one of the two", ErrConfig, conf.Path, conf.Reader)
 	}
-	conf.MaxFaults = or(conf.MaxFaults, defaultFaults)
+	conf.MaxFaults = cmp.Or(conf.MaxFaults, defaultFaults)
 	return &JSONL{conf: conf}, nil
 }
 
@@ -70,7 +66,7 @@ func (j *JSONL) Active(ctx context.Context, since time.Time) iter.Seq2[User, err
 			return
 		}
 		defer closeIn()
-		j.begin()
+		j.refused.Reset()
 		if err := j.read(ctx, in, since, yield); err != nil {
 			yield(User{}, err)
 		}
@@ -117,7 +113,7 @@ func (j *JSONL) read(ctx context.Context, in io.Reader, since time.Time, yield f
 			}
 		case !errors.Is(err, ErrMalformed):
 			return fmt.Errorf("prewarm: jsonl: line %d: %w", n, err)
-		case j.fault(fmt.Errorf("line %d: %w", n, err)) > int64(max(0, j.conf.MaxFaults)):
+		case j.refused.Add(fmt.Errorf("line %d: %w", n, err)) > int64(max(0, j.conf.MaxFaults)):
 			return fmt.Errorf("prewarm: jsonl: line %d: %w; more than %d bad lines", n, err, max(0, j.conf.MaxFaults))
 		}
 	}
@@ -188,26 +184,5 @@ func decodeTime(raw json.RawMessage) (time.Time, error) {
 	return time.UnixMilli(ms), nil
 }
 
-func (j *JSONL) begin() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.count, j.faults = 0, nil
-}
-
-// fault remembers a bad line and returns how many there were.
-func (j *JSONL) fault(err error) int64 {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.count++
-	if len(j.faults) < shownFaults {
-		j.faults = append(j.faults, err)
-	}
-	return j.count
-}
-
 // Skipped returns how many bad lines the last reading has passed over, and the first ten of them with their numbers.
-func (j *JSONL) Skipped() (int64, []error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.count, append([]error(nil), j.faults...)
-}
+func (j *JSONL) Skipped() (int64, []error) { return j.refused.Report() }

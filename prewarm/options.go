@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"time"
@@ -37,8 +38,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.MaxUsers, o.DaysBack, o.BatchSize = or(o.MaxUsers, 10_000), or(o.DaysBack, 7), or(o.BatchSize, mostBatch)
-	o.Delay = or(o.Delay, 1500*time.Millisecond)
+	o.MaxUsers, o.DaysBack, o.BatchSize = cmp.Or(o.MaxUsers, 10_000), cmp.Or(o.DaysBack, 7), cmp.Or(o.BatchSize, mostBatch)
+	o.Delay = cmp.Or(o.Delay, 1500*time.Millisecond)
 	if o.Unlimited || o.Rate < 0 || o.Rate == 0 && o.Delay < 0 {
 		o.Unlimited, o.Rate = true, 0
 	}

@@ -1,12 +1,14 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -150,8 +152,14 @@ func (p *part) follow(ctx context.Context, owned []bool) error {
 	if err != nil {
 		return err
 	}
+	lost := 0
 	for _, n := range gained {
-		p.gone[n] = plan[n] == nil
+		if p.gone[n] = plan[n] == nil && !p.rec.filled.has(n); plan[n] == nil && !p.gone[n] {
+			plan[n], lost = nil, lost+1 // nobody is left to load, and the range is done
+		}
+	}
+	if lost > 0 {
+		p.r.conf.Logger.WarnContext(ctx, "prewarm: Redis has lost a part of the plan", "run", p.rec.id, "ranges", lost)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,9 +186,9 @@ func (p *part) gained(owned []bool) (gained []int) {
 // loadForEver loads one batch after another until ctx ends.
 func (p *part) loadForEver(ctx context.Context) {
 	for ctx.Err() == nil {
-		items, t, wait := p.next(time.Now())
+		items, t, pause := p.next(time.Now())
 		if len(items) == 0 {
-			sleep(ctx, wait)
+			wait.For(ctx, pause)
 			continue
 		}
 		if p.load(ctx, items, t) {
@@ -204,9 +212,9 @@ func (p *part) next(now time.Time) ([]item, *turn, time.Duration) {
 		p.pace.share = p.budgetLocked()
 	}
 	n := min(p.pace.size(p.rec.options.BatchSize), p.queue.ready(now))
-	t, wait := p.pace.begin(n, now)
+	t, pause := p.pace.begin(n, now)
 	if t == nil {
-		return nil, nil, min(wait, beatEvery)
+		return nil, nil, min(pause, beatEvery)
 	}
 	items := p.queue.take(n, now)
 	if len(items) == 0 {
@@ -232,7 +240,7 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 		ids[i] = it.id
 	}
 	var want tier.Want
-	if items[0].second {
+	if items[0].tries > 0 {
 		want.MaxAge = 1 // what memory has since the first try may not be in Redis
 	}
 	began, before := time.Now(), p.r.conf.Cache.Stats().L2Errors
@@ -289,7 +297,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
 		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
-			became[i], any = outcome{doubtful: true}, true
+			became[i], any = outcome{doubtful: true, reason: "Redis did not take the user"}, true
 		}
 	}
 	return any
@@ -310,7 +318,7 @@ func reason(one, whole error) string {
 // conclude ends this node's part.
 func (p *part) conclude(ctx context.Context, state State) {
 	p.mu.Lock()
-	p.state, p.ended = or(state, Cancelled), time.Now()
+	p.state, p.ended = cmp.Or(state, Cancelled), time.Now()
 	p.queue.order, p.queue.again = nil, nil // the plan may be large
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)

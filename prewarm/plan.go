@@ -3,6 +3,7 @@ package prewarm
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -22,6 +23,24 @@ const planPage = 64
 type ranked struct {
 	id   string
 	rank uint32
+}
+
+// rangeSet says which ranges have users. Redis has it beside the plan, so that a range that was lost is told from an empty one.
+type rangeSet [Ranges / 8]byte
+
+func (s *rangeSet) add(n int) { s[n/8] |= 1 << (n % 8) }
+
+func (s *rangeSet) has(n int) bool { return s[n/8]&(1<<(n%8)) != 0 }
+
+func (s *rangeSet) encode() string { return hex.EncodeToString(s[:]) }
+
+// decode takes what encode returned; nothing stands for no range.
+func (s *rangeSet) decode(text string) error {
+	if len(text) > 0 && len(text) != 2*len(s) {
+		return fmt.Errorf("%d digits; want %d", len(text), 2*len(s))
+	}
+	_, err := hex.Decode(s[:], []byte(text))
+	return err
 }
 
 // rangeOf is the range of an id where Config names none.
@@ -81,13 +100,14 @@ func (s *store) planKey(run string, number int) string {
 	return s.prefix + ":" + run + ":plan:" + strconv.Itoa(number)
 }
 
-// writePlan stores the ranges that have users, and returns how many those are.
-func (s *store) writePlan(ctx context.Context, run string, plan *[Ranges][]ranked, ttl time.Duration) (filled int, err error) {
+// writePlan stores the ranges that have users, and returns which, and how many, those are.
+func (s *store) writePlan(ctx context.Context, run string, plan *[Ranges][]ranked, ttl time.Duration) (filled rangeSet, count int, err error) {
 	for from := 0; from < Ranges; from += planPage {
 		pipe := s.client.Pipeline()
 		for n := from; n < from+planPage; n++ {
 			if len(plan[n]) > 0 {
-				filled++
+				filled.add(n)
+				count++
 				pipe.Set(ctx, s.planKey(run, n), appendRange(nil, plan[n]), ttl)
 			}
 		}
@@ -95,10 +115,10 @@ func (s *store) writePlan(ctx context.Context, run string, plan *[Ranges][]ranke
 			continue
 		}
 		if _, err := pipe.Exec(ctx); err != nil {
-			return 0, fmt.Errorf("prewarm: write the plan: %w", err)
+			return filled, 0, fmt.Errorf("prewarm: write the plan: %w", err)
 		}
 	}
-	return filled, nil
+	return filled, count, nil
 }
 
 // readPlan returns the users of ranges; those without any are not in the result.

@@ -7,19 +7,19 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -107,15 +107,14 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Sources = slices.Clone(c.Sources)
-	c.Prefix = or(c.Prefix, "edgecache:prewarm")
-	c.Settle = or(c.Settle, 3*time.Second)
-	c.Fill = or(c.Fill, 0.8)
+	c.Prefix = cmp.Or(c.Prefix, "edgecache:prewarm")
+	c.Settle = cmp.Or(c.Settle, 3*time.Second)
+	c.Fill = cmp.Or(c.Fill, 0.8)
 	if c.RangeOf == nil {
 		c.RangeOf = rangeOf
 	}
 	if c.Node == "" {
-		host, _ := os.Hostname()
-		c.Node = host + "-" + strconv.Itoa(os.Getpid()) + "-" + token()
+		c.Node = nodename.New()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -146,15 +145,6 @@ func checkSources(sources []Source) error {
 		}
 	}
 	return nil
-}
-
-// or returns v, or the default when v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // Runner is one node's part in the cluster's prewarming. Its methods may be called concurrently.

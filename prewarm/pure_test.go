@@ -221,6 +221,22 @@ func TestQueueTriesFailuresOnceMoreAtTheEnd(t *testing.T) {
 	}
 }
 
+func TestQueueGivesUpADoubtAfterSomeTries(t *testing.T) {
+	var q queue
+	q.gain(map[int][]ranked{1: {{"a", 0}}})
+	for try := 1; try <= mostTries; try++ {
+		items := q.take(9, epoch)
+		if names(items) != "a" {
+			t.Fatalf("try %d is %q; want a", try, names(items))
+		}
+		q.finish(items, []outcome{{doubtful: true, reason: "doubt"}}, epoch)
+	}
+	want := doneRange{1, Counts{TotalProcessed: 1, Errors: 1}, []Failure{{"a", "doubt"}}}
+	if done := q.done(9); len(done) != 1 || fmt.Sprint(done[0]) != fmt.Sprint(want) || len(q.again) > 0 {
+		t.Errorf("done is %v; want %v", done, want)
+	}
+}
+
 func TestQueueForgetsRangesGivenAway(t *testing.T) {
 	var q queue
 	q.gain(map[int][]ranked{1: {{"a", 0}, {"c", 2}}, 2: {{"b", 1}}})

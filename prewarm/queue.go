@@ -12,6 +12,9 @@ const (
 	// againAfter is how long a second try waits. Together with the deadlines of both tries it outlasts the lease of a node that
 	// died in the middle of a load.
 	againAfter = 3 * time.Second
+	// mostTries is after how many tries a user counts as failed whom Redis does not take, while it takes everything else: half
+	// a minute, as a node that cannot report makes no tries.
+	mostTries = 10
 )
 
 // queue is what one node has to load, newest first over all its ranges, and what became of it. It is not safe for concurrent
@@ -40,13 +43,13 @@ type span struct {
 // item is one user to load.
 type item struct {
 	ranked
-	of     *span
-	second bool
-	due    time.Time // of a second try
+	of    *span
+	tries int       // before this one
+	due   time.Time // of another try
 }
 
-// outcome is what became of an item: cached, missing, or neither, for which reason says why. A doubtful one is tried again,
-// however often that takes: Redis has failed, and not the user.
+// outcome is what became of an item: cached, missing, or neither, for which reason says why. A doubtful one is tried up to
+// mostTries times: Redis has failed, and not the user.
 type outcome struct {
 	cached, missing, doubtful bool
 	reason                    string
@@ -105,20 +108,21 @@ func (q *queue) ready(now time.Time) int {
 // idle reports whether everything was taken and is finished.
 func (q *queue) idle() bool { return q.under+len(q.order)+len(q.again) == 0 }
 
-// finish notes what became of items; became[i] belongs to items[i]. After a first failure there is a second try.
+// finish notes what became of items; became[i] belongs to items[i]. After a first failure there is a second try, after a doubt
+// one more.
 func (q *queue) finish(items []item, became []outcome, now time.Time) {
 	q.under -= len(items)
 	for i, it := range items {
 		o := became[i]
 		switch s := it.of; {
 		case s.dropped:
-		case o.cached || o.missing || it.second && !o.doubtful:
+		case o.cached || o.missing || it.tries > 0 && !o.doubtful || it.tries+1 >= mostTries:
 			s.finish(it.id, o)
 			if !o.cached && !o.missing && len(q.failed) < keptPerRange {
 				q.failed = append(q.failed, Failure{it.id, o.reason})
 			}
 		default:
-			it.second, it.due = true, now.Add(q.pause)
+			it.tries, it.due = it.tries+1, now.Add(q.pause)
 			q.again = append(q.again, it)
 		}
 	}

@@ -295,6 +295,42 @@ func TestRedisThatHangsLosesNobody(t *testing.T) {
 	}
 }
 
+// A user whom Redis never takes, here because another service keeps something else under his key, must not keep the run from
+// its end.
+func TestUserWhomRedisNeverTakesEndsAsAFailure(t *testing.T) {
+	t.Parallel()
+	w := onRedis(t, 1, nil)
+	client := w.living[0].store.client
+	check(t, client.Set(t.Context(), "user:profile:u5", "no hash", 0).Err())
+	s := w.run(Options{Sources: from(people(30)), Unlimited: true})
+	if s.State != Done || s.Cached != 29 || s.Errors != 1 || s.TotalProcessed != 30 {
+		t.Errorf("ended with %+v", s)
+	}
+	if len(s.Failures) != 1 || s.Failures[0].ID != "u5" || s.Failures[0].Reason == "" {
+		t.Errorf("the failures are %v; want u5's", s.Failures)
+	}
+	if n := w.origin.asked["u5"]; n > mostTries {
+		t.Errorf("he was asked for %d times; want at most %d", n, mostTries)
+	}
+}
+
+// What Redis has evicted of the plan is lost, and the run ends without it.
+func TestPlanThatIsLostDoesNotHoldUpTheRun(t *testing.T) {
+	t.Parallel()
+	w := onRedis(t, 2, nil)
+	users := people(2000)
+	id := w.begin(Options{Sources: from(users), Rate: 1000})
+	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 300 })
+	s := w.living[0].store
+	for n := range Ranges {
+		check(t, s.client.Del(t.Context(), s.planKey(id, n)).Err())
+	}
+	w.kill(w.living[1]) // what it had is taken over, and nobody knows any more who that is
+	if s := w.wait(id); s.State != Done || s.RangesDone != s.RangesTotal || s.TotalProcessed < 500 || s.TotalProcessed == 2000 {
+		t.Errorf("ended with %+v", s)
+	}
+}
+
 func TestDeadRunIsTakenOver(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 1, nil)

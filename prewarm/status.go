@@ -16,7 +16,8 @@ const (
 	Running State = "running"
 	// Filling is a run whose users are all in Redis, while nodes fill their memory.
 	Filling State = "filling"
-	// Done is a run that is over; some of its users may have failed.
+	// Done is a run that is over; some of its users may have failed. If Redis has lost a part of the plan, fewer were processed
+	// than planned.
 	Done State = "done"
 	// Cancelled is a run that somebody ended, or a node that left a run.
 	Cancelled State = "cancelled"
@@ -35,7 +36,7 @@ type Counts struct {
 	Cached int64 `json:"cached"`
 	// Missing counts those whom the origin does not know.
 	Missing int64 `json:"missing"`
-	// Errors counts those who could not be loaded, in two tries.
+	// Errors counts those who could not be loaded, in two tries; in ten when it was Redis that did not take them.
 	Errors int64 `json:"errors"`
 	// Asked counts the users asked of the origin, second tries included. Absences that Redis knew of count as well.
 	Asked int64 `json:"asked"`
@@ -70,7 +71,7 @@ type SourceCount struct {
 type Failure struct {
 	// ID is the user's.
 	ID string `json:"id"`
-	// Reason is the error of the second try.
+	// Reason is the error of the last try.
 	Reason string `json:"reason"`
 }
 
@@ -101,7 +102,7 @@ type Status struct {
 	// down; Budget is 0 without a limit.
 	Rate   float64 `json:"rate"`
 	Budget float64 `json:"budget"`
-	// Slowed is the factor by which the node, or the slowest one, has slowed down for the origin's sake: 1 for not at all.
+	// Slowed is the part of its share that the node, or the slowest one, uses for the origin's sake: 1 for all of it, 1/16 at least.
 	Slowed float64 `json:"slowed"`
 	// Started is when the run began, zero for none, and Duration how many milliseconds it took, or has taken, until all
 	// ranges are done.

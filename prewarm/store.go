@@ -1,6 +1,7 @@
 package prewarm
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -81,6 +82,7 @@ type record struct {
 	sources        []SourceCount
 	planned        int64
 	ranges         int
+	filled         rangeSet
 	counts         Counts // of the ranges that are done
 	started, ended time.Time
 }
@@ -124,10 +126,13 @@ func decodeRecord(f map[string]string) (*record, error) {
 	if numbers[7] > 0 {
 		r.ended = time.UnixMilli(numbers[7])
 	}
-	if err := json.Unmarshal([]byte(or(f["options"], "{}")), &r.options); err != nil {
+	if err := r.filled.decode(f["filled"]); err != nil {
+		return nil, fmt.Errorf("%w: run %q: filled: %w", ErrMalformed, r.id, err)
+	}
+	if err := json.Unmarshal([]byte(cmp.Or(f["options"], "{}")), &r.options); err != nil {
 		return nil, fmt.Errorf("%w: run %q: options: %w", ErrMalformed, r.id, err)
 	}
-	if err := json.Unmarshal([]byte(or(f["sources"], "null")), &r.sources); err != nil {
+	if err := json.Unmarshal([]byte(cmp.Or(f["sources"], "null")), &r.sources); err != nil {
 		return nil, fmt.Errorf("%w: run %q: sources: %w", ErrMalformed, r.id, err)
 	}
 	return r, nil

@@ -113,13 +113,3 @@ func (r *Runner) changed() <-chan struct{} {
 	}
 	return r.conf.Members.Changed()
 }
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

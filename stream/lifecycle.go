@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 const (
@@ -70,25 +71,8 @@ func retry(ctx context.Context, log *slog.Logger, session func(works func()) err
 			return
 		}
 		attempt++
-		pause := backoff(attempt)
+		pause := wait.Backoff(attempt, backoffFirst, backoffMost)
 		log.WarnContext(ctx, "stream: the link failed", "attempt", attempt, "error", err, "pause", pause)
-		sleep(ctx, pause)
-	}
-}
-
-// backoff doubles from backoffFirst to backoffMost, less a random half, so that nodes that lost the same server do not come
-// back in step.
-func backoff(attempt int) time.Duration {
-	d := min(backoffMost, backoffFirst<<min(attempt-1, 10))
-	return d/2 + rand.N(d/2)
-}
-
-// sleep waits for d or for the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		wait.For(ctx, pause)
 	}
 }

@@ -70,16 +70,6 @@ func TestADeadServerIsAskedAgainWithPauses(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	for attempt, most := range map[int]time.Duration{1: backoffFirst, 2: 2 * backoffFirst, 5: backoffMost, 1 << 30: backoffMost} {
-		for range 50 {
-			if d := backoff(attempt); d < most/2 || d >= most {
-				t.Fatalf("attempt %d: %v, want %v to %v", attempt, d, most/2, most)
-			}
-		}
-	}
-}
-
 // TestABrokenLinkLosesNothing: entries that were added while the link was down are read afterwards, without a flush.
 func TestABrokenLinkLosesNothing(t *testing.T) {
 	server := redistest.Server(t)

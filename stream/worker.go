@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -130,8 +128,7 @@ func (c WorkerConfig) withDefaults() WorkerConfig {
 	setDefault(&c.ClaimAfter, 15*time.Second)
 	setDefault(&c.MaxLen, DefaultMaxLen)
 	if c.Consumer == "" {
-		host, _ := os.Hostname()
-		c.Consumer = host + "-" + strconv.Itoa(os.Getpid()) + "-" + strconv.FormatUint(rand.Uint64N(1<<32), 36)
+		c.Consumer = nodename.New()
 	}
 	c.Logger = loggerOr(c.Logger)
 	return c

@@ -4,6 +4,7 @@
 package tier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,8 @@ type Config struct {
 	L1TTL time.Duration
 	// Negative is how long L1 remembers that a user does not exist. Default 30 s.
 	Negative time.Duration
-	// LoadDeadline bounds one load, from Redis and the origin together. Default 2 s.
+	// LoadDeadline bounds one load, from Redis and the origin together; a second at most is added when Redis hangs as it is
+	// told the outcome. Default 2 s.
 	LoadDeadline time.Duration
 	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
 	MaxLoads int
@@ -73,17 +75,17 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.L1Bytes = or(c.L1Bytes, 256<<20)
-	c.L1TTL = or(c.L1TTL, 10*time.Minute)
-	c.Negative = or(c.Negative, 30*time.Second)
-	c.LoadDeadline = or(c.LoadDeadline, 2*time.Second)
-	c.MaxLoads = or(c.MaxLoads, 64)
-	c.FenceAfter = or(c.FenceAfter, 3*time.Second)
+	c.L1Bytes = cmp.Or(c.L1Bytes, 256<<20)
+	c.L1TTL = cmp.Or(c.L1TTL, 10*time.Minute)
+	c.Negative = cmp.Or(c.Negative, 30*time.Second)
+	c.LoadDeadline = cmp.Or(c.LoadDeadline, 2*time.Second)
+	c.MaxLoads = cmp.Or(c.MaxLoads, 64)
+	c.FenceAfter = cmp.Or(c.FenceAfter, 3*time.Second)
 	if seeded.NoFence {
 		c.FenceAfter = -1
 	}
-	c.MaxStale = or(c.MaxStale, 5*time.Minute)
-	c.CountEvery = or(c.CountEvery, time.Minute)
+	c.MaxStale = cmp.Or(c.MaxStale, 5*time.Minute)
+	c.CountEvery = cmp.Or(c.CountEvery, time.Minute)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

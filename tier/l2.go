@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -33,10 +34,10 @@ type L2Config struct {
 }
 
 func (c L2Config) withDefaults() L2Config {
-	c.TTL = or(c.TTL, 7*24*time.Hour)
-	c.Negative = or(c.Negative, 30*time.Second)
-	c.Lease = or(c.Lease, 5*time.Second)
-	c.Guard = or(c.Guard, 10*time.Minute)
+	c.TTL = cmp.Or(c.TTL, 7*24*time.Hour)
+	c.Negative = cmp.Or(c.Negative, 30*time.Second)
+	c.Lease = cmp.Or(c.Lease, 5*time.Second)
+	c.Guard = cmp.Or(c.Guard, 10*time.Minute)
 	return c
 }
 
@@ -65,15 +66,6 @@ func protocol(c redis.UniversalClient) int {
 		return c.Options().Protocol
 	}
 	return 2
-}
-
-// or returns v, or the default when v is zero.
-func or[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }
 
 // L2 keeps profiles in Redis hashes, each beside a short-lived guard that refuses writes of what is no longer true: see

@@ -34,22 +34,31 @@ type health struct {
 	due, answered atomic.Int64
 }
 
-// ask reports whether to ask Redis now. Who does calls note with the outcome.
-func (h *health) ask() bool {
-	if h.down.Load() {
-		return false
+// ask returns why Redis is not to be asked now: it is down, or the caller's time is over.
+func (h *health) ask(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	h.due.Add(1)
-	return true
+	if h.down.Load() {
+		return errL2Down
+	}
+	return nil
 }
 
-// note takes the outcome of one round trip. What the server itself replied, errors too, shows that it lives.
+// begin counts one round trip, of which note takes the outcome.
+func (h *health) begin() { h.due.Add(1) }
+
 func (h *health) note(err error) {
 	h.due.Add(-1)
 	h.hear(err)
 }
 
+// hear takes what came of asking. What the server itself replied, errors too, shows that it lives; a caller who left shows
+// nothing.
 func (h *health) hear(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	var reply redis.Error
 	if err == nil || errors.As(err, &reply) {
 		h.answered.Add(1)

@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,9 +41,9 @@ func (l *L2) get(ctx context.Context, ids []string) (out []*entry, fails []error
 
 // getPart reads ids in one pipeline.
 func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []error) {
-	if !l.health.ask() {
+	if err := l.health.ask(ctx); err != nil {
 		for i := range fails {
-			fails[i] = errL2Down
+			fails[i] = err
 		}
 		return
 	}
@@ -52,6 +53,7 @@ func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []er
 		cmds[i] = hgetall(ctx, id)
 		_ = pipe.Process(ctx, cmds[i])
 	}
+	l.health.begin()
 	_, err := pipe.Exec(ctx) // every command holds its own error as well
 	l.health.note(err)
 	for i, cmd := range cmds {
@@ -61,10 +63,11 @@ func (l *L2) getPart(ctx context.Context, ids []string, out []*entry, fails []er
 
 // getOne is get for one id.
 func (l *L2) getOne(ctx context.Context, id string) (*entry, error) {
-	if !l.health.ask() {
-		return nil, errL2Down
+	if err := l.health.ask(ctx); err != nil {
+		return nil, err
 	}
 	cmd := hgetall(ctx, id)
+	l.health.begin()
 	l.readOne(ctx, cmd)
 	l.health.note(cmd.Err())
 	return decodeHash(id, cmd)
@@ -154,7 +157,7 @@ func (v *verdict) read(id string, r reply) {
 		code, ok = answer[0].(int64)
 	}
 	if needs := verdictKind(code); r.err != nil || !ok || (needs == present || needs == busy) && len(answer) < 2 {
-		v.err = fmt.Errorf("tier: lease for %q: %w", id, or(r.err, errReply))
+		v.err = fmt.Errorf("tier: lease for %q: %w", id, cmp.Or(r.err, errReply))
 		return
 	}
 	switch v.kind = verdictKind(code); v.kind {
@@ -220,7 +223,7 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	for i, r := range l.runAll(ctx, bulkScript{unguarded(fill), shared}, ids, args) {
 		switch n, ok := r.value.(int64); {
 		case r.err != nil || !ok:
-			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], or(r.err, errReply))
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], cmp.Or(r.err, errReply))
 		case n != 1:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
 		}

@@ -29,9 +29,9 @@ type reply struct {
 // keys of two users lie in different slots.
 func (l *L2) runAll(ctx context.Context, s bulkScript, ids []string, args [][]any) []reply {
 	out := make([]reply, len(ids))
-	if !l.health.ask() {
+	if err := l.health.ask(ctx); err != nil {
 		for i := range out {
-			out[i].err = errL2Down
+			out[i].err = err
 		}
 		return out
 	}
@@ -83,6 +83,7 @@ type scriptCall struct {
 // call makes calls of one script. A server that has lost it gets it, and is called again.
 func (l *L2) call(ctx context.Context, s *redis.Script, calls []scriptCall) []*redis.Cmd {
 	if len(calls) == 1 {
+		l.health.begin()
 		cmd := s.Run(ctx, l.client, calls[0].keys, calls[0].args...)
 		l.health.note(cmd.Err())
 		return []*redis.Cmd{cmd}
@@ -119,6 +120,7 @@ func (l *L2) pipeline(ctx context.Context, s *redis.Script, calls []scriptCall) 
 	for i, c := range calls {
 		out[i] = s.EvalSha(ctx, pipe, c.keys, c.args...)
 	}
+	l.health.begin()
 	_, err := pipe.Exec(ctx) // every command holds its own error as well
 	l.health.note(err)
 	return out

@@ -21,6 +21,8 @@ const (
 	// behind; each pause is 1.5 times the one before, of which at random at most half is cut.
 	pollFirst = 4 * time.Millisecond
 	pollMost  = 100 * time.Millisecond
+	// fillWithin bounds what Redis is told after the origin has answered, or has not.
+	fillWithin = time.Second
 )
 
 var (
@@ -196,7 +198,7 @@ func (c *Cache) askPart(ctx context.Context, asks []asking, last bool) (again []
 		return nil
 	}
 	found, errs := c.origin(ctx, asks)
-	for i, filled := range c.fill(ctx, asks, found, errs) {
+	for i, filled := range c.fill(asks, found, errs) {
 		if c.settle(asks[i].call, found[i], errs[i], filled, last) {
 			again = append(again, asks[i].call)
 		}
@@ -204,8 +206,9 @@ func (c *Cache) askPart(ctx context.Context, asks []asking, last bool) (again []
 	return again
 }
 
-// fill tells Redis what the origin answered to the asks that have a lease. An answer that failed only ends the lease.
-func (c *Cache) fill(ctx context.Context, asks []asking, found []*profile.Profile, errs []error) (filled []error) {
+// fill tells Redis what the origin answered to the asks that have a lease. An answer that failed only ends the lease. The origin
+// may have taken all the time of the load, so this has its own.
+func (c *Cache) fill(asks []asking, found []*profile.Profile, errs []error) (filled []error) {
 	var fills []filling
 	var places []int
 	for i, a := range asks {
@@ -216,6 +219,8 @@ func (c *Cache) fill(ctx context.Context, asks []asking, found []*profile.Profil
 		}
 	}
 	filled = make([]error, len(asks))
+	ctx, cancel := context.WithTimeout(c.base, fillWithin)
+	defer cancel()
 	for n, err := range c.l2.fill(ctx, fills) {
 		filled[places[n]] = err
 	}

@@ -3,10 +3,13 @@ package tier
 import (
 	"context"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // What the origin answered while Redis was down is not taken back when Redis returns with the record that it had before.
@@ -99,4 +102,71 @@ func TestSilenceOfRedisIsNoticed(t *testing.T) {
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Round trips that are made again, because the server has lost the scripts, are due once each: a count that drifts would hide
+// silence, or see it where there is none.
+func TestDueRoundTripsAreCountedOnce(t *testing.T) {
+	server := redistest.Server(t)
+	c := newCache(t, server.URL(), newTruth(200), nil)
+	ids := make([]string, 200)
+	for i := range ids {
+		ids[i] = strconv.Itoa(i + 1)
+	}
+	if err := server.Client().Set(t.Context(), "user:profile:7", "no hash", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := server.Client().ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.BatchGet(t.Context(), ids, Want{MaxAge: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nothing to be due", func() bool { return c.l2.health.due.Load() == 0 })
+}
+
+// An origin that takes all the time of its loads, and a caller who leaves, say nothing about Redis. The lease of such a load
+// ends with it.
+func TestRedisIsNotBlamedForOthers(t *testing.T) {
+	server, origin := redistest.Server(t), newTruth(20)
+	var hangs atomic.Bool
+	hangs.Store(true)
+	c := newCache(t, server.URL(), hanging{origin, &hangs}, func(conf *Config) { conf.LoadDeadline = 300 * time.Millisecond })
+	var readers sync.WaitGroup
+	for i := range 20 {
+		readers.Go(func() { _, _ = c.Get(t.Context(), strconv.Itoa(i+1)) })
+	}
+	readers.Wait()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for range downAfter {
+		_, _ = c.Warm(gone, []string{"1"})
+	}
+	if n := c.l2.health.failures.Load(); n != 0 || c.l2.health.down.Load() {
+		t.Errorf("Redis has failed %d times, down: %v", n, c.l2.health.down.Load())
+	}
+	hangs.Store(false)
+	began := time.Now()
+	for i := range 20 {
+		get(t, c, strconv.Itoa(i+1), Want{})
+	}
+	if n := c.Stats().LeaseWaits; n != 0 {
+		t.Errorf("%d loads waited for a lease that nobody uses any more, %v", n, time.Since(began))
+	}
+}
+
+// hanging is an origin that answers nothing before the end of the load.
+type hanging struct {
+	*truth
+	on *atomic.Bool
+}
+
+func (h hanging) Load(ctx context.Context, id string) (*profile.Profile, error) {
+	if h.on.Load() {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.truth.Load(ctx, id)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/wait"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -156,7 +157,7 @@ func (w *Watch) followMasters(ctx context.Context) {
 			}
 			return nil
 		})
-		rest(ctx, 10*watchBeat)
+		wait.For(ctx, 10*watchBeat)
 	}
 }
 
@@ -177,14 +178,14 @@ func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 		if refused(err) {
 			pause = forbiddenPause
 			if w.forbidden.Swap(true) {
-				rest(ctx, pause)
+				wait.For(ctx, pause)
 				continue
 			}
 			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends", "server", addr, "error", err)
 		} else {
 			w.conf.Logger.Warn("watch for writes of others", "server", addr, "attempt", attempt+1, "error", err, "pause", pause)
 		}
-		rest(ctx, pause)
+		wait.For(ctx, pause)
 	}
 }
 
@@ -192,13 +193,6 @@ func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 func refused(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && !strings.HasPrefix(reply.Error(), "LOADING")
-}
-
-func rest(ctx context.Context, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-ctx.Done():
-	}
 }
 
 // listen returns when the link fails or ctx ends.

@@ -158,8 +158,8 @@ func howFar(s prewarm.Status) string {
 	if s.Errors > 0 {
 		text += fmt.Sprintf(", %d errors", s.Errors)
 	}
-	if s.Slowed > 1 {
-		text += fmt.Sprintf(", slowed down %.1f times for the origin", s.Slowed)
+	if s.Slowed > 0 && s.Slowed < 1 {
+		text += fmt.Sprintf(", slowed down %.1f times for the origin", 1/s.Slowed)
 	}
 	if s.ETA > 0 {
 		text += fmt.Sprintf(", %v left", (time.Duration(s.ETA) * time.Millisecond).Round(time.Second))
@@ -184,6 +184,8 @@ func (w *warming) report(s prewarm.Status) error {
 		return fmt.Errorf("the run is %s%s", s.State, strings.TrimSuffix(": "+s.Error, ": "))
 	case s.Errors > 0:
 		return fmt.Errorf("%d of %d users could not be loaded", s.Errors, s.Planned)
+	case s.TotalProcessed < s.Planned:
+		return fmt.Errorf("Redis has lost a part of the plan: %d of %d users were not loaded", s.Planned-s.TotalProcessed, s.Planned)
 	}
 	return sourcesFailed(s.Sources)
 }

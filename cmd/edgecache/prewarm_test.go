@@ -11,6 +11,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
 // activeFile writes users 1 to n as active a moment ago.
@@ -90,5 +91,25 @@ func TestPrewarmThatIsCancelled(t *testing.T) {
 	}
 	if got := command(t, "", nil, "prewarm", "status", "--node", url); !strings.Contains(got.stdout, `"state":"cancelled"`) {
 		t.Errorf("status: %+v", got)
+	}
+}
+
+func TestHowFarARunIs(t *testing.T) {
+	s := prewarm.Status{State: prewarm.Running, Planned: 4, Slowed: 0.25, Rate: 7, ETA: 2000, Counts: prewarm.Counts{TotalProcessed: 2, Errors: 1}}
+	if got, want := howFar(s), "2 of 4 users, 7/s, 1 errors, slowed down 4.0 times for the origin, 2s left"; got != want {
+		t.Errorf("a run that was slowed down is %q; want %q", got, want)
+	}
+	if s.Slowed = 1; strings.Contains(howFar(s), "slowed") {
+		t.Errorf("a run that was not is %q", howFar(s))
+	}
+}
+
+// A run that has lost users is no success.
+func TestReportOfARunThatLostItsPlan(t *testing.T) {
+	var out, note strings.Builder
+	w := warming{program: &program{stdout: &out, stderr: &note}}
+	err := w.report(prewarm.Status{State: prewarm.Done, Planned: 5, Counts: prewarm.Counts{TotalProcessed: 3, Cached: 3}})
+	if err == nil || !strings.Contains(err.Error(), "2 of 5 users were not loaded") {
+		t.Errorf("it ended with %v", err)
 	}
 }

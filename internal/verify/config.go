@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -48,15 +49,15 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Stream = or(c.Stream, stream.Name)
-	c.Sample = or(c.Sample, 1)
+	c.Stream = cmp.Or(c.Stream, stream.Name)
+	c.Sample = cmp.Or(c.Sample, 1)
 	if c.After = slices.Clone(c.After); len(c.After) == 0 {
 		c.After = []time.Duration{250 * time.Millisecond, 2500 * time.Millisecond}
 	}
-	c.History = or(c.History, 16)
-	c.MaxPending = or(c.MaxPending, 200_000)
-	c.MaxViolations = or(c.MaxViolations, 20)
-	c.Timeout = or(c.Timeout, 2*time.Second)
+	c.History = cmp.Or(c.History, 16)
+	c.MaxPending = cmp.Or(c.MaxPending, 200_000)
+	c.MaxViolations = cmp.Or(c.MaxViolations, 20)
+	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
 	if c.OnViolation == nil {
 		c.OnViolation = func(Violation) {}
 	}
@@ -67,14 +68,6 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 func (c Config) validate() error {
