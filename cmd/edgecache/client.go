@@ -28,7 +28,7 @@ type nodeClient struct {
 
 func (c *nodeClient) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.url, "node", "http://127.0.0.1:8003", "`URL` of the node [CHAT_FILE_SERVICE_PORT]")
-	cmd.Flags().DurationVar(&c.timeout, "timeout", 5*time.Second, "how `long` to wait for the answer")
+	cmd.Flags().DurationVar(&c.timeout, "timeout", 5*time.Second, "wait for the answer for `TIME`")
 }
 
 // userPath returns the path of a user, or a usage error for an id that nobody can have.

@@ -66,7 +66,7 @@ func (p *program) prewarmCommand() *cobra.Command {
 	f.IntVar(&w.ask.MaxUsers, "max-users", 10_000, "load at most `N` users, the latest active")
 	f.IntVar(&w.ask.DaysBack, "days-back", 7, "load who was active in the last `N` days")
 	f.IntVar(&w.ask.BatchSize, "batch-size", 500, "load `N` users at once, at most 500")
-	f.DurationVar(&w.delay, "delay", 1500*time.Millisecond, "pause `between` batches of the whole cluster; 0 for none")
+	f.DurationVar(&w.delay, "delay", 1500*time.Millisecond, "pause `TIME` between batches of the whole cluster; 0 for none")
 	f.Float64Var(&w.ask.Rate, "rate", 0, "ask the source of truth for at most `N` users a second, in place of --batch-size and --delay")
 	f.BoolVar(&w.ask.Unlimited, "unlimited", false, "ask the source of truth as fast as it answers")
 	cmd.AddCommand(w.statusCommand(), w.cancelCommand())

@@ -58,7 +58,7 @@ mentioned. Each user belongs to one node; whoever has spoken in a room is a memb
 	f.StringVar(&s.redis, "redis", "", "`URL` of a Redis that may be written; embedded when not given [REDIS_URL, REDIS_HOST, REDIS_PORT]")
 	f.IntVar(&s.rate, "rate", 0, "`N` lookups a second; as fast as it goes when not given")
 	f.IntVar(&s.most, "lookups", 0, "end after `N` lookups; the whole chat when not given")
-	f.DurationVar(&s.lag, "origin-latency", 0, "how `LONG` the source of truth takes for each call")
+	f.DurationVar(&s.lag, "origin-latency", 0, "each call of the source of truth takes `TIME`")
 	return cmd
 }
 

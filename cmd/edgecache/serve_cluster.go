@@ -49,7 +49,7 @@ func (s *clusterSettings) flags(cmd *cobra.Command) {
 	f.IntVar(&s.options.DaysBack, "prewarm-days-back", 7, "load who was active in the last `N` days")
 	f.Float64Var(&s.options.Rate, "prewarm-rate", 0, "ask the origin for at most `N` users a second, all nodes together; 500 each 1.5 s when not given, -1 for no limit")
 	f.Float64Var(&s.readyAt, "ready-at", 0, "answer /readyz with 200 only when this `SHARE` of the prewarm is done, 0 to 1; needs --prewarm")
-	f.DurationVar(&s.within, "ready-within", time.Minute, "how `long` --ready-at is waited for at most")
+	f.DurationVar(&s.within, "ready-within", time.Minute, "wait for --ready-at for `TIME` at most")
 }
 
 // check refuses what cannot work before anything is started. A mistake in an address is gossip's to find.
