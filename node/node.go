@@ -295,14 +295,18 @@ const tellTimeout = 2 * time.Second
 // Put tells the cluster what the truth already says about p, which must carry its version (UpdatedAt). Redis has it first,
 // the event follows, so that nobody refills from the old record. The truth itself is changed at the origin.
 //
+// A conflict is announced as well: it may be with this very change, whose first reply was lost, so that the client of Redis
+// asked again. An event of what is old news harms nobody.
+//
 // Errors wrap tier.ErrConflict, profile.ErrInvalidID, profile.ErrMalformed, profile.ErrTooLarge, ErrNotTold, or are Redis's.
 func (n *Node) Put(ctx context.Context, p *profile.Profile) error {
 	whole := *p
 	whole.Complete()
-	if err := n.cache.Put(ctx, &whole); err != nil {
+	err := n.cache.Put(ctx, &whole)
+	if err != nil && !errors.Is(err, tier.ErrConflict) {
 		return err
 	}
-	return n.tell(ctx, stream.Event{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: &whole})
+	return errors.Join(err, n.tell(ctx, stream.Event{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: &whole}))
 }
 
 // Invalidate makes Redis and every node forget id, so that the next read asks the origin.

@@ -270,3 +270,24 @@ func TestConfigIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A reply that is lost makes the Redis client ask again, and Redis answer that it knows that version: the others must hear of it
+// all the same.
+func TestPutWhoseReplyIsLostIsAnnounced(t *testing.T) {
+	server := redistest.Server(t)
+	link := redistest.ProxyTo(t, server.Addr)
+	writer := start(t, "redis://"+link.Addr, newPeople(1))
+	other, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), NoWatch: true}) // which would make it good
+	check(t, err)
+	t.Cleanup(func() { check(t, other.Close()) })
+	check(t, other.Start(t.Context()))
+	resident(t, other, "1")
+	check(t, writer.Put(t.Context(), person("1", 2))) // the script is loaded
+	link.CutReply("evalsha", 0)
+	err = writer.Put(t.Context(), person("1", 3))
+	t.Logf("the writer was told: %v", err)
+	eventually(t, "the other node to have the change", func() bool {
+		got, err := other.Get(t.Context(), "1")
+		return err == nil && got.Version() == 3
+	})
+}
