@@ -152,19 +152,30 @@ func (p *part) follow(ctx context.Context, owned []bool) error {
 	if err != nil {
 		return err
 	}
+	p.without(ctx, gained, plan)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.gain(plan)
+	return nil
+}
+
+// without sees to the ranges for which the plan has no users. Those that never had any are gone; of those that Redis has lost
+// nobody is left to load, so that they are done.
+func (p *part) without(ctx context.Context, gained []int, plan map[int][]ranked) {
 	lost := 0
 	for _, n := range gained {
-		if p.gone[n] = plan[n] == nil && !p.rec.filled.has(n); plan[n] == nil && !p.gone[n] {
-			plan[n], lost = nil, lost+1 // nobody is left to load, and the range is done
+		switch _, there := plan[n]; {
+		case there:
+		case p.rec.filled.has(n):
+			plan[n] = nil
+			lost++
+		default:
+			p.gone[n] = true
 		}
 	}
 	if lost > 0 {
 		p.r.conf.Logger.WarnContext(ctx, "prewarm: Redis has lost a part of the plan", "run", p.rec.id, "ranges", lost)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queue.gain(plan)
-	return nil
 }
 
 // gained drops what is not owned any more and returns what is owned and not held.

@@ -314,6 +314,31 @@ func TestUserWhomRedisNeverTakesEndsAsAFailure(t *testing.T) {
 	}
 }
 
+// A Redis that is out of memory answers and takes nothing: the run stands still, asks nobody again and again, and goes on when
+// there is room.
+func TestRedisOutOfMemoryHoldsUpTheRun(t *testing.T) {
+	t.Parallel()
+	w := onRedis(t, 2, nil)
+	users := people(1200)
+	id := w.begin(Options{Sources: from(users), Rate: 800})
+	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 300 })
+	client := w.living[0].store.client
+	check(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	full, _ := w.origin.total()
+	since := time.Now()
+	await(t, "two seconds of it", func() bool { return time.Since(since) > 2*time.Second })
+	if asked, _ := w.origin.total(); asked-full > 2*atOnce*40 {
+		t.Errorf("%d users were asked for while Redis took nothing", asked-full)
+	}
+	check(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	if s := w.wait(id); s.State != Done || s.Cached != 1200 || s.Errors != 0 {
+		t.Errorf("ended with %+v", s)
+	}
+	if n, err := client.Exists(t.Context(), "user:profile:u1200").Result(); n != 1 || err != nil {
+		t.Errorf("the last user is not in Redis, %v", err)
+	}
+}
+
 // What Redis has evicted of the plan is lost, and the run ends without it.
 func TestPlanThatIsLostDoesNotHoldUpTheRun(t *testing.T) {
 	t.Parallel()

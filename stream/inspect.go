@@ -52,6 +52,17 @@ func Inspect(ctx context.Context, client redis.UniversalClient, stream, group st
 	return b, nil
 }
 
+// LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands for "events:users". Errors are
+// the client's.
+func LastID(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
+	setDefault(&stream, Name)
+	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
+	if err != nil {
+		return "", fmt.Errorf("stream: last id of %q: %w", stream, err)
+	}
+	return info.last.String(), nil
+}
+
 func (b *Backlog) group(ctx context.Context, client redis.UniversalClient, stream, group string) error {
 	groups, err := client.XInfoGroups(ctx, stream).Result()
 	if err != nil && !isReply(err) {

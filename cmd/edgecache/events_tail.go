@@ -91,23 +91,11 @@ func (t *eventsTail) begin(ctx context.Context, client redis.UniversalClient) (e
 	case "start":
 		t.cursor = "0-0"
 	case "now":
-		t.cursor, err = lastID(ctx, client)
+		t.cursor, err = stream.LastID(ctx, client, stream.Name)
 	default:
 		t.cursor = t.from
 	}
 	return err
-}
-
-// lastID returns the highest id that the stream ever gave, "0-0" when there is no stream.
-func lastID(ctx context.Context, client redis.UniversalClient) (string, error) {
-	info, err := client.XInfoStream(ctx, stream.Name).Result()
-	if err != nil && strings.Contains(err.Error(), "no such key") {
-		return "0-0", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("look at the end of %s: %w", stream.Name, err)
-	}
-	return info.LastGeneratedID, nil
 }
 
 // follow shows entries until ctx ends or count are shown. A link that fails is made again.
@@ -144,7 +132,7 @@ func (o *outputError) Error() string { return o.err.Error() }
 // begins at that stream's start, where a read from the cursor would wait for ever.
 func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, failed bool) error {
 	if failed {
-		last, err := lastID(ctx, client)
+		last, err := stream.LastID(ctx, client, stream.Name)
 		if err != nil {
 			return err
 		}

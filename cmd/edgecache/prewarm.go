@@ -185,7 +185,7 @@ func (w *warming) report(s prewarm.Status) error {
 	case s.Errors > 0:
 		return fmt.Errorf("%d of %d users could not be loaded", s.Errors, s.Planned)
 	case s.TotalProcessed < s.Planned:
-		return fmt.Errorf("Redis has lost a part of the plan: %d of %d users were not loaded", s.Planned-s.TotalProcessed, s.Planned)
+		return fmt.Errorf("%d of %d users were not loaded: Redis has lost a part of the plan", s.Planned-s.TotalProcessed, s.Planned)
 	}
 	return sourcesFailed(s.Sources)
 }

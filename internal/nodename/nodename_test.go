@@ -12,7 +12,7 @@ func TestNamesDifferAndTellTheProcess(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
 		name := New()
-		if seen[name] || len(name) > MaxLen || !regexp.MustCompile(`^[A-Za-z0-9._-]+$`).MatchString(name) {
+		if seen[name] || len(name) > 128 || !regexp.MustCompile(`^[A-Za-z0-9._-]+$`).MatchString(name) {
 			t.Fatalf("%q is there twice, too long, or has odd characters", name)
 		}
 		if !strings.Contains(name, "-"+strconv.Itoa(os.Getpid())+"-") {

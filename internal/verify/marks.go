@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,12 +39,10 @@ type marks struct {
 func (m *marks) ask(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	began, last := time.Now(), "0-0"
-	info, err := m.client.XInfoStream(ctx, m.stream).Result()
-	if err == nil {
-		last = info.LastGeneratedID
-	} else if !strings.Contains(err.Error(), "no such key") {
-		return "", fmt.Errorf("verify: last id of %q: %w", m.stream, err)
+	began := time.Now()
+	last, err := stream.LastID(ctx, m.client, m.stream)
+	if err != nil {
+		return "", fmt.Errorf("verify: %w", err)
 	}
 	m.add(mark{began, last})
 	return last, nil
