@@ -241,6 +241,8 @@ func (c *Cache) settle(load *call, p *profile.Profile, err, filled error, last b
 	} else if filled != nil {
 		c.countL2(filled)
 	}
+	// Another load of the same user may have been answered more, meanwhile.
+	load.news = max(load.news, c.recent.floor(load.id))
 	// "No such user" about one whom an event told of is old as well, or the news of a deletion: asked again to tell.
 	old := load.news > 0 && (p == nil || p.UpdatedAt < load.news)
 	behind := old || p != nil && p.UpdatedAt < load.demand

@@ -47,6 +47,87 @@ func TestRedisThatReturnsDoesNotTakeBack(t *testing.T) {
 	}
 }
 
+// stepwise is an origin whose first two calls are led through their steps by the test.
+type stepwise struct {
+	*truth
+	calls chan *step
+	led   atomic.Int32
+}
+
+// step is one call: it reads when read is closed, says so, and answers when answer is closed.
+type step struct{ read, done, answer chan struct{} }
+
+func (o *stepwise) Load(ctx context.Context, id string) (*profile.Profile, error) {
+	if o.led.Add(1) > 2 {
+		return o.truth.Load(ctx, id)
+	}
+	s := &step{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	o.calls <- s
+	<-s.read
+	p, err := o.truth.Load(ctx, id)
+	close(s.done)
+	<-s.answer
+	return p, err
+}
+
+// lingering reports whether a load is under way or has ended and is not forgotten.
+func (f *flights) lingering() bool {
+	for i := range f.shards {
+		s := &f.shards[i]
+		s.mu.Lock()
+		n := len(s.calls)
+		s.mu.Unlock()
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Without Redis between them two loads of a user ask the origin at once. The one that began first is answered what is newer:
+//
+//	load A begins · invalidation · load B begins, reads 1 · change to 2 · A reads and answers 2 · B answers 1
+//
+// B is the load that counts, but what it brings does not take the place of what readers have seen.
+func TestSlowAnswerOfTheOriginDoesNotTakeBack(t *testing.T) {
+	server, origin := redistest.Server(t), &stepwise{truth: newTruth(1), calls: make(chan *step)}
+	c := newCache(t, server.URL(), origin, nil)
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	begin := func() (*step, chan Result) {
+		answered := make(chan Result, 1)
+		go func() {
+			r, err := c.Get(context.Background(), "1")
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- r
+		}()
+		return <-origin.calls, answered
+	}
+	a, first := begin()
+	c.Forget("1", 0)
+	b, second := begin()
+	close(b.read)
+	<-b.done
+	origin.set(user("1", 2))
+	close(a.read)
+	close(a.answer)
+	if r := <-first; r.Version() != 2 {
+		t.Fatalf("the first reader got version %d; want 2", r.Version())
+	}
+	c.l1.settle()
+	close(b.answer)
+	<-second
+	for c.flights.lingering() { // until the engine shows what it was given
+		c.l1.settle()
+	}
+	if r := get(t, c, "1", Want{}); r.Version() != 2 {
+		t.Errorf("version %d from %v after 2 was answered", r.Version(), r.Tier)
+	}
+}
+
 // A Redis that hangs is known as such before the fence sends every reader there, even if no reader has asked it meanwhile,
 // and none has to wait to find out that it is back.
 func TestRedisThatHangsIsNoticedBeforeReadersDo(t *testing.T) {

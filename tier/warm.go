@@ -63,7 +63,7 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 // warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers it to the engine; see
 // linger.go for why. A load of the same key that is under way, or lingers itself, has an answer as good.
 func (c *Cache) warmOne(mine *call, e *entry) bool {
-	if e.profile.UpdatedAt < mine.known() {
+	if c.outdated(mine, e) {
 		return false
 	}
 	held := c.l1.peek(mine.hash)
