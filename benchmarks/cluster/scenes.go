@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -60,39 +61,61 @@ const (
 	oldTook  = 47.32
 )
 
+// contractRounds is how often that is done: the longest of many pauses is a matter of chance.
+const contractRounds = 5
+
 // contract warms as many users as the old system's figure is about, with its settings.
 func contract(ctx context.Context, p params) (lines []line, err error) {
+	var took, with, without []time.Duration
+	held := oldUsers
+	for range contractRounds {
+		one, err := contractOnce(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		took, with, without, held = append(took, one.took), append(with, one.with), append(without, one.without), min(held, one.held)
+	}
+	name := fmt.Sprintf("1 node, %d users, the contract's defaults, %d times", oldUsers, contractRounds)
+	longest, most, least := slices.Max(took), median(with), median(without)
+	return []line{
+		{name, "under 8 s, all in Redis", fmt.Sprintf("at most %.2f s, %d in Redis; the old system took %.2f s", longest.Seconds(), held, oldTook), longest < 8*time.Second && held == oldUsers},
+		{name + ": the origin's longest pause between two answers to a client that asks every 5 ms, median", "not longer than without a prewarm, up to a request's 5 ms",
+			fmt.Sprintf("%v; without %v", most.Round(10*time.Microsecond), least.Round(10*time.Microsecond)), most <= least+5*time.Millisecond},
+	}, nil
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// contracted is one round: how long the prewarm took, and the longest pauses with it and without.
+type contracted struct {
+	took, with, without time.Duration
+	held                int
+}
+
+func contractOnce(ctx context.Context, p params) (c contracted, err error) {
 	r, err := newRig(ctx, p, oldUsers, 1)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	without, err := r.longestPause(ctx, func() error { return poll(ctx, "time to pass", 8*time.Second, after(6*time.Second)) })
-	if err != nil {
-		return nil, err
+	if c.without, err = r.longestPause(ctx, func() error { return poll(ctx, "time to pass", 9*time.Second, after(7*time.Second)) }); err != nil {
+		return c, err
 	}
-	var took time.Duration
-	with, err := r.longestPause(ctx, func() error {
+	c.with, err = r.longestPause(ctx, func() error {
 		stdout, stderr, code, lasted, err := r.prewarm(ctx)
 		if err == nil && code != 0 {
 			err = fmt.Errorf("prewarm ended with %d: %s%s", code, stdout, stderr)
 		}
-		took = lasted
+		c.took = lasted
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.held, err = r.inRedis(ctx, oldUsers)
 	}
-	held, err := r.inRedis(ctx, oldUsers)
-	if err != nil {
-		return nil, err
-	}
-	name := fmt.Sprintf("1 node, %d users, the contract's defaults", oldUsers)
-	return []line{
-		{name, "under 8 s, all in Redis", fmt.Sprintf("%.2f s, %d in Redis; the old system took %.2f s", took.Seconds(), held, oldTook), took < 8*time.Second && held == oldUsers},
-		{name + ": the origin's longest pause between two of a steady client's answers", "as without a prewarm, up to 20 ms",
-			fmt.Sprintf("%v; without %v", with.Round(10*time.Microsecond), without.Round(10*time.Microsecond)), with <= without+20*time.Millisecond},
-	}, nil
+	return c, err
 }
 
 func after(d time.Duration) func() bool {
