@@ -199,7 +199,7 @@ func (f follower) Handle(e stream.Event) {
 func (f follower) Flush(string) { f.cache.Flush() }
 
 // Alive implements stream.Handler.
-func (f follower) Alive() { f.cache.Alive() }
+func (f follower) Alive(age time.Duration) { f.cache.Alive(age) }
 
 // followers are edgecache's tail and cache, three times.
 func (r *rig) followers(ctx context.Context) (changer, error) {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -25,4 +27,4 @@ func (f feed) Handle(e stream.Event) {
 func (f feed) Flush(string) { f.cache.Flush() }
 
 // Alive is called after each successful read of the stream.
-func (f feed) Alive() { f.cache.Alive() }
+func (f feed) Alive(age time.Duration) { f.cache.Alive(age) }

@@ -16,7 +16,7 @@ type flushes struct{ flushed, alive, handled atomic.Int64 }
 
 func (f *flushes) Handle(stream.Event) { f.handled.Add(1) }
 func (f *flushes) Flush(string)        { f.flushed.Add(1) }
-func (f *flushes) Alive()              { f.alive.Add(1) }
+func (f *flushes) Alive(time.Duration) { f.alive.Add(1) }
 
 // TestNoFlushInAnHour lets a tail read a healthy stream for an hour of virtual time.
 func TestNoFlushInAnHour(t *testing.T) {

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -25,7 +26,7 @@ func (p printer) Handle(e stream.Event) {
 
 func (p printer) Flush(reason string) { fmt.Println("flush:", reason) }
 
-func (p printer) Alive() {}
+func (p printer) Alive(time.Duration) {}
 
 func Example() {
 	ctx := context.Background()

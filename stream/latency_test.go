@@ -54,9 +54,9 @@ func (s *stopwatch) report(b *testing.B, name string) (p50, p99 float64) {
 	return at(500), at(990)
 }
 
-func (s *stopwatch) Handle(Event) { s.seen() }
-func (s *stopwatch) Flush(string) {}
-func (s *stopwatch) Alive()       {}
+func (s *stopwatch) Handle(Event)        { s.seen() }
+func (s *stopwatch) Flush(string)        {}
+func (s *stopwatch) Alive(time.Duration) {}
 
 // BenchmarkChangeToReader compares the time from a change to the last of three readers: bare XADD and XREAD, with what they
 // carry left packed, against a Publisher and three Tails, with their checks and decoding. The two take turns on one server,

@@ -98,6 +98,24 @@ func TestABrokenLinkLosesNothing(t *testing.T) {
 }
 
 // TestABlackHole: a link on which nothing comes and nothing fails is given up, and tried again until it heals.
+// TestAReplyThatWasHeldBackProvesOldNews: what a reply tells is as old as the time that it may have been under way.
+func TestAReplyThatWasHeldBackProvesOldNews(t *testing.T) {
+	const held = 150 * time.Millisecond
+	server := redistest.Server(t)
+	proxy := redistest.ProxyTo(t, server.Addr)
+	r := &recorder{}
+	startTailWith(t, TailConfig{Client: tailClient(t, "redis://"+proxy.Addr), Handler: r, Replay: -1, Block: 100 * time.Millisecond})
+	age := func() time.Duration {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.age
+	}
+	proxy.Delay(held)
+	await(t, "a read that found nothing, held back", func() bool { return age() >= held && age() < 400*time.Millisecond })
+	proxy.Delay(0)
+	await(t, "one that was not", func() bool { return age() < held/2 })
+}
+
 func TestABlackHole(t *testing.T) {
 	server := redistest.Server(t)
 	proxy := redistest.ProxyTo(t, server.Addr)

@@ -40,6 +40,7 @@ type recorder struct {
 	mu     sync.Mutex
 	calls  []string
 	alive  int
+	age    time.Duration // of the last proof of life
 	events int
 
 	onHandle func(Event) // called before the event is noted
@@ -65,10 +66,11 @@ func (r *recorder) Flush(reason string) {
 	r.calls = append(r.calls, "flush "+reason)
 }
 
-func (r *recorder) Alive() {
+func (r *recorder) Alive(age time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.alive++
+	r.age = age
 }
 
 func (r *recorder) list() []string {

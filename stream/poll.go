@@ -51,8 +51,17 @@ func (t *Tail) poll(ctx context.Context, l *link) error {
 		t.flushFor(ctx, gap, a.state)
 	}
 	t.handleAll(ctx, a.entries)
-	t.prove(a.state, time.Since(began))
+	t.prove(a.state, time.Since(began), time.Since(q.asOf(began, len(a.entries))))
 	return nil
+}
+
+// asOf is since when at the latest the reply to a read that began then tells all. A reply may wait for long before it is read, on
+// a machine that is busy: only that the server waits for an entry before it says that there is none is certain.
+func (q query) asOf(began time.Time, entries int) time.Time {
+	if entries > 0 {
+		return began
+	}
+	return began.Add(q.block)
 }
 
 func entryIDs(entries []redis.XMessage) []entryID {
@@ -90,13 +99,13 @@ func (t *Tail) payFlush() bool {
 
 // prove tells the handler that the tail is alive, if it is: it has no flush to do, it stands at the stream's end, and the
 // reply is not one that waited in a buffer while the process was stopped.
-func (t *Tail) prove(s state, took time.Duration) {
+func (t *Tail) prove(s state, took, age time.Duration) {
 	lag := s.last.ms - min(s.last.ms, t.ledger.cursor.ms)
 	late := lag > uint64(freshness.Milliseconds()) || took > t.cfg.Block+linkGrace
 	t.behind = late || t.ledger.cursor.less(s.last)
 	if !late && t.payFlush() {
 		t.stats.alive()
-		t.guard("alive", t.cfg.Handler.Alive)
+		t.guard("alive", func() { t.cfg.Handler.Alive(max(age, 0)) })
 	}
 }
 

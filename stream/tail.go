@@ -38,9 +38,9 @@ type Handler interface {
 	//	unproven   the server does not tell enough to exclude a gap
 	//	panic      the handler panicked, so that an event may have been handled in part
 	Flush(reason string)
-	// Alive proves that the tail has caught up: it has handled all that the server had no more than Block and a little
-	// ago. It comes after every successful read, once its entries are handled, but not while the tail is behind.
-	Alive()
+	// Alive proves that the tail has caught up: it has handled all that the server had age ago, about a second at most. It
+	// comes after every successful read, once its entries are handled, but not while the tail is behind.
+	Alive(age time.Duration)
 }
 
 // TailConfig configures a Tail.

@@ -63,7 +63,7 @@ type Config struct {
 	LoadDeadline time.Duration
 	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
 	MaxLoads int
-	// FenceAfter is how long L1 answers as fresh after the last call of Alive. Default 3 s; negative: for ever, for a
+	// FenceAfter is how long L1 answers as fresh after what the last call of Alive vouched for. Default 3 s; negative: for ever, for a
 	// cache that no stream feeds.
 	FenceAfter time.Duration
 	// MaxStale is the age up to which an entry answers, marked stale, when neither Redis nor the origin does. Default 5 min.
@@ -203,10 +203,10 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Alive tells the cache that the stream of changes was read up to its end a moment ago.
-func (c *Cache) Alive() {
+// Alive tells the cache that everything is handled that was in the stream of changes age ago.
+func (c *Cache) Alive(age time.Duration) {
 	if c.conf.FenceAfter > 0 {
-		c.aliveUntil.Store(c.clock.tick() + int64(c.conf.FenceAfter))
+		c.aliveUntil.Store(c.clock.tick() - int64(age) + int64(c.conf.FenceAfter))
 	}
 }
 

@@ -417,7 +417,7 @@ func TestHangingRedisIsNotWaitedFor(t *testing.T) {
 func TestFence(t *testing.T) {
 	server, origin := redistest.Server(t), newTruth(2)
 	c := newCache(t, server.URL(), origin, func(conf *Config) { conf.FenceAfter = 300 * time.Millisecond })
-	c.Alive()
+	c.Alive(0)
 	get(t, c, "1", Want{})
 	getFrom(t, c, "1", FromL1)
 	eventually(t, "the fence to fall", func() bool { return get(t, c, "1", Want{}).Tier == FromL2 })
@@ -437,7 +437,7 @@ func TestFence(t *testing.T) {
 	if n := origin.timesAsked("1"); n > asked+2 {
 		t.Errorf("the origin was asked %d times more, want one a fence", n-asked)
 	}
-	c.Alive()
+	c.Alive(0)
 	if c.Stats().Fenced {
 		t.Error("still fenced after a sign of life")
 	}

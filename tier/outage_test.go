@@ -133,7 +133,7 @@ func TestSlowAnswerOfTheOriginDoesNotTakeBack(t *testing.T) {
 func TestRedisThatHangsIsNoticedBeforeReadersDo(t *testing.T) {
 	server, origin := redistest.Server(t), newTruth(50)
 	c := newCache(t, server.URL(), origin, func(conf *Config) { conf.FenceAfter = 3 * time.Second })
-	c.Alive()
+	c.Alive(0)
 	for i := 1; i <= 50; i++ {
 		get(t, c, strconv.Itoa(i), Want{})
 	}

@@ -221,7 +221,7 @@ func (h handler) Flush(reason string) {
 }
 
 // Alive implements stream.Handler.
-func (handler) Alive() {}
+func (handler) Alive(time.Duration) {}
 
 func (v *Verifier) markForEver(ctx context.Context) {
 	tick := time.NewTicker(markEvery)
