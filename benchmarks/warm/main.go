@@ -30,7 +30,6 @@ type params struct {
 	least   time.Duration // the origin's latency is drawn between these
 	most    time.Duration
 	out     string
-	command string
 }
 
 func main() {
