@@ -22,14 +22,14 @@ import (
 
 // params are the sizes of a run.
 type params struct {
-	trace   string
-	nodes   int
-	rate    int           // lookups a second, all nodes together
-	lasts   time.Duration // how long the replay goes on
-	at      float64       // where in the trace the restart is
-	least   time.Duration // the origin's latency is drawn between these
-	most    time.Duration
-	out     string
+	trace string
+	nodes int
+	rate  int           // lookups a second, all nodes together
+	lasts time.Duration // how long the replay goes on
+	at    float64       // where in the trace the restart is
+	least time.Duration // the origin's latency is drawn between these
+	most  time.Duration
+	out   string
 }
 
 func main() {
