@@ -49,6 +49,7 @@ func TestL2Conformance(t *testing.T) {
 				{"an invalidation ends the lease", s.invalidation},
 				{"a record older than the news is loaded again", s.knownVersion},
 				{"a broken record is a miss", s.brokenRecord},
+				{"a deletion told again does not end what an invalidation began", s.removedAgain},
 				{"many at once answer as one by one", s.bulk},
 				{"many fills end each as one would", s.bulkFill},
 				{"a broken key fails alone among many", s.bulkBroken},
@@ -477,6 +478,22 @@ func (s suite) expiryAndCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the profile to expire", func() bool { return stored(t, l, id) == nil })
+}
+
+// removedAgain is a user who was deleted, created anew and announced without a version, when the deletion is told once more.
+func (s suite) removedAgain(t *testing.T) {
+	l, id := s.l2(t, L2Config{}), s.id(t)
+	must[bool](t)(l.Remove(t.Context(), id, 4))
+	if v := l.begin(t.Context(), []string{id}, []int64{0})[0]; v.kind != absent {
+		t.Fatalf("after the deletion: %+v; want absent", v)
+	}
+	if err := l.Invalidate(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	must[bool](t)(l.Remove(t.Context(), id, 4))
+	if v := l.begin(t.Context(), []string{id}, []int64{0})[0]; v.kind != leased {
+		t.Errorf("after the deletion was told again: %+v; want a lease", v)
+	}
 }
 
 func (s suite) badInput(t *testing.T) {

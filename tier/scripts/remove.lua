@@ -5,6 +5,8 @@ local version = tonumber(ARGV[1])
 local floor = tonumber(redis.call('HGET', KEYS[2], 'floor') or 0) or 0
 local stored = tonumber(redis.call('HGET', KEYS[1], 'updatedAt') or 0) or 0
 if floor > version or stored > version then return 0 end
+-- Told again. What has ended the absence since, an invalidation without a version, knew more.
+if floor == version and stored == 0 then return 1 end
 redis.call('DEL', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
