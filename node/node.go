@@ -267,15 +267,19 @@ func (n *Node) Ready() error {
 //
 // Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, tier.ErrClosed, or the cause of ctx.
 func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
-	return n.GetWith(ctx, id, tier.Want{})
+	got, err := n.cache.GetWith(ctx, id, tier.Want{})
+	if err == nil && (got.Tier != tier.FromL1 || sampled(got.Age)) {
+		n.note(got)
+	}
+	return got, err
 }
 
 // GetWith is Get with demands on the answer's version or age; when no tier has the version, the error wraps
 // tier.ErrBehind.
 func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result, error) {
 	got, err := n.cache.GetWith(ctx, id, w)
-	if err == nil {
-		n.served(got)
+	if err == nil && (got.Tier != tier.FromL1 || sampled(got.Age)) {
+		n.note(got)
 	}
 	return got, err
 }
@@ -284,7 +288,9 @@ func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result
 func (n *Node) BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Batch, error) {
 	got, err := n.cache.BatchGet(ctx, ids, w)
 	for _, r := range got.Found {
-		n.served(r)
+		if r.Tier != tier.FromL1 || sampled(r.Age) {
+			n.note(r)
+		}
 	}
 	return got, err
 }

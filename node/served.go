@@ -13,13 +13,6 @@ const (
 	sampleHits = 1 << sampleBits
 )
 
-// served notes, for the next prewarm, who was shown.
-func (n *Node) served(r tier.Result) {
-	if n.hot != nil && (r.Tier != tier.FromL1 || sampled(r.Age)) {
-		n.note(r)
-	}
-}
-
 // sampled draws from the age of an answer, which differs by the nanosecond between users, and for one of them whenever the
 // clock has moved: that costs a multiplication, where a random number would cost as much as all other checks of a hit.
 func sampled(age time.Duration) bool {
@@ -27,7 +20,11 @@ func sampled(age time.Duration) bool {
 	return uint64(age)*golden>>(64-sampleBits) == 0
 }
 
+// note notes, for the next prewarm, who was shown. Its callers ask first whether to, because a call costs as much as asking.
 func (n *Node) note(r tier.Result) {
+	if n.hot == nil {
+		return
+	}
 	weight := 1.0
 	if r.Tier == tier.FromL1 {
 		weight = sampleHits
