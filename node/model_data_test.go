@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// The part of Redis that edgecache uses, in memory: hashes with a time to live, and one kind of stream with the counters of
+// The part of Redis that edgecache uses, in memory: strings and hashes with a time to live, and one kind of stream with the counters of
 // Redis 7. TestTheModelIsRedis holds it against a real server.
 
 // position is the id of a stream entry.
@@ -56,18 +56,20 @@ type log struct {
 
 // keyspace is what a server keeps, and what it loses.
 type keyspace struct {
+	strings map[string]string
 	hashes  map[string]map[string]string
 	streams map[string]*log
 	expires map[string]time.Time
 }
 
 func newKeyspace() *keyspace {
-	return &keyspace{hashes: map[string]map[string]string{}, streams: map[string]*log{}, expires: map[string]time.Time{}}
+	return &keyspace{strings: map[string]string{}, hashes: map[string]map[string]string{}, streams: map[string]*log{}, expires: map[string]time.Time{}}
 }
 
 // clone returns a copy that later changes of k do not reach.
 func (k *keyspace) clone() *keyspace {
 	c := newKeyspace()
+	maps.Copy(c.strings, k.strings)
 	for name, h := range k.hashes {
 		c.hashes[name] = maps.Clone(h)
 	}
@@ -90,12 +92,18 @@ func (k *keyspace) expire(now time.Time) {
 }
 
 func (k *keyspace) drop(name string) int {
-	_, hash := k.hashes[name]
-	_, stream := k.streams[name]
+	n := k.count(name)
+	delete(k.strings, name)
 	delete(k.hashes, name)
 	delete(k.streams, name)
 	delete(k.expires, name)
-	if hash || stream {
+	return n
+}
+
+// count is 1 for a key that is there.
+func (k *keyspace) count(name string) int {
+	_, text := k.strings[name]
+	if text || k.hashes[name] != nil || k.streams[name] != nil {
 		return 1
 	}
 	return 0
@@ -122,10 +130,13 @@ func (s *modelRedis) command(name string, args []string) any {
 		}
 		return n
 	case "EXISTS":
-		if s.data.hashes[args[0]] != nil || s.data.streams[args[0]] != nil {
-			return 1
+		n := 0
+		for _, key := range args {
+			n += s.data.count(key)
 		}
-		return 0
+		return n
+	case "GET", "MGET", "SET":
+		return s.stringCommand(name, args)
 	case "EXPIRE", "PEXPIRE":
 		return s.expireKey(args[0], args[1], map[string]time.Duration{"EXPIRE": time.Second, "PEXPIRE": time.Millisecond}[name])
 	case "TIME":
@@ -143,12 +154,30 @@ func (s *modelRedis) command(name string, args []string) any {
 }
 
 func (s *modelRedis) expireKey(key, n string, unit time.Duration) any {
-	if s.data.hashes[key] == nil && s.data.streams[key] == nil {
+	if s.data.count(key) == 0 {
 		return 0
 	}
 	d, _ := strconv.ParseInt(n, 10, 64)
 	s.data.expires[key] = time.Now().Add(time.Duration(d) * unit)
 	return 1
+}
+
+// stringCommand is GET, MGET, and SET key value PX ms.
+func (s *modelRedis) stringCommand(name string, args []string) any {
+	switch name {
+	case "SET":
+		s.data.drop(args[0])
+		s.data.strings[args[0]] = args[1]
+		s.expireKey(args[0], args[3], time.Millisecond)
+		return status("OK")
+	case "GET":
+		return field(s.data.strings, args[0])
+	}
+	var all []any
+	for _, key := range args {
+		all = append(all, field(s.data.strings, key))
+	}
+	return all
 }
 
 func (s *modelRedis) hashCommand(name string, args []string) any {

@@ -50,7 +50,7 @@ func TestTheModelIsRedis(t *testing.T) {
 	sides := [2]side{newSide(t, client, truth), newSide(t, modelled, truth)}
 	rapid.Check(t, func(rt *rapid.T) {
 		for _, s := range sides {
-			check(t, s.client.Del(t.Context(), "log", profile.Key("1"), "{"+profile.Key("1")+"}:guard").Err())
+			check(t, s.client.Del(t.Context(), "log", profile.Key("1"), "{"+profile.Key("1")+"}:guard", "{"+profile.Key("1")+"}:lease").Err())
 		}
 		truth.remove("1")
 		for range 30 {
@@ -102,7 +102,7 @@ func drawCommand(rt *rapid.T, truth *people) func(side) string {
 				err = profile.ErrNotFound
 			}
 		}
-		return fmt.Sprint(answer, err != nil, s.info(), s.hash(key), s.hash("{"+key+"}:guard"))
+		return fmt.Sprint(answer, err != nil, s.info(), s.hash(key), s.hash("{"+key+"}:guard"), s.lease(key))
 	}
 }
 
@@ -115,7 +115,13 @@ func (s side) info() string {
 	return fmt.Sprint(i.Length, i.LastGeneratedID, i.MaxDeletedEntryID, i.EntriesAdded, i.RecordedFirstEntryID)
 }
 
-// hash is what a key holds, but for what is another one in each cache: tokens and times.
+// lease reports whether a profile is being loaded.
+func (s side) lease(key string) bool {
+	text, err := s.client.Get(context.Background(), "{"+key+"}:lease").Result()
+	return err == nil && text != ""
+}
+
+// hash is what a key holds, but for times.
 func (s side) hash(key string) string {
 	h, err := s.client.HGetAll(context.Background(), key).Result()
 	if err != nil {
@@ -123,7 +129,7 @@ func (s side) hash(key string) string {
 	}
 	var b []string
 	for _, f := range slices.Sorted(maps.Keys(h)) {
-		if f == "token" || f == "until" || f == "absent" {
+		if f == "absent" {
 			h[f] = strconv.FormatBool(h[f] != "")
 		}
 		b = append(b, f+"="+h[f])

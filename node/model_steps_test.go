@@ -226,8 +226,8 @@ func (m *model) forgive(now, then *keyspace) {
 	for id := 1; id <= modelUsers; id++ {
 		id := strconv.Itoa(id)
 		key := profile.Key(id)
-		guard := "{" + key + "}:guard"
-		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) {
+		guard, lease := "{"+key+"}:guard", "{"+key+"}:lease"
+		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) || now.strings[lease] != then.strings[lease] {
 			m.generations[id]++
 			m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
 		}

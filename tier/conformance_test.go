@@ -469,6 +469,9 @@ func (s suite) expiryAndCount(t *testing.T) {
 	if n := must[int64](t)(l.Count(t.Context())); n != before+1 {
 		t.Errorf("counted %d, want %d", n, before+1)
 	}
+	if v := l.begin(t.Context(), []string{id}, []int64{11})[0]; v.kind != leased {
+		t.Errorf("begin for a version that Redis does not have: %+v; want a lease", v)
+	}
 	for _, key := range keys(id) {
 		if ttl := must[time.Duration](t)(s.client.PTTL(t.Context(), key).Result()); ttl <= 0 {
 			t.Errorf("%s has TTL %v, want one", key, ttl)

@@ -29,7 +29,8 @@ type L2Config struct {
 	Negative time.Duration
 	// Lease is how long one node may take to load a profile before another may. Default 5 s.
 	Lease time.Duration
-	// Guard is how long a profile's version floor is kept after its last change. Default 10 min.
+	// Guard is how long a profile's version floor is kept after its last change, and a lease that nobody took over. Default
+	// 10 min.
 	Guard time.Duration
 }
 
@@ -52,7 +53,7 @@ func (c L2Config) validate() error {
 	case c.Negative < 0 || c.Lease < 0 || c.Guard < 0:
 		return fmt.Errorf("tier: L2Config: Negative %v, Lease %v, Guard %v; want positive durations", c.Negative, c.Lease, c.Guard)
 	case c.Guard < c.Lease || c.Guard < c.Negative:
-		return fmt.Errorf("tier: L2Config.Guard is %v; want at least Lease %v and Negative %v, which it holds", c.Guard, c.Lease, c.Negative)
+		return fmt.Errorf("tier: L2Config.Guard is %v; want at least Lease %v and Negative %v", c.Guard, c.Lease, c.Negative)
 	}
 	return nil
 }
@@ -68,8 +69,8 @@ func protocol(c redis.UniversalClient) int {
 	return 2
 }
 
-// L2 keeps profiles in Redis hashes, each beside a short-lived guard that refuses writes of what is no longer true: see
-// the scripts. Its methods may be called concurrently.
+// L2 keeps profiles in Redis hashes, each beside a short-lived guard that refuses writes of what is no longer true, and while
+// it is loaded beside a lease: see the scripts. Its methods may be called concurrently.
 type L2 struct {
 	conf   L2Config
 	client redis.UniversalClient
@@ -125,11 +126,16 @@ func (l *L2) Ping(ctx context.Context) error {
 // TTL returns how long a profile is kept, before the random part is taken off.
 func (l *L2) TTL() time.Duration { return l.conf.TTL }
 
-// keys returns a profile's key and its guard's, which the hash tag puts in the same slot of a cluster.
-func keys(id string) []string {
+// keysEach is how many keys belong to one profile.
+const keysEach = 3
+
+// appendKeys appends a profile's key, its guard's and its lease's, which the hash tag puts in the same slot of a cluster.
+func appendKeys(dst []string, id string) []string {
 	key := profile.Key(id)
-	return []string{key, "{" + key + "}:guard"}
+	return append(dst, key, "{"+key+"}:guard", "{"+key+"}:lease")
 }
+
+func keys(id string) []string { return appendKeys(make([]string, 0, keysEach), id) }
 
 // ttl returns the seconds to keep a profile: the configured time less up to a tenth.
 func (l *L2) ttl() int64 {

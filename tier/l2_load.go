@@ -137,14 +137,11 @@ const (
 // begin asks for the right to load each id; known[i] is the lowest version that the caller of ids[i] accepts.
 func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 	out := make([]verdict, len(ids))
-	args := make([][]any, len(ids))
 	token := l.token()
-	for i := range ids {
+	s := bulkScript{script: begin, shared: []any{token, l.conf.Lease.Milliseconds(), l.guard()}, size: 1}
+	s.each = func(args []any, i int) []any { return append(args, known[i]) }
+	for i, r := range l.runAll(ctx, s, ids) {
 		out[i].token = token
-		args[i] = []any{known[i]}
-	}
-	shared := []any{token, l.conf.Lease.Milliseconds(), l.guard()}
-	for i, r := range l.runAll(ctx, bulkScript{begin, shared}, ids, args) {
 		out[i].read(ids[i], r)
 	}
 	return out
@@ -190,11 +187,28 @@ type filling struct {
 	failed    bool
 }
 
+// appendArgs appends the arguments of a fill.
+func (f *filling) appendArgs(args []any, ttl int64) []any {
+	head := len(args)
+	args = append(args, f.token, ttl, 0, 0)
+	switch {
+	case f.failed:
+		args[head+2] = noAnswer
+	case f.profile != nil:
+		args = profile.AppendHash(args, f.profile)
+		args[head+2], args[head+3] = f.profile.UpdatedAt, len(args)-head-fillHead
+	}
+	return args
+}
+
 // noAnswer stands for the version in a fill that only ends its lease.
 const noAnswer = -1
 
-// fillArgs is room for the arguments of one fill: four, and the hash.
-const fillArgs = 20
+// fillArgs is room for the arguments of one fill: fillHead, and the hash.
+const (
+	fillArgs = 20
+	fillHead = 4
+)
 
 // errReply reports a reply of a script that is none of those it makes.
 var errReply = errors.New("tier: the script's reply makes no sense")
@@ -207,20 +221,13 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	if len(fills) == 0 {
 		return nil
 	}
-	ids, args, errs := make([]string, len(fills)), make([][]any, len(fills)), make([]error, len(fills))
+	ids, errs := make([]string, len(fills)), make([]error, len(fills))
 	for i, f := range fills {
 		ids[i] = f.id
-		args[i] = append(make([]any, 0, fillArgs), f.token, l.ttl(), int64(0), 0)
-		switch {
-		case f.failed:
-			args[i][2] = noAnswer
-		case f.profile != nil:
-			args[i] = profile.AppendHash(args[i], f.profile)
-			args[i][2], args[i][3] = f.profile.UpdatedAt, len(args[i])-4
-		}
 	}
-	shared := []any{l.conf.Negative.Milliseconds(), l.guard()}
-	for i, r := range l.runAll(ctx, bulkScript{unguarded(fill), shared}, ids, args) {
+	s := bulkScript{script: unguarded(fill), shared: []any{l.conf.Negative.Milliseconds(), l.guard()}, size: fillArgs}
+	s.each = func(args []any, i int) []any { return fills[i].appendArgs(args, l.ttl()) }
+	for i, r := range l.runAll(ctx, s, ids) {
 		switch n, ok := r.value.(int64); {
 		case r.err != nil || !ok:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], cmp.Or(r.err, errReply))

@@ -17,6 +17,9 @@ const perCall = 32
 type bulkScript struct {
 	script *redis.Script
 	shared []any
+	// each appends the arguments of the i-th user, at most about size.
+	each func(args []any, i int) []any
+	size int
 }
 
 // reply is what a script said about one user.
@@ -25,9 +28,9 @@ type reply struct {
 	err   error
 }
 
-// runAll runs a script for all ids; args[i] are the arguments of ids[i]. In a cluster each id is a call of its own, because the
-// keys of two users lie in different slots.
-func (l *L2) runAll(ctx context.Context, s bulkScript, ids []string, args [][]any) []reply {
+// runAll runs a script for all ids. In a cluster each id is a call of its own, because the keys of two users lie in different
+// slots.
+func (l *L2) runAll(ctx context.Context, s bulkScript, ids []string) []reply {
 	out := make([]reply, len(ids))
 	if err := l.health.ask(ctx); err != nil {
 		for i := range out {
@@ -39,31 +42,34 @@ func (l *L2) runAll(ctx context.Context, s bulkScript, ids []string, args [][]an
 	if _, ok := l.client.(*redis.ClusterClient); ok {
 		per = 1
 	}
-	l.runGroups(ctx, s, per, ids, args, out)
+	l.runGroups(ctx, s, per, ids, out, 0, len(ids))
 	return out
 }
 
-// runGroups makes one call for each per ids, in one pipeline when there are several. A call that the server refuses is made
-// again for each of its ids, so that one broken record does not fail the others.
-func (l *L2) runGroups(ctx context.Context, s bulkScript, per int, ids []string, args [][]any, out []reply) {
+// runGroups makes one call for each per of the ids between first and last, in one pipeline when there are several. A call that
+// the server refuses is made again for each of its ids, so that one broken record does not fail the others.
+func (l *L2) runGroups(ctx context.Context, s bulkScript, per int, ids []string, out []reply, first, last int) {
 	var calls []scriptCall
-	for from := 0; from < len(ids); from += per {
-		c := scriptCall{args: append([]any(nil), s.shared...)}
-		for i := from; i < min(from+per, len(ids)); i++ {
-			c.keys = append(c.keys, keys(ids[i])...)
-			c.args = append(c.args, args[i]...)
+	for from := first; from < last; from += per {
+		n := min(per, last-from)
+		c := scriptCall{keys: make([]string, 0, keysEach*n), args: make([]any, 0, len(s.shared)+s.size*n)}
+		c.args = append(c.args, s.shared...)
+		for i := from; i < from+n; i++ {
+			c.keys = appendKeys(c.keys, ids[i])
+			c.args = s.each(c.args, i)
 		}
 		calls = append(calls, c)
 	}
 	for n, cmd := range l.call(ctx, s.script, calls) {
-		from, to := n*per, min((n+1)*per, len(ids))
+		from := first + n*per
+		to := min(from+per, last)
 		replies, err := cmd.Slice()
 		if err == nil && len(replies) != to-from {
 			err = fmt.Errorf("tier: the script answered about %d users; asked about %d", len(replies), to-from)
 		}
 		var refused redis.Error
 		if errors.As(err, &refused) && to-from > 1 {
-			l.runGroups(ctx, s, 1, ids[from:to], args[from:to], out[from:to])
+			l.runGroups(ctx, s, 1, ids, out, from, to)
 			continue
 		}
 		for i := from; i < to; i++ {

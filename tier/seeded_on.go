@@ -12,9 +12,9 @@ import (
 var (
 	justFill = redis.NewScript(`
 local replies, at = {}, 3
-for i = 1, #KEYS, 2 do
+for i = 1, #KEYS, 3 do
   if ARGV[at + 3] ~= '0' then redis.call('HSET', KEYS[i], unpack(ARGV, at + 4, at + 3 + ARGV[at + 3])) end
-  replies[(i + 1) / 2], at = 1, at + 4 + ARGV[at + 3]
+  replies[(i + 2) / 3], at = 1, at + 4 + ARGV[at + 3]
 end
 return replies`)
 	justDelete = redis.NewScript(`

@@ -1,13 +1,14 @@
 -- apply: an update that is already true at the origin.
--- KEYS profile, guard. ARGV version, ttl s, guard ms, "1" to create a record that is not there, then field, value, …
+-- KEYS profile, guard, lease. ARGV version, ttl s, guard ms, "1" to create a record that is not there, then field, value, …
 -- Returns 1 stored; 2 nothing to do: the record has this version already, or there is none to change; 0 a newer version is
 -- known, or this one was applied before.
 local version = tonumber(ARGV[1])
-local floor = tonumber(redis.call('HGET', KEYS[2], 'floor') or 0) or 0
-if version <= floor then return 0 end
+local had = redis.call('HMGET', KEYS[2], 'floor', 'absent')
+if version <= (tonumber(had[1]) or 0) then return 0 end
 redis.call('HSET', KEYS[2], 'floor', ARGV[1])
-redis.call('HDEL', KEYS[2], 'token', 'until', 'absent')
+if had[2] then redis.call('HDEL', KEYS[2], 'absent') end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('DEL', KEYS[3])
 local stored = redis.call('HGET', KEYS[1], 'updatedAt')
 local has = stored and tonumber(stored) or 0
 if has > version then return 0 end

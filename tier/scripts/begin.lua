@@ -1,37 +1,43 @@
 -- begin: may this caller load profiles from the origin?
--- KEYS profile, guard of each user. ARGV token, lease ms, guard ms, then for each the version that the caller knows of.
+-- KEYS profile, guard, lease of each user. ARGV token, lease ms, guard ms, then for each the version that the caller knows of.
+-- A lease is the time, in 13 digits, at which another may take it, and the token.
 -- Returns for each 0 leased to the token; {1, field, value, …} the profile; 2 known absent; {3, ms} leased to another.
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local till = string.format('%.0f', now + ARGV[2])
-local function begin(key, guard, known)
-  local stored = call('HGETALL', key)
+local lease = string.format('%013.0f', now + ARGV[2]) .. ARGV[1]
+-- While a cluster is warmed up nothing is known of anyone: one look tells that of all.
+local cold = call('EXISTS', unpack(KEYS)) == 0
+local function known(at, version)
+  local stored = call('HGETALL', KEYS[at])
   if #stored > 0 then
-    local version = 0
+    local has = 0
     for i = 1, #stored, 2 do
-      if stored[i] == 'updatedAt' then version = tonumber(stored[i + 1]) or 0 end
+      if stored[i] == 'updatedAt' then has = tonumber(stored[i + 1]) or 0 end
     end
-    if version >= known then
+    if has >= version then
       table.insert(stored, 1, 1)
       return stored
     end
   end
-  local had = call('HMGET', guard, 'floor', 'token', 'until', 'absent')
+  local guard = call('HMGET', KEYS[at + 1], 'floor', 'absent')
   -- A version above the floor is news of a user created after the absence was noted.
-  if had[4] and tonumber(had[4]) > now and known <= (tonumber(had[1]) or 0) then
+  if guard[2] and tonumber(guard[2]) > now and version <= (tonumber(guard[1]) or 0) then
     return 2
   end
-  if had[2] and had[2] ~= ARGV[1] and tonumber(had[3]) > now then
-    return {3, tonumber(had[3]) - now}
+  local other = call('GET', KEYS[at + 2])
+  local left = other and tonumber(string.sub(other, 1, 13)) - now or 0
+  if left > 0 and string.sub(other, 14) ~= ARGV[1] then
+    return {3, left}
   end
-  call('HSET', guard, 'token', ARGV[1], 'until', till)
-  call('PEXPIRE', guard, ARGV[3])
-  return 0
 end
 local replies = {}
-for i = 1, #KEYS, 2 do
-  local n = (i + 1) / 2
-  replies[n] = begin(KEYS[i], KEYS[i + 1], tonumber(ARGV[3 + n]))
+for at = 1, #KEYS, 3 do
+  local n = (at + 2) / 3
+  replies[n] = not cold and known(at, tonumber(ARGV[3 + n]))
+  if not replies[n] then
+    call('SET', KEYS[at + 2], lease, 'PX', ARGV[3])
+    replies[n] = 0
+  end
 end
 return replies

@@ -1,38 +1,49 @@
--- fill: store what the origin answered, where the lease still holds.
--- KEYS profile, guard of each user. ARGV absent ms, guard ms, then for each: token, ttl s, version, how many arguments follow,
--- then field, value, … (none: the user does not exist, or with version -1: the origin did not answer, only end the lease).
+-- fill: store what the origin answered, where the lease still holds, and end the lease.
+-- KEYS profile, guard, lease of each user. ARGV absent ms, guard ms, then for each: token, ttl s, version, how many arguments
+-- follow, then field, value, … (none: the user does not exist, or with version -1: the origin did not answer).
 -- Returns for each 1 done; 0 the lease is gone; -1 the answer is older than what is known.
 local call = redis.call
-local function fill(key, guard, at)
-  local had = call('HMGET', guard, 'floor', 'token')
-  if had[2] ~= ARGV[at] then return 0 end
-  if ARGV[at + 2] == '-1' then
-    call('HDEL', guard, 'token', 'until')
-    return 1
-  end
-  if ARGV[at + 3] == '0' then
-    local time = call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    call('DEL', key)
-    call('HDEL', guard, 'token', 'until')
-    call('HSET', guard, 'absent', string.format('%.0f', now + ARGV[1]))
-    call('PEXPIRE', guard, ARGV[2])
-    return 1
-  end
-  local version = tonumber(ARGV[at + 2])
+local leases, others, spent, replies = {}, {}, {}, {}
+for at = 1, #KEYS, 3 do
+  leases[#leases + 1] = KEYS[at + 2]
+  others[#others + 1] = KEYS[at]
+  others[#others + 1] = KEYS[at + 1]
+end
+local held = call('MGET', unpack(leases))
+-- While a cluster is warmed up nothing is known of anyone: one look tells that of all.
+local cold = call('EXISTS', unpack(others)) == 0
+local function absent(key, guard)
+  local time = call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  call('DEL', key)
+  call('HSET', guard, 'absent', string.format('%.0f', now + ARGV[1]))
+  call('PEXPIRE', guard, ARGV[2])
+end
+local function older(key, guard, version)
+  local had = call('HMGET', guard, 'floor', 'absent')
   local stored = tonumber(call('HGET', key, 'updatedAt') or 0) or 0
-  if version < (tonumber(had[1]) or 0) or version < stored then
-    call('HDEL', guard, 'token', 'until')
-    return -1
+  if version < (tonumber(had[1]) or 0) or version < stored then return true end
+  if had[2] then call('HDEL', guard, 'absent') end
+end
+local function fill(key, guard, at)
+  if ARGV[at + 2] == '-1' then return 1 end
+  if ARGV[at + 3] == '0' then
+    absent(key, guard)
+    return 1
   end
-  call('HDEL', guard, 'token', 'until', 'absent')
+  if not cold and older(key, guard, tonumber(ARGV[at + 2])) then return -1 end
   call('HSET', key, unpack(ARGV, at + 4, at + 3 + ARGV[at + 3]))
   call('EXPIRE', key, ARGV[at + 1])
   return 1
 end
-local replies, at = {}, 3
-for i = 1, #KEYS, 2 do
-  replies[(i + 1) / 2] = fill(KEYS[i], KEYS[i + 1], at)
+local at = 3
+for n, lease in ipairs(leases) do
+  replies[n] = 0
+  if held[n] and string.sub(held[n], 14) == ARGV[at] then
+    replies[n] = fill(KEYS[3 * n - 2], KEYS[3 * n - 1], at)
+    spent[#spent + 1] = lease
+  end
   at = at + 4 + ARGV[at + 3]
 end
+if #spent > 0 then call('DEL', unpack(spent)) end
 return replies
