@@ -98,17 +98,68 @@ type bulkAnswer struct {
 	broken    bool            // it has a profile that cannot be told whose it is
 }
 
-// decodeBulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
-// a list of profiles, alone or as "users". In a list, who is not there does not exist.
-func decodeBulk(body []byte, ids []string) (profile.Batch, error) {
-	inside, keys, err := unwrap(body)
-	if err != nil {
-		return profile.Batch{}, err
-	}
+func newBulkAnswer(ids []string) *bulkAnswer {
 	b := &bulkAnswer{batch: profile.Batch{Found: make(map[string]*profile.Profile, len(ids)), Errors: map[string]error{}},
 		undecided: make(map[string]bool, len(ids))}
 	for _, id := range ids {
 		b.undecided[id] = true
+	}
+	return b
+}
+
+// decodeBulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
+// a list of profiles, alone or as "users". In a list, who is not there does not exist.
+func decodeBulk(body []byte, ids []string) (profile.Batch, error) {
+	b := newBulkAnswer(ids)
+	var s strictAnswer
+	if json.Unmarshal(body, &s) == nil && s.complete() {
+		b.takeStrict(&s)
+		return b.batch, nil
+	}
+	return b.decodeLoose(body)
+}
+
+// strictAnswer is the contract's answer to the letter. It is decoded in one go, where decodeLoose goes over every profile three
+// times.
+type strictAnswer struct {
+	Success *bool                       `json:"success"`
+	Data    json.RawMessage             `json:"data"`
+	Users   map[string]*profile.Profile `json:"users"`
+	Missing []string                    `json:"missing"`
+	Errors  map[string]string           `json:"errors"`
+}
+
+// complete makes the profiles what Client promises of them and reports whether all of them can be taken.
+func (s *strictAnswer) complete() bool {
+	if s.Users == nil || s.Data != nil || s.Success != nil && !*s.Success {
+		return false
+	}
+	for id, p := range s.Users {
+		if p == nil || p.ID != id {
+			return false
+		}
+		if p.Complete(); p.Check() != nil {
+			return false
+		}
+		if len(p.Attrs) == 0 {
+			p.Attrs = nil
+		}
+	}
+	return true
+}
+
+func (b *bulkAnswer) takeStrict(s *strictAnswer) {
+	for id, p := range s.Users {
+		b.take(id, p, nil)
+	}
+	b.takeRest(s.Missing, s.Errors)
+}
+
+// decodeLoose is decodeBulk for services that take liberties, or whose answer is broken.
+func (b *bulkAnswer) decodeLoose(body []byte) (profile.Batch, error) {
+	inside, keys, err := unwrap(body)
+	if err != nil {
+		return profile.Batch{}, err
 	}
 	if keys != nil {
 		if inside = bytes.TrimSpace(keys.Users); keys.Users == nil {
@@ -160,21 +211,26 @@ func (b *bulkAnswer) takeMap(users json.RawMessage, keys *wrapped) error {
 		}
 		b.take(id, p, err)
 	}
-	for _, id := range keys.Missing {
+	var failed map[string]string
+	_ = json.Unmarshal(keys.Errors, &failed) // in another shape they say nothing about single ids
+	b.takeRest(keys.Missing, failed)
+	return nil
+}
+
+// takeRest takes who is missing or failed; whoever is left then was left out.
+func (b *bulkAnswer) takeRest(missing []string, failed map[string]string) {
+	for _, id := range missing {
 		if b.undecided[id] {
 			delete(b.undecided, id)
 			b.batch.Missing = append(b.batch.Missing, id)
 		}
 	}
-	var failed map[string]string
-	_ = json.Unmarshal(keys.Errors, &failed) // in another shape they say nothing about single ids
 	for id, why := range failed {
 		b.take(id, nil, errors.New(why))
 	}
 	for id := range b.undecided {
 		b.batch.Errors[id] = fmt.Errorf("%w: %w", profile.ErrUnavailable, errLeftOut)
 	}
-	return nil
 }
 
 // take notes a profile, or why there is none; the first word about an id counts, others' ids do not.

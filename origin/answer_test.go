@@ -6,6 +6,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func TestClientCapsBatches(t *testing.T) {
 }
 
 func FuzzDecodeAnswer(f *testing.F) {
-	for _, s := range []string{`{"id":"7"}`, `{"success":true,"data":[{"id":7,"updatedAt":"2023-11-14T22:13:20Z"}]}`, `null`, `[`,
+	for _, s := range []string{`{"id":"7"}`, `{"users":{"7":{"id":"7","nom":"N","attrs":{}},"8":null},"missing":["9","9"],"errors":{"8":"x"}}`, `{"success":true,"data":[{"id":7,"updatedAt":"2023-11-14T22:13:20Z"}]}`, `null`, `[`,
 		`{"users":{"7":{"id":7,"attrs":{"a":1}}},"missing":["8"],"errors":{"9":"x"}}`, `{"data":{"data":{}}}`, `{"users":null}`} {
 		f.Add([]byte(s))
 	}
@@ -166,6 +167,9 @@ func FuzzDecodeAnswer(f *testing.F) {
 		}
 		if len(b.Found)+len(b.Missing)+len(b.Errors) != len(ids) {
 			t.Fatalf("ids that were not asked for: %+v", b)
+		}
+		if loose, err := newBulkAnswer(ids).decodeLoose(body); err == nil && !reflect.DeepEqual(loose.Found, b.Found) {
+			t.Fatalf("decoded strictly or otherwise %+v, profile by profile %+v", b.Found, loose.Found)
 		}
 	})
 }

@@ -1,10 +1,8 @@
 package profile
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -87,13 +85,9 @@ func DecodeJSON(b []byte) (*Profile, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes of JSON; at most %d", ErrTooLarge, len(b), MaxSize)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
 	p := new(Profile)
-	if err := dec.Decode(p); err != nil {
+	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fmt.Errorf("%w: JSON: %w", ErrMalformed, err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("%w: JSON: something follows the object", ErrMalformed)
 	}
 	if len(p.Attrs) == 0 {
 		p.Attrs = nil
