@@ -1,7 +1,6 @@
 package prewarm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -58,7 +57,10 @@ func (g *gathering) sorted() []User {
 		users = append(users, User{id, time.UnixMilli(at)})
 	}
 	slices.SortFunc(users, func(a, b User) int {
-		return cmp.Or(b.LastActive.Compare(a.LastActive), strings.Compare(a.ID, b.ID))
+		if c := b.LastActive.Compare(a.LastActive); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
 	})
 	return users
 }

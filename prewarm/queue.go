@@ -60,6 +60,11 @@ func (q *queue) gain(plan map[int][]ranked) {
 	if q.held == nil {
 		q.held = make(map[int]*span)
 	}
+	more := 0
+	for _, users := range plan {
+		more += len(users)
+	}
+	q.order = slices.Grow(q.order, more)
 	for n, users := range plan {
 		s := &span{number: n, users: len(users), left: len(users)}
 		q.held[n] = s
@@ -79,7 +84,8 @@ func (q *queue) drop(number int) {
 }
 
 // take returns the next items, at most n: second tries that are due after all first ones.
-func (q *queue) take(n int, now time.Time) (items []item) {
+func (q *queue) take(n int, now time.Time) []item {
+	items := make([]item, 0, n)
 	for _, list := range []*[]item{&q.order, &q.again} {
 		at := 0
 		for ; at < len(*list) && len(items) < n && !(*list)[at].due.After(now); at++ {
