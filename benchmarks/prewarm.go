@@ -107,17 +107,41 @@ type prewarmBench struct {
 	rig    *rig
 	url    string
 	admin  *redis.Client
-	users  map[string]*profile.Profile
-	bodies map[string][]byte // as JSON
+	packed records // the users as msgpack
+	bodies records // and as JSON
 	http   *http.Server
 	client *origin.Client
 }
 
+// records keeps one value for each user where the garbage collector has nothing to look at: what the origin holds is not to
+// weigh on the nodes beside it. User 1 is the first.
+type records struct {
+	bytes []byte
+	ends  []int
+}
+
+func (c *records) add(appendTo func([]byte, *profile.Profile) []byte, p *profile.Profile) {
+	c.bytes = appendTo(c.bytes, p)
+	c.ends = append(c.ends, len(c.bytes))
+}
+
+// of returns the value of a user; nil when there is none.
+func (c *records) of(id string) []byte {
+	i, err := strconv.Atoi(id)
+	switch {
+	case err != nil || i < 1 || i > len(c.ends):
+		return nil
+	case i == 1:
+		return c.bytes[:c.ends[0]]
+	}
+	return c.bytes[c.ends[i-2]:c.ends[i-1]]
+}
+
 func (b *prewarmBench) prepare() error {
-	b.users, b.bodies = make(map[string]*profile.Profile, b.rig.Users), make(map[string][]byte, b.rig.Users)
 	for i := 1; i <= b.rig.Users; i++ {
 		p := b.rig.user(i)
-		b.users[p.ID], b.bodies[p.ID] = p, profile.AppendJSON(nil, p)
+		b.packed.add(profile.AppendMsgpack, p)
+		b.bodies.add(profile.AppendJSON, p)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -145,29 +169,34 @@ func (b *prewarmBench) answer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	body := []byte(`{"users":{`)
+	const perUser = 512
+	body := append(make([]byte, 0, perUser*(len(ask.IDs)+1)), `{"users":{`...)
 	for i, id := range ask.IDs {
 		if i > 0 {
 			body = append(body, ',')
 		}
 		body = append(strconv.AppendQuote(body, id), ':')
-		body = append(body, b.bodies[id]...)
+		body = append(body, b.bodies.of(id)...)
 	}
+	body = append(body, `},"missing":[],"errors":{}}`...)
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, `},"missing":[],"errors":{}}`...))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
 }
 
 // Load implements tier.Loader.
 func (b *prewarmBench) Load(_ context.Context, id string) (*profile.Profile, error) {
-	p := *b.users[id]
-	return &p, nil
+	p := new(profile.Profile)
+	return p, profile.DecodeMsgpackInto(p, b.packed.of(id))
 }
 
 // LoadBatch implements tier.Loader.
 func (b *prewarmBench) LoadBatch(_ context.Context, ids []string) (profile.Batch, error) {
 	found, all := make(map[string]*profile.Profile, len(ids)), make([]profile.Profile, len(ids))
 	for i, id := range ids {
-		all[i] = *b.users[id]
+		if err := profile.DecodeMsgpackInto(&all[i], b.packed.of(id)); err != nil {
+			return profile.Batch{}, err
+		}
 		found[id] = &all[i]
 	}
 	return profile.Batch{Found: found}, nil
@@ -223,7 +252,10 @@ func (b *prewarmBench) bare(ctx context.Context) (rate, withL1 float64, err erro
 func (b *prewarmBench) write(ctx context.Context, client redis.UniversalClient, script *redis.Script, from int) error {
 	pipe := client.Pipeline()
 	for i := from + 1; i <= min(from+scriptBatch, b.rig.Users); i++ {
-		p := b.users[strconv.Itoa(i)]
+		p := new(profile.Profile)
+		if err := profile.DecodeMsgpackInto(p, b.packed.of(strconv.Itoa(i))); err != nil {
+			return err
+		}
 		key := profile.Key(p.ID)
 		args := profile.AppendHash([]any{"", 7 * 24 * 3600, p.UpdatedAt}, p)
 		script.EvalSha(ctx, pipe, []string{key, "{" + key + "}:guard"}, args...)
