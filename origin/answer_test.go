@@ -3,7 +3,6 @@ package origin
 import (
 	"errors"
 	"fmt"
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"maps"
 	"net/http"
 	"reflect"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestClientDecodesOne(t *testing.T) {

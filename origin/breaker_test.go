@@ -3,11 +3,12 @@ package origin
 import (
 	"context"
 	"errors"
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestClientBreaker(t *testing.T) {

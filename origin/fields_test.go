@@ -2,8 +2,9 @@ package origin
 
 import (
 	"errors"
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"testing"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func FuzzParseBody(f *testing.F) {

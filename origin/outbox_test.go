@@ -2,10 +2,11 @@ package origin
 
 import (
 	"fmt"
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func testOutboxRows(t *testing.T, s Store, clock *testClock) {

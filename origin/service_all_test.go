@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"io"
 	"iter"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestServiceAll(t *testing.T) {
