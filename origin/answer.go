@@ -116,10 +116,11 @@ func decodeBulk(body []byte, ids []string) (profile.Batch, error) {
 		b.takeStrict(&s)
 		return b.batch, nil
 	}
-	return b.decodeLoose(body)
+	err := b.takeLoose(body)
+	return b.batch, err
 }
 
-// strictAnswer is the contract's answer to the letter. It is decoded in one go, where decodeLoose goes over every profile three
+// strictAnswer is the contract's answer to the letter. It is decoded in one go, where takeLoose goes over every profile three
 // times.
 type strictAnswer struct {
 	Success *bool                       `json:"success"`
@@ -155,23 +156,21 @@ func (b *bulkAnswer) takeStrict(s *strictAnswer) {
 	b.takeRest(s.Missing, s.Errors)
 }
 
-// decodeLoose is decodeBulk for services that take liberties, or whose answer is broken.
-func (b *bulkAnswer) decodeLoose(body []byte) (profile.Batch, error) {
+// takeLoose takes the answer of a service that takes liberties, or a broken one.
+func (b *bulkAnswer) takeLoose(body []byte) error {
 	inside, keys, err := unwrap(body)
 	if err != nil {
-		return profile.Batch{}, err
+		return err
 	}
 	if keys != nil {
 		if inside = bytes.TrimSpace(keys.Users); keys.Users == nil {
-			return profile.Batch{}, fmt.Errorf("%w: an object without users or data", errNonsense)
+			return fmt.Errorf("%w: an object without users or data", errNonsense)
 		}
 	}
 	if len(inside) > 0 && inside[0] == '{' {
-		err = b.takeMap(inside, keys)
-	} else {
-		err = b.takeList(inside)
+		return b.takeMap(inside, keys)
 	}
-	return b.batch, err
+	return b.takeList(inside)
 }
 
 // takeList takes profiles that tell by themselves whose they are.
