@@ -262,9 +262,10 @@ func (h *Hot) send(ctx context.Context, pairs []any) {
 func (h *Hot) Name() string { return "hot" }
 
 // Active implements Source: the users whose score is since or later. LastActive is the score, which for many visits may lie
-// after now. Whoever is in the list during the whole reading is yielded.
+// after now. Whoever is in the list during the whole reading is yielded. What this Hot has noted is sent first.
 func (h *Hot) Active(ctx context.Context, since time.Time) iter.Seq2[User, error] {
 	return func(yield func(User, error) bool) {
+		h.flush(ctx)
 		for cursor := uint64(0); ; {
 			pairs, next, err := h.conf.Client.ZScan(ctx, h.conf.Key, cursor, "", 1000).Result()
 			if err != nil {

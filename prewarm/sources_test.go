@@ -271,6 +271,17 @@ func TestHotListIsBoundedAndExpires(t *testing.T) {
 	})
 }
 
+func TestHotListYieldsWhatWasJustNoted(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, url string) {
+		h := newHot(t, url, nil)
+		h.Note("now", 1)
+		if got := scores(t, h, time.Now().Add(-time.Minute)); len(got) != 1 || got["now"] == 0 {
+			t.Errorf("the list is %v; want who was noted", got)
+		}
+	})
+}
+
 func TestHotListOfSeveralNodesIsOne(t *testing.T) {
 	t.Parallel()
 	url := redistest.Server(t).URL()

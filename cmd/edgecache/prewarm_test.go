@@ -44,6 +44,9 @@ func TestPrewarmOfTwoNodes(t *testing.T) {
 	seed := members(t, first)[0].Addr
 	second := serve("--cluster-node", "second", "--cluster-join", seed)
 
+	if got := command(t, "", nil, "prewarm", "--node", second); got.err != nil || !strings.Contains(got.stderr, "no source named anyone") {
+		t.Errorf("prewarm without anyone to load: %+v", got)
+	}
 	table := command(t, "", nil, "cluster", "--node", second)
 	if table.err != nil || !strings.Contains(table.stdout, "second *") || strings.Count(table.stdout, "alive") != 2 {
 		t.Errorf("the cluster is\n%s%v", table.stdout, table.err)
