@@ -444,6 +444,23 @@ func (s suite) bulkBroken(t *testing.T) {
 			t.Errorf("begin %d: %+v", i, v)
 		}
 	}
+	// Of those that are broken only when they are filled, the lease ends as well.
+	var fills []filling
+	for i := range perCall {
+		id := s.id(t)
+		fills = append(fills, filling{id: id, token: beginOne(t, l, id, 0).token, profile: user(id, 5)})
+		if i == 3 {
+			check(t, s.client.Set(t.Context(), profile.Key(id), "no hash", time.Minute).Err())
+		}
+	}
+	for i, err := range l.fill(t.Context(), fills) {
+		if (err != nil) != (i == 3) {
+			t.Errorf("fill %d: %v", i, err)
+		}
+		if n := must[int64](t)(s.client.Exists(t.Context(), keys(fills[i].id)[2]).Result()); n != 0 {
+			t.Errorf("the lease of fill %d is still there", i)
+		}
+	}
 }
 
 func (s suite) scriptsLost(t *testing.T) {

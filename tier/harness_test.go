@@ -126,3 +126,11 @@ func newCache(tb testing.TB, url string, origin Loader, change func(*Config)) *C
 	}
 	return c
 }
+
+// check fails the test when there is an error.
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -216,7 +216,7 @@ var errReply = errors.New("tier: the script's reply makes no sense")
 // errRefused reports a fill whose lease was gone or whose profile is older than what is known.
 var errRefused = errors.New("tier: fill refused")
 
-// fill stores the answers. The i-th error is nil when stored, wraps errRefused when refused, else is Redis's.
+// fill stores the answers, whose ids are distinct. The i-th error is nil when stored, wraps errRefused when refused, else is Redis's.
 func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	if len(fills) == 0 {
 		return nil
@@ -227,7 +227,12 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	}
 	s := bulkScript{script: unguarded(fill), shared: []any{l.conf.Negative.Milliseconds(), l.guard()}, size: fillArgs}
 	s.each = func(args []any, i int) []any { return fills[i].appendArgs(args, l.ttl()) }
+	var unfilled []filling
 	for i, r := range l.runAll(ctx, s, ids) {
+		var refused redis.Error
+		if errors.As(r.err, &refused) && !fills[i].failed {
+			unfilled = append(unfilled, filling{id: ids[i], token: fills[i].token, failed: true})
+		}
 		switch n, ok := r.value.(int64); {
 		case r.err != nil || !ok:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], cmp.Or(r.err, errReply))
@@ -235,5 +240,7 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
 		}
 	}
+	// A Redis that is full, or a key of another type, refuses the record but not the end of the lease, for which others wait.
+	l.fill(ctx, unfilled)
 	return errs
 }

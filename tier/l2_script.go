@@ -9,7 +9,7 @@ import (
 )
 
 // perCall is how many users one script call serves. The call itself costs the server about as much as what it does for one
-// user. 32 keep it busy for about 200 µs, which is how long others wait.
+// user. 32 keep it busy for about 100 µs, which is how long others wait.
 const perCall = 32
 
 // bulkScript is a script that serves several users in one call: keys of each, shared arguments, then arguments of each. It

@@ -1,5 +1,5 @@
 -- fill: store what the origin answered, where the lease still holds, and end the lease.
--- KEYS profile, guard, lease of each user. ARGV absent ms, guard ms, then for each: token, ttl s, version, how many arguments
+-- KEYS profile, guard, lease of each user, nobody twice. ARGV absent ms, guard ms, then for each: token, ttl s, version, how many arguments
 -- follow, then field, value, … (none: the user does not exist, or with version -1: the origin did not answer).
 -- Returns for each 1 done; 0 the lease is gone; -1 the answer is older than what is known.
 local call = redis.call

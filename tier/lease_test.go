@@ -1,0 +1,138 @@
+package tier
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+func onRedis(t *testing.T, conf L2Config) (suite, *L2) {
+	s := suite{client: open(t, redistest.Server(t).URL())}
+	return s, s.l2(t, conf)
+}
+
+// TestChangesEndLeases has answers that only the lost lease can refuse: no version of theirs is below what is known.
+func TestChangesEndLeases(t *testing.T) {
+	s, l := onRedis(t, L2Config{})
+	id := s.id(t)
+	v := beginOne(t, l, id, 0)
+	must[bool](t)(l.Apply(t.Context(), user(id, 5)))
+	if err := fillOne(t, l, id, v.token, nil); !errors.Is(err, errRefused) || stored(t, l, id) == nil {
+		t.Errorf("no such user, from before an update: %v, stored %v", err, stored(t, l, id))
+	}
+	id = s.id(t)
+	v = beginOne(t, l, id, 0)
+	must[bool](t)(l.Remove(t.Context(), id, 5))
+	if err := fillOne(t, l, id, v.token, user(id, 6)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+		t.Errorf("a load begun before the deletion: %v, stored %v", err, stored(t, l, id))
+	}
+	id = s.id(t)
+	v = beginOne(t, l, id, 0)
+	check(t, l.Invalidate(t.Context(), id))
+	if err := fillOne(t, l, id, v.token, user(id, 6)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+		t.Errorf("a load begun before the invalidation: %v, stored %v", err, stored(t, l, id))
+	}
+}
+
+func TestAbsenceIsKeptAndEnds(t *testing.T) {
+	s, l := onRedis(t, L2Config{})
+	known := s.id(t)
+	must[bool](t)(l.Apply(t.Context(), user(known, 5)))
+	check(t, fillOne(t, l, known, beginOne(t, l, known, 6).token, nil))
+	if stored(t, l, known) != nil {
+		t.Error("a user who does not exist any more is still stored")
+	}
+	absentUser := func() string {
+		id := s.id(t)
+		check(t, fillOne(t, l, id, beginOne(t, l, id, 0).token, nil))
+		if v := beginOne(t, l, id, 0); v.kind != absent {
+			t.Errorf("after the origin knew nobody: %+v; want absent", v)
+		}
+		return id
+	}
+	byFill := absentUser()
+	if ttl := must[time.Duration](t)(s.client.PTTL(t.Context(), keys(byFill)[1]).Result()); ttl <= 0 {
+		t.Errorf("the guard that only a fill made has TTL %v; want one", ttl)
+	}
+	check(t, fillOne(t, l, byFill, beginOne(t, l, byFill, 5).token, user(byFill, 5)))
+	byUpdate := absentUser()
+	must[bool](t)(l.Apply(t.Context(), user(byUpdate, 5)))
+	for _, id := range []string{byFill, byUpdate} {
+		check(t, s.client.Del(t.Context(), profile.Key(id)).Err())
+		if v := beginOne(t, l, id, 0); v.kind != leased {
+			t.Errorf("after he existed and was evicted: %+v; want a lease", v)
+		}
+	}
+}
+
+// TestFillLooksAtEachWhenAnyIsKnown has news of the second user of a call, and none of the first.
+func TestFillLooksAtEachWhenAnyIsKnown(t *testing.T) {
+	s, l := onRedis(t, L2Config{})
+	ids := []string{s.id(t), s.id(t)}
+	must[bool](t)(l.Apply(t.Context(), user(ids[1], 10)))
+	check(t, s.client.Del(t.Context(), profile.Key(ids[1])).Err())
+	var fills []filling
+	for i, v := range l.begin(t.Context(), ids, []int64{0, 0}) {
+		fills = append(fills, filling{id: ids[i], token: v.token, profile: user(ids[i], 9)})
+	}
+	if errs := l.fill(t.Context(), fills); errs[0] != nil || !errors.Is(errs[1], errRefused) {
+		t.Errorf("fills: %v; want only the second refused", errs)
+	}
+}
+
+// TestLateLoadFillsWhenNobodyTookOver has a load that takes longer than its lease.
+func TestLateLoadFillsWhenNobodyTookOver(t *testing.T) {
+	s, l := onRedis(t, L2Config{Lease: 20 * time.Millisecond})
+	id, other := s.id(t), s.l2(t, L2Config{})
+	v := beginOne(t, l, id, 0)
+	if ttl := must[time.Duration](t)(s.client.PTTL(t.Context(), keys(id)[2]).Result()); ttl < time.Minute {
+		t.Errorf("the lease is kept for %v; want the guard's time", ttl)
+	}
+	var over verdict
+	eventually(t, "the lease to be over", func() bool {
+		at := must[string](t)(s.client.Get(t.Context(), keys(id)[2]).Result())
+		ms, err := strconv.ParseInt(at[:13], 10, 64)
+		return err == nil && time.Now().UnixMilli() > ms
+	})
+	check(t, fillOne(t, l, id, v.token, user(id, 5)))
+	id = s.id(t)
+	v = beginOne(t, l, id, 0)
+	eventually(t, "another to take over", func() bool { over = beginOne(t, other, id, 0); return over.kind == leased })
+	if err := fillOne(t, l, id, v.token, user(id, 5)); !errors.Is(err, errRefused) {
+		t.Errorf("a fill after another took over: %v", err)
+	}
+	check(t, fillOne(t, other, id, over.token, user(id, 5)))
+}
+
+// TestFullRedisLeavesNoLeases fills a Redis that evicts nothing, over which another node then finds the origin at once.
+func TestFullRedisLeavesNoLeases(t *testing.T) {
+	server := redistest.Server(t)
+	const users = 12000
+	origin := newTruth(users + 1)
+	a, b := newCache(t, server.URL(), origin, nil), newCache(t, server.URL(), origin, nil)
+	check(t, server.Client().ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err())
+	check(t, server.Client().ConfigSet(t.Context(), "maxmemory", "4mb").Err())
+	for _, c := range []*Cache{a, b} {
+		for from := 1; from < users; from += 500 {
+			var ids []string
+			for i := from; i < from+500; i++ {
+				ids = append(ids, strconv.Itoa(i))
+			}
+			got, err := c.BatchGet(t.Context(), ids, Want{})
+			if err != nil || len(got.Found) != len(ids) {
+				t.Fatalf("%d of %d found, %v, errors %.300v", len(got.Found), len(ids), err, got.Errors)
+			}
+		}
+		left, err := server.Client().Keys(t.Context(), "{user:profile:*}:lease").Result()
+		if err != nil || len(left) > 0 {
+			t.Errorf("%d leases are left, %v", len(left), err)
+		}
+	}
+	if a.Stats().L2Errors == 0 {
+		t.Error("Redis was never full")
+	}
+}
