@@ -43,8 +43,8 @@ const prewarmNote = "all users into an empty Redis, throttle off. Bare is one pi
 	"this process, or a lean HTTP server in it that speaks the contract with answers made beforehand. \"with L1\" counts until all nodes " +
 	"have filled their memory as well"
 
-// writeScript is what any fill has to do, and no more: the lease and the version are looked at, the hash is written, its time
-// to live set.
+// writeScript is what any fill has to do, and no more: a lease, here in the guard, and the version are looked at, the hash is
+// written, its time to live set.
 const writeScript = `
 local guard = redis.call('HMGET', KEYS[2], 'floor', 'token')
 if guard[2] and guard[2] ~= ARGV[1] then return 0 end

@@ -11,9 +11,9 @@ const (
 	// sampleBits make one in 64 hits of L1 noted.
 	sampleBits = 6
 	sampleHits = 1 << sampleBits
-	// sampleL2 makes one in 8 hits of Redis noted: all of them were a fifth of what a batch from there costs. Whom the origin
-	// answered is noted each time. Redis forgets a user in less than the seven days that a prewarm looks back, so whoever was
-	// shown lately was loaded lately, by this node or another; what is sampled is only how often.
+	// sampleL2 makes one in 8 hits of Redis noted: noting all of them showed in what a batch from there costs. Whom the origin
+	// answered is noted each time. A user whose record came to Redis in another way, by an update or another service, and who
+	// is shown but a few times may be missing from the list.
 	sampleL2 = 8
 )
 
