@@ -176,7 +176,8 @@ func (s *modelRedis) serve(l *line, name string, args []string) any {
 	case "EVAL", "EVALSHA":
 		reply := s.eval(name, args)
 		if key := args[2]; reply != failure(noScript) {
-			s.journal.note(strings.TrimPrefix(key, profile.KeyPrefix), "%s: script %.4s %v: %v", l.wire.name, scriptOf(name, args), args[5:], reply)
+			keys, _ := strconv.Atoi(args[1])
+			s.journal.note(strings.TrimPrefix(key, profile.KeyPrefix), "%s: script %.4s %v: %v", l.wire.name, scriptOf(name, args), args[2+keys:], reply)
 		}
 		return reply
 	case "HGETALL":
