@@ -97,7 +97,6 @@ func TestABrokenLinkLosesNothing(t *testing.T) {
 	}
 }
 
-// TestABlackHole: a link on which nothing comes and nothing fails is given up, and tried again until it heals.
 // TestAReplyThatWasHeldBackProvesOldNews: what a reply tells is as old as the time that it may have been under way.
 func TestAReplyThatWasHeldBackProvesOldNews(t *testing.T) {
 	const held = 150 * time.Millisecond
@@ -116,6 +115,7 @@ func TestAReplyThatWasHeldBackProvesOldNews(t *testing.T) {
 	await(t, "one that was not", func() bool { return age() < held/2 })
 }
 
+// TestABlackHole: a link on which nothing comes and nothing fails is given up, and tried again until it heals.
 func TestABlackHole(t *testing.T) {
 	server := redistest.Server(t)
 	proxy := redistest.ProxyTo(t, server.Addr)

@@ -184,12 +184,14 @@ func (w *warming) report(s prewarm.Status) error {
 		return fmt.Errorf("the run is %s%s", s.State, strings.TrimSuffix(": "+s.Error, ": "))
 	case s.Errors > 0:
 		return fmt.Errorf("%d of %d users could not be loaded", s.Errors, s.Planned)
-	case s.Planned == 0 && sourcesFailed(s.Sources) == nil:
-		fmt.Fprintf(w.stderr, "nothing to do: no source named anyone who was active in the last %d days\n", s.Options.DaysBack)
 	case s.TotalProcessed < s.Planned:
 		return fmt.Errorf("%d of %d users were not loaded: Redis has lost a part of the plan", s.Planned-s.TotalProcessed, s.Planned)
 	}
-	return sourcesFailed(s.Sources)
+	err = sourcesFailed(s.Sources)
+	if err == nil && s.Planned == 0 {
+		fmt.Fprintf(w.stderr, "nothing to do: no source named anyone who was active in the last %d days\n", s.Options.DaysBack)
+	}
+	return err
 }
 
 // sourcesFailed reports the sources that could not be read to their end: the plan lacks whom they would have named.
