@@ -1,20 +1,16 @@
 package node
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
 const (
-	// sampleBits make one in 64 hits of L1 noted.
+	// sampleBits make one in 64 hits of L1 noted. Whoever was not in L1 is noted each time, so no user who was shown is missing
+	// from the list; what is sampled is only how often.
 	sampleBits = 6
 	sampleHits = 1 << sampleBits
-	// sampleL2 makes one in 8 hits of Redis noted: noting all of them showed in what a batch from there costs. Whom the origin
-	// answered is noted each time. A user whose record came to Redis in another way, by an update or another service, and who
-	// is shown but a few times may be missing from the list.
-	sampleL2 = 8
 )
 
 // sampled draws from the age of an answer, which differs by the nanosecond between users, and for one of them whenever the
@@ -30,14 +26,8 @@ func (n *Node) note(r tier.Result) {
 		return
 	}
 	weight := 1.0
-	switch r.Tier {
-	case tier.FromL1:
+	if r.Tier == tier.FromL1 {
 		weight = sampleHits
-	case tier.FromL2:
-		if rand.Uint32()%sampleL2 != 0 {
-			return
-		}
-		weight = sampleL2
 	}
 	n.hot.Note(r.Profile.ID, weight)
 }

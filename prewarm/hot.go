@@ -49,7 +49,7 @@ type HotConfig struct {
 	TTL time.Duration
 	// FlushEvery is how often what was noted goes to Redis, a quarter more or less at random. Default 3 s.
 	FlushEvery time.Duration
-	// MaxPending is how many users are held until then; more are dropped and counted. Default 65,536.
+	// MaxPending is how many users are held until then; visits beyond are dropped and counted. Default 65,536.
 	MaxPending int
 	// Logger gets failed flushes. Default: none.
 	Logger *slog.Logger
@@ -180,12 +180,12 @@ func (h *Hot) note(id string, score float64) bool {
 	s := &h.shards[maphash.String(h.seed, id)%hotShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.scores) >= h.conf.MaxPending/hotShards {
+		return false // without a look at who is held: a node that shows so many is not to pay for each
+	}
 	if old, ok := s.scores[id]; ok {
 		s.scores[id] = bothScores(old, score, h.conf.Tau)
 		return true
-	}
-	if len(s.scores) >= h.conf.MaxPending/hotShards {
-		return false
 	}
 	if s.scores == nil {
 		s.scores = make(map[string]float64)
