@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
-	"github.com/chatapp-ngomna/edgecache/internal/pgtest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
