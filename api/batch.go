@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -19,6 +19,15 @@ import (
 // maxAnswer is the largest answer to a batch in bytes. 10,000 typical profiles take 2.5 MB; only profiles far larger than
 // those of people get here.
 const maxAnswer = 64 << 20
+
+const (
+	// typicalUser is what one user of a batch is held to take before it is known, in bytes.
+	typicalUser = 256
+	// maxWork is how many users batches look up at the same time; further batches wait.
+	maxWork = 20_000
+	// maxCharged is the number of ids from which on a batch is refused, and no more room is wanted for it.
+	maxCharged = 10_000
+)
 
 var problemAnswer = &problem{status: 413, name: "too-large", title: "Too large",
 	detail: fmt.Sprintf("the profiles take more than %d MiB; ask for fewer at once", maxAnswer>>20)}
@@ -45,8 +54,10 @@ func (s *Server) postBatch(c *fiber.Ctx) error {
 	var body struct {
 		IDs []string `json:"ids"`
 	}
-	if err := decodeStrict(c.Request().Body(), &body); err != nil {
-		return problemRequest(err.Error() + `; want {"ids":["1","2"]}`)
+	if err := s.decodeBody(c, MaxBody, &body); errors.Is(err, errBody) {
+		return problemRequest(reason(err, errBody) + `; want {"ids":["1","2"]}`)
+	} else if err != nil {
+		return err
 	}
 	if body.IDs == nil {
 		return problemRequest(`the body has no "ids"; want {"ids":["1","2"]}`)
@@ -67,24 +78,45 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 	if err != nil {
 		return err
 	}
+	hold, err := s.budget.Hold(min(len(ids), maxCharged) * typicalUser)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
 	defer cancel()
+	if err := s.work.Acquire(ctx, int64(min(len(ids), maxCharged))); err != nil {
+		return web.ErrBusy
+	}
+	defer s.work.Release(int64(min(len(ids), maxCharged)))
 	batch, err := s.cfg.Node.BatchGet(ctx, ids, want)
 	if err != nil {
 		return err
 	}
 	a := newAnswer(ids, batch)
 	a.sources = sources
-	body, err := appendBatch(nil, a, m)
+	return a.send(c, hold, m)
+}
+
+// send writes the answer, for which hold has room as soon as its size is known.
+func (a answer) send(c *fiber.Ctx, hold *web.Hold, m media) error {
+	size := a.size()
+	if size > maxAnswer {
+		return problemAnswer
+	}
+	if err := hold.Grow(size); err != nil {
+		return err
+	}
+	body, err := appendBatch(make([]byte, 0, size), a, m)
 	if err != nil {
 		return err
 	}
 	h := &c.Response().Header
 	h.SetContentType(m.String())
-	h.SetCanonical(headerCacheStatus, batchCacheStatus(batch))
+	h.SetCanonical(headerCacheStatus, batchCacheStatus(a.batch))
 	h.SetCanonical(headerCacheControl, valueNoStore)
 	h.SetCanonical(headerVary, headerAccept)
-	c.Response().SetBodyRaw(body)
+	hold.Send(c.Response(), body)
 	return nil
 }
 
@@ -127,15 +159,22 @@ func newAnswer(ids []string, batch tier.Batch) answer {
 	return a
 }
 
-func appendBatch(dst []byte, a answer, m media) ([]byte, error) {
-	size := 0
+// size is about how many bytes the answer takes.
+func (a answer) size() int {
+	size := 64
 	for _, id := range a.users {
 		size += 3*len(id) + 160 + len(a.batch.Found[id].Packed())
 	}
-	if size > maxAnswer {
-		return nil, problemAnswer
+	for _, id := range a.missing {
+		size += len(id) + 8
 	}
-	dst = slices.Grow(dst, size)
+	for _, id := range a.errors {
+		size += 2*len(id) + 160
+	}
+	return size
+}
+
+func appendBatch(dst []byte, a answer, m media) ([]byte, error) {
 	if m == mediaMsgpack {
 		return appendBatchMsgpack(dst, a)
 	}

@@ -9,6 +9,9 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // wantType refuses a body of another type, or in an encoding that would have to be unpacked. A body without a type passes
@@ -39,10 +42,29 @@ func problemType(detail string) *problem {
 	return &problem{status: 415, name: "unsupported-type", title: "Unsupported media type", detail: detail}
 }
 
+// errBody reports a body that is not what it should be; the text says why.
+var errBody = errors.New("api: bad body")
+
+// decodeBody reads a body of up to limit bytes, if there is one, and decodes it. Errors of the body wrap errBody.
+func (s *Server) decodeBody(c *fiber.Ctx, limit int, v any) error {
+	body, err := s.budget.ReadBody(c.Context(), limit)
+	if err != nil {
+		return err
+	}
+	defer body.Release()
+	if err := decodeStrict(body.Bytes, v); err != nil {
+		return fmt.Errorf("%w: %w", errBody, err)
+	}
+	return nil
+}
+
 // decodeStrict decodes exactly one JSON value into v and explains in words of the wire, not of Go, what is wrong with it.
 func decodeStrict(b []byte, v any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return errors.New("the body is empty")
+	}
+	if err := web.CheckText(b); err != nil {
+		return errors.New(reason(err, profile.ErrMalformed))
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

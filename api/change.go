@@ -7,6 +7,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -19,7 +20,7 @@ func (s *Server) putUser(c *fiber.Ctx) error {
 	if err := wantType(c, typeJSON, typeMsgpack); err != nil {
 		return err
 	}
-	p, err := bodyProfile(c, id)
+	p, err := s.bodyProfile(c, id)
 	if err != nil {
 		return err
 	}
@@ -32,13 +33,17 @@ func (s *Server) putUser(c *fiber.Ctx) error {
 }
 
 // bodyProfile decodes and checks the profile in the body, which must be that of id.
-func bodyProfile(c *fiber.Ctx, id string) (*profile.Profile, error) {
-	body := c.Request().Body()
-	if len(body) > profile.MaxSize {
+func (s *Server) bodyProfile(c *fiber.Ctx, id string) (*profile.Profile, error) {
+	body, err := s.budget.ReadBody(c.Context(), profile.MaxSize)
+	if errors.Is(err, web.ErrTooLarge) {
 		return nil, &problem{status: 413, name: "too-large", title: "Too large",
-			detail: fmt.Sprintf("the profile takes %d bytes; at most %d", len(body), profile.MaxSize)}
+			detail: fmt.Sprintf("the profile takes at most %d bytes", profile.MaxSize)}
 	}
-	p, err := decodeProfile(body, bodyType(c))
+	if err != nil {
+		return nil, err
+	}
+	defer body.Release()
+	p, err := decodeProfile(body.Bytes, bodyType(c))
 	if err != nil {
 		return nil, problemRequest(err.Error())
 	}
@@ -55,7 +60,7 @@ func decodeProfile(body []byte, mediaType string) (*profile.Profile, error) {
 		if err != nil {
 			return nil, errors.New(reason(err, profile.ErrMalformed, profile.ErrTooLarge))
 		}
-		return p.Clone(), nil // its strings point into the request, which is used again
+		return p.Clone(), nil // its strings point into the body, which is released
 	}
 	p := new(profile.Profile)
 	return p, decodeStrict(body, p)
@@ -84,10 +89,20 @@ func (s *Server) invalidateUser(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	if err := s.skipBody(c); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
 	defer cancel()
 	if err := s.cfg.Node.Invalidate(ctx, id); err != nil {
 		return changeError(err)
 	}
 	return c.SendStatus(fiber.StatusNoContent)
+}
+
+// skipBody reads a small body that says nothing: some clients send {} with every POST.
+func (s *Server) skipBody(c *fiber.Ctx) error {
+	body, err := s.budget.ReadBody(c.Context(), web.Free)
+	body.Release()
+	return err
 }

@@ -59,10 +59,7 @@ func (s *Server) getReady(c *fiber.Ctx) error {
 }
 
 func (s *Server) ready() error {
-	s.mu.Lock()
-	closing := s.closing
-	s.mu.Unlock()
-	if closing {
+	if s.closing.Load() {
 		return errClosing
 	}
 	return s.cfg.Node.Ready()

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
@@ -39,7 +39,12 @@ func (s *Server) postPrewarm(c *fiber.Ctx) error {
 	if err := wantType(c, typeJSON); err != nil {
 		return err
 	}
-	o, err := prewarmOptions(c.Request().Body())
+	body, err := s.budget.ReadBody(c.Context(), web.Free)
+	if err != nil {
+		return err
+	}
+	defer body.Release()
+	o, err := prewarmOptions(body.Bytes)
 	if err != nil {
 		return problemRequest(err.Error())
 	}
@@ -64,26 +69,51 @@ func (s *Server) deletePrewarm(c *fiber.Ctx) error {
 // mostDelay is the longest delayBetweenBatches, in milliseconds: an hour.
 const mostDelay = 3_600_000
 
+// prewarmBody is what may be asked of a prewarm; 0 is the default of a number.
+type prewarmBody struct {
+	MaxUsers  int      `json:"maxUsers"`
+	DaysBack  int      `json:"daysBack"`
+	BatchSize int      `json:"batchSize"`
+	Delay     *float64 `json:"delayBetweenBatches"`
+	Rate      float64  `json:"rate"`
+	Unlimited bool     `json:"unlimited"`
+}
+
+// check refuses what package prewarm would take for "no limit" or for a default.
+func (b prewarmBody) check() error {
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"maxUsers", b.MaxUsers}, {"daysBack", b.DaysBack}, {"batchSize", b.BatchSize}} {
+		if n.value < 0 {
+			return fmt.Errorf("%s is %d; want 1 or more", n.name, n.value)
+		}
+	}
+	if b.Rate < 0 {
+		return fmt.Errorf("rate is %g; want more than 0, or unlimited true for no limit", b.Rate)
+	}
+	if b.Rate > 0 && b.Unlimited {
+		return fmt.Errorf("rate is %g and unlimited is true; want one of them", b.Rate)
+	}
+	if b.Delay != nil && (*b.Delay < 0 || *b.Delay > mostDelay) {
+		return fmt.Errorf("delayBetweenBatches is %g; want 0 to %d milliseconds", *b.Delay, mostDelay)
+	}
+	return nil
+}
+
 // prewarmOptions reads the contract's names. A field that is not there has its default.
 func prewarmOptions(body []byte) (o prewarm.Options, err error) {
-	var in struct {
-		MaxUsers  int      `json:"maxUsers"`
-		DaysBack  int      `json:"daysBack"`
-		BatchSize int      `json:"batchSize"`
-		Delay     *float64 `json:"delayBetweenBatches"`
-		Rate      float64  `json:"rate"`
-		Unlimited bool     `json:"unlimited"`
-	}
+	var in prewarmBody
 	if len(bytes.TrimSpace(body)) > 0 {
 		if err := decodeStrict(body, &in); err != nil {
 			return o, err
 		}
 	}
+	if err := in.check(); err != nil {
+		return o, err
+	}
 	o = prewarm.Options{MaxUsers: in.MaxUsers, DaysBack: in.DaysBack, BatchSize: in.BatchSize, Rate: in.Rate, Unlimited: in.Unlimited}
 	if in.Delay != nil {
-		if *in.Delay < 0 || *in.Delay > mostDelay || math.IsNaN(*in.Delay) {
-			return o, fmt.Errorf("delayBetweenBatches is %g; want 0 to %d milliseconds", *in.Delay, mostDelay)
-		}
 		if o.Delay = time.Duration(*in.Delay * float64(time.Millisecond)); o.Delay == 0 {
 			o.Delay = -1
 		}

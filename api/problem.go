@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -46,9 +48,15 @@ func (p *problem) Error() string {
 
 var (
 	problemInternal = &problem{status: 500, name: "internal", title: "Internal error", detail: "the server failed to answer; its log says why"}
-	problemBody     = &problem{status: 413, name: "too-large", title: "Too large", detail: fmt.Sprintf("the request body is larger than %d bytes", MaxBody)}
+	problemBody     = &problem{status: 413, name: "too-large", title: "Too large", detail: fmt.Sprintf("the request body is larger than is taken here; at most %d bytes", MaxBody)}
 	problemHead     = &problem{status: 431, name: "head-too-large", title: "Request head too large",
 		detail: fmt.Sprintf("the URL and the headers together are larger than %d bytes; POST /v1/users/batch takes up to 10,000 ids in its body", MaxHead)}
+	problemBusy = &problem{status: 503, name: "too-busy", title: "Too busy",
+		detail: "the bodies and answers of other requests hold all the memory that they may; try again"}
+	problemNoBody = &problem{status: 400, name: "bad-request", title: "Bad request", detail: "a lookup by GET or HEAD has no body"}
+	problemCut    = &problem{status: 400, name: "bad-request", title: "Bad request", detail: "the request body ended early, or is no body of HTTP"}
+	problemSite   = &problem{status: 403, name: "cross-site", title: "Request of another site",
+		detail: "a page of another site sent this from a browser; changes are for pages of this host, and for programs"}
 	problemSlow = &problem{status: 408, name: "timeout", title: "Request timeout", detail: "the request did not arrive in time"}
 )
 
@@ -73,6 +81,18 @@ func problemOf(err error) *problem {
 		return p
 	case errors.As(err, &f):
 		return problemOfStatus(f)
+	case errors.Is(err, web.ErrTooLarge):
+		return problemBody
+	case errors.Is(err, web.ErrBusy):
+		return problemBusy
+	case errors.Is(err, web.ErrNoBody):
+		return problemNoBody
+	case errors.Is(err, web.ErrTruncated):
+		return problemCut
+	case errors.Is(err, web.ErrCrossSite):
+		return problemSite
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problemSlow
 	case errors.Is(err, profile.ErrInvalidID):
 		return &problem{status: 400, name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
 	case errors.Is(err, profile.ErrNotFound):

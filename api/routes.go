@@ -6,6 +6,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
 func (s *Server) newApp() *fiber.App {
@@ -13,7 +15,6 @@ func (s *Server) newApp() *fiber.App {
 		AppName:                      "edgecache",
 		CaseSensitive:                true, // one user has one path
 		StrictRouting:                true,
-		BodyLimit:                    MaxBody,
 		ReadBufferSize:               MaxHead,
 		Concurrency:                  MaxConns,
 		ReadTimeout:                  s.cfg.ReadTimeout,
@@ -24,21 +25,22 @@ func (s *Server) newApp() *fiber.App {
 		ErrorHandler:                 s.handleError,
 	})
 	app.Get("/v1/users/:id", s.getUser)
-	app.Put("/v1/users/:id", s.putUser)
+	app.Put("/v1/users/:id", ownSite(s.putUser))
 	app.Post("/v1/users/batch", s.postBatch)
-	app.Post("/v1/users/:id/invalidate", s.invalidateUser)
+	app.Post("/v1/users/:id/invalidate", ownSite(s.invalidateUser))
 	app.Get("/v1/users", s.getUsers)
 	app.Get("/v1/stats", s.getStats)
 	app.Get("/v1/cluster", s.getCluster)
 	app.Get("/v1/prewarm", s.getPrewarm)
-	app.Post("/v1/prewarm", s.postPrewarm)
-	app.Delete("/v1/prewarm", s.deletePrewarm)
+	app.Post("/v1/prewarm", ownSite(s.postPrewarm))
+	app.Delete("/v1/prewarm", ownSite(s.deletePrewarm))
 	app.Get("/health", s.getHealth)
 	app.Get("/livez", s.getLive)
 	app.Get("/readyz", s.getReady)
 	app.Get("/metrics", s.metrics.handler())
 
 	server := app.Server()
+	web.Stream(server, MaxBody)
 	server.Handler = s.guard(server.Handler)
 	server.ConnState = s.conns.track
 	server.CloseOnShutdown = true
@@ -58,12 +60,46 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 				ctx.SetConnectionClose()
 			}
 		}()
-		if !knownMethod(ctx.Method()) {
-			detail := fmt.Sprintf("the method %.32q is not known here", ctx.Method())
-			problemMethod(fasthttp.StatusNotImplemented, detail).write(&ctx.Response)
-			return
+		if p := refused(ctx); p != nil {
+			s.metrics.failed(p.status)
+			p.write(&ctx.Response)
+		} else {
+			next(ctx)
 		}
-		next(ctx)
+		s.finish(ctx)
+	}
+}
+
+// refused returns why a request gets no further than here, nil for most.
+func refused(ctx *fasthttp.RequestCtx) *problem {
+	if !knownMethod(ctx.Method()) {
+		return problemMethod(fasthttp.StatusNotImplemented, fmt.Sprintf("the method %.32q is not known here", ctx.Method()))
+	}
+	if err := web.Unwanted(ctx); err != nil {
+		return problemOf(err)
+	}
+	return nil
+}
+
+// finish is the end of every answer: it counts until it is written, and it may be the last of its connection.
+func (s *Server) finish(ctx *fasthttp.RequestCtx) {
+	if err := s.budget.Count(&ctx.Response); err != nil {
+		ctx.Response.Reset()
+		problemOf(err).write(&ctx.Response)
+	}
+	web.EndUnread(ctx)
+	if s.closing.Load() {
+		ctx.SetConnectionClose()
+	}
+}
+
+// ownSite keeps pages of other sites from making changes through the browser of somebody who may.
+func ownSite(next fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := web.OwnSite(&c.Request().Header); err != nil {
+			return err
+		}
+		return next(c)
 	}
 }
 
@@ -78,9 +114,14 @@ func knownMethod(m []byte) bool {
 
 // expect answers "Expect: 100-continue" before the body is sent, so that a body which is too large never is.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	if ctx.Request.Header.ContentLength() <= MaxBody {
+	err := web.Unwanted(ctx)
+	if err == nil && ctx.Request.Header.ContentLength() > MaxBody {
+		err = web.ErrTooLarge
+	}
+	if err == nil {
 		return fasthttp.StatusContinue
 	}
-	problemBody.write(&ctx.Response)
-	return fasthttp.StatusRequestEntityTooLarge
+	p := problemOf(err)
+	p.write(&ctx.Response)
+	return p.status
 }

@@ -21,10 +21,13 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"golang.org/x/sync/semaphore"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
@@ -77,6 +80,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// WorkTimeout bounds what a batch or a change waits for the node. Default 10 s; a single lookup has the node's own bound.
 	WorkTimeout time.Duration
+	// DrainDelay is how long Close goes on serving before it refuses connections: not ready, and with the word in each answer
+	// that it is the last of its connection. Default 0.
+	DrainDelay time.Duration
 	// DrainTimeout is how long Close waits for the requests in flight before it cuts them off. Default 3 s.
 	DrainTimeout time.Duration
 	// Logger gets what clients are not told: causes of 5xx answers. Default: nothing is logged.
@@ -113,9 +119,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("%w: Listen %q; want HOST:PORT: %w", ErrConfig, c.Listen, err)
 	}
 	for name, d := range map[string]time.Duration{"ReadTimeout": c.ReadTimeout, "WriteTimeout": c.WriteTimeout,
-		"IdleTimeout": c.IdleTimeout, "WorkTimeout": c.WorkTimeout, "DrainTimeout": c.DrainTimeout} {
+		"IdleTimeout": c.IdleTimeout, "WorkTimeout": c.WorkTimeout, "DrainDelay": c.DrainDelay, "DrainTimeout": c.DrainTimeout} {
 		if d < 0 {
-			return fmt.Errorf("%w: %s %v; want more than 0", ErrConfig, name, d)
+			return fmt.Errorf("%w: %s %v; want no less than 0", ErrConfig, name, d)
 		}
 	}
 	return nil
@@ -127,19 +133,21 @@ type Server struct {
 	app     *fiber.App
 	metrics metrics
 	conns   conns
-	bodies  sync.Pool // of *[]byte, the bodies of JSON answers while they are built
+	budget  web.Budget
+	work    *semaphore.Weighted // of the users of batches that are being looked up
+	bodies  sync.Pool           // of *[]byte, the bodies of JSON answers while they are built
+	closing atomic.Bool         // not ready, and each answer is the last of its connection
 
 	// ctx is the context of every request: the one of fasthttp is used again for the next request, so it must not be
 	// handed to anyone who may hold it for longer. cancel ends it with errClosing.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	mu      sync.Mutex
-	ln      net.Listener // nil before Start
-	closing bool
-	served  chan struct{} // closed when the accept loop has ended
-	closed  sync.Once
-	err     error // what ended the accept loop; read after served is closed
+	mu     sync.Mutex    // orders Start and Close
+	ln     net.Listener  // nil before Start
+	served chan struct{} // closed when the accept loop has ended
+	closed sync.Once
+	err    error // what ended the accept loop; read after served is closed
 }
 
 // New returns a server that does not listen yet. It returns ErrConfig, naming the field.
@@ -149,6 +157,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, served: make(chan struct{})}
+	s.work = semaphore.NewWeighted(maxWork)
 	s.bodies.New = func() any { return new([]byte) }
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.metrics = newMetrics(cfg.Node, &s.conns)
@@ -161,7 +170,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ln != nil || s.closing {
+	if s.ln != nil || s.closing.Load() {
 		return fmt.Errorf("api: Start on a server that was started or closed: %w", net.ErrClosed)
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
@@ -189,7 +198,7 @@ func (s *Server) Addr() net.Addr {
 // Done is closed when the server stopped accepting, by Close or because the listener failed; Close then returns why.
 func (s *Server) Done() <-chan struct{} { return s.served }
 
-// Close refuses new connections, lets the requests in flight finish for DrainTimeout, cuts the rest off and waits. It may
+// Close says for DrainDelay that the server goes, then refuses new connections, lets the requests in flight finish for DrainTimeout, cuts the rest off and waits. It may
 // be called twice and before Start. The error is that of the listener, if it failed before.
 func (s *Server) Close() error {
 	s.closed.Do(s.shutDown)
@@ -204,11 +213,14 @@ func (s *Server) shutDown() {
 	defer s.cancel(errClosing)
 	s.mu.Lock()
 	ln := s.ln
-	s.closing = true
+	s.closing.Store(true)
 	s.mu.Unlock()
 	if ln == nil {
 		close(s.served)
 		return
+	}
+	if s.cfg.DrainDelay > 0 {
+		<-time.After(s.cfg.DrainDelay)
 	}
 	_ = ln.Close() // also ends an accept loop that fasthttp does not know of yet
 	end := time.Now().Add(min(s.cfg.DrainTimeout/2, 500*time.Millisecond))

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -181,5 +182,104 @@ func TestNotReadyWhileClosing(t *testing.T) {
 	_ = s.Close()
 	if err := s.ready(); !errors.Is(err, errClosing) {
 		t.Errorf("after: %v", err)
+	}
+}
+
+// Two servers take turns in closing, as in a rolling restart. Clients keep connections, ask whoever is ready, and never ask
+// twice: they lose nothing.
+func TestDrainLosesNoRequest(t *testing.T) {
+	f := newFake("1")
+	slow := func(c *Config) { c.DrainDelay = 300 * time.Millisecond }
+	var current atomic.Pointer[Server]
+	current.Store(serve(t, f, slow))
+	stop, asked := make(chan struct{}), atomic.Int64{}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := keepAsking(current.Load(), 40, &asked); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 4 {
+		next, old := serve(t, f, slow), current.Load()
+		closed := make(chan error, 1)
+		go func() { closed <- old.Close() }()
+		for r := send(t, old, "GET", "/readyz", ""); r.StatusCode != 503; r = send(t, old, "GET", "/readyz", "") {
+		}
+		if r := send(t, old, "GET", "/readyz", ""); !r.Close || !strings.Contains(r.body, "closing") {
+			t.Errorf("while draining: close %v, %s", r.Close, r.body)
+		}
+		current.Store(next)
+		if err := <-closed; err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	all.Wait()
+	t.Logf("%d requests", asked.Load())
+}
+
+// keepAsking sends up to n requests on one connection, until an answer says that it is the last.
+func keepAsking(s *Server, n int, asked *atomic.Int64) error {
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for range n {
+		if _, err := io.WriteString(c, "GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			return err
+		}
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != 200 {
+			return fmt.Errorf("%d, %w", r.StatusCode, err)
+		}
+		if asked.Add(1); r.Close {
+			return nil
+		}
+	}
+	return nil
+}
+
+func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
+	f := newFake("1")
+	s := serve(t, f)
+	for headers, status := range map[string]int{
+		"": 204, "Sec-Fetch-Site: same-origin": 204, "Sec-Fetch-Site: none": 204, "Origin: http://test": 204,
+		"Sec-Fetch-Site: cross-site": 403, "Sec-Fetch-Site: same-site": 403, "Origin: http://evil.example": 403, "Origin: null": 403,
+		"Sec-Fetch-Site: cross-site|Authorization: Bearer x": 204,
+	} {
+		var list []string
+		if headers != "" {
+			list = strings.Split(headers, "|")
+		}
+		if r := send(t, s, "POST", "/v1/users/1/invalidate", "", list...); r.StatusCode != status {
+			t.Errorf("%s: %d %s; want %d", headers, r.StatusCode, r.body, status)
+		}
+	}
+}
+
+func TestTextThatIsNoUnicodeIsRefused(t *testing.T) {
+	s := serve(t, newFake("1"))
+	for _, name := range []string{"\xff", `\ud800`, `\udc00x`, `\ud800\u0041`} {
+		r := send(t, s, "PUT", "/v1/users/1", `{"nom":"`+name+`","updatedAt":5}`, jsonType)
+		if r.StatusCode != 400 || !strings.Contains(r.body, `\"nom\"`) {
+			t.Errorf("%q: %d %s", name, r.StatusCode, r.body)
+		}
+	}
+	if r := send(t, s, "PUT", "/v1/users/1", `{"nom":"\ud83d\ude00 \\ud800 é","updatedAt":5}`, jsonType); r.StatusCode != 204 {
+		t.Errorf("good text: %d %s", r.StatusCode, r.body)
 	}
 }

@@ -264,6 +264,9 @@ func (b *bulkAnswer) takeBroken(raw json.RawMessage, err error) {
 func decodeProfile(raw json.RawMessage) (*profile.Profile, error) {
 	p, err := profile.DecodeJSON(raw)
 	if err != nil {
+		if !profile.ValidJSONText(raw) {
+			return nil, err
+		}
 		if p, err = decodeLoose(raw); err != nil {
 			return nil, err
 		}

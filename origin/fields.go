@@ -175,6 +175,9 @@ func (fp *fieldParser) field(name string, value json.RawMessage) {
 // text returns the string that value is, "" for null, and nil after noting what is wrong with it.
 func (fp *fieldParser) text(name string, value json.RawMessage, limit int) *string {
 	var s *string
+	if !fp.unicode(name, value) {
+		return nil
+	}
 	if err := json.Unmarshal(value, &s); err != nil {
 		fp.fail(name, "want a JSON string or null")
 		return nil
@@ -193,11 +196,23 @@ func (fp *fieldParser) text(name string, value json.RawMessage, limit int) *stri
 	return s
 }
 
+// unicode reports whether a value's texts are Unicode, and notes it when they are not: decoding would change them.
+func (fp *fieldParser) unicode(name string, value json.RawMessage) bool {
+	ok := profile.ValidJSONText(value)
+	if !ok {
+		fp.fail(name, "it holds half of a surrogate pair, which is no Unicode")
+	}
+	return ok
+}
+
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // attrs returns the merge that value asks for.
 func (fp *fieldParser) attrs(value json.RawMessage) map[string]*string {
 	var raw map[string]json.RawMessage
+	if !fp.unicode("attrs", value) {
+		return nil
+	}
 	if err := json.Unmarshal(value, &raw); err != nil || raw == nil {
 		fp.fail("attrs", `want an object of strings; a null inside it removes a key: {"attrs":{"key":null}}`)
 		return nil

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -32,6 +34,16 @@ func statusOf(err error) int {
 		return fe.Code
 	}
 	switch {
+	case errors.Is(err, web.ErrCrossSite):
+		return http.StatusForbidden
+	case errors.Is(err, web.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, web.ErrNoBody), errors.Is(err, web.ErrTruncated):
+		return http.StatusBadRequest
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
+	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
+		return http.StatusServiceUnavailable
 	case errors.Is(err, profile.ErrInvalidID), errors.Is(err, profile.ErrMalformed):
 		return http.StatusBadRequest
 	case errors.Is(err, profile.ErrNotFound):
@@ -55,15 +67,18 @@ func statusOf(err error) int {
 }
 
 // packages takes out of a message what says nothing to callers over HTTP.
-var packages = strings.NewReplacer("origin: ", "", "profile: ", "")
+var packages = strings.NewReplacer("origin: ", "", "profile: ", "", "web: ", "")
 
 // problemOf describes err. What is inside a broken origin is for its log, not for its callers.
 func problemOf(err error) problem {
 	p := problem{Type: "about:blank", Status: statusOf(err)}
 	p.Title = http.StatusText(p.Status)
-	if p.Status >= http.StatusInternalServerError {
+	switch {
+	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
+		p.Detail = packages.Replace(err.Error())
+	case p.Status >= http.StatusInternalServerError:
 		p.Detail = "the origin could not answer; its log has more"
-	} else {
+	default:
 		p.Detail = packages.Replace(err.Error())
 	}
 	p.Errors, _ = errors.AsType[FieldErrors](err)

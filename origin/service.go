@@ -10,10 +10,13 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
 // ServiceConfig configures a Service.
@@ -36,6 +39,9 @@ type ServiceConfig struct {
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may be idle between requests. Default 2 min.
 	IdleTimeout time.Duration
+	// DrainDelay is how long Close goes on serving before it refuses connections: /health is 503, and each answer says that it
+	// is the last of its connection. Default 0.
+	DrainDelay time.Duration
 	// ShutdownTimeout is how long Close waits for requests in progress. Default 4 s.
 	ShutdownTimeout time.Duration
 	// Logger gets what goes wrong inside. Default: none.
@@ -121,8 +127,11 @@ type Service struct {
 	app    *fiber.App
 	tokens *verifier // nil: nobody needs a token
 	conns  openConns
-	ctx    context.Context // ends with the service; requests have no context of their own
-	cancel context.CancelCauseFunc
+	budget web.Budget
+	// closing: /health is 503, and each answer is the last of its connection.
+	closing atomic.Bool
+	ctx     context.Context // ends with the service; requests have no context of their own
+	cancel  context.CancelCauseFunc
 
 	mu     sync.Mutex   // guards what follows
 	ln     net.Listener // nil before Start
@@ -140,11 +149,11 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,
-		BodyLimit: maxBody, ReadBufferSize: maxHeader, Concurrency: maxConns,
+		ReadBufferSize: maxHeader, Concurrency: maxConns,
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 		ErrorHandler: s.answerError,
 	})
-	s.app.Server().CloseOnShutdown = true // keep-alive connections end with their next answer
+	s.guard(s.app.Server())
 	s.app.Server().ConnState = s.conns.track
 	s.app.Use(recovery.New())
 	s.routes()
@@ -160,9 +169,9 @@ func (s *Service) routes() {
 	s.app.Post("/batch", s.allow(RoleRead, s.postBatch))
 	s.app.Get("/all", s.allow(RoleRead, s.getAll))
 	s.app.Get("/:id", s.allow(RoleRead, s.getOne))
-	s.app.Post("/", s.allow(RoleWrite, s.create))
-	s.app.Put("/:id", s.allow(RoleWrite, s.update))
-	s.app.Delete("/:id", s.allow(RoleAdmin, s.remove))
+	s.app.Post("/", ownSite(s.allow(RoleWrite, s.create)))
+	s.app.Put("/:id", ownSite(s.allow(RoleWrite, s.update)))
+	s.app.Delete("/:id", ownSite(s.allow(RoleAdmin, s.remove)))
 }
 
 // Start listens and asks itself for its health, so that nil means that it serves. It may be called once.
@@ -220,7 +229,7 @@ func (s *Service) Addr() string {
 	return s.ln.Addr().String()
 }
 
-// Close stops accepting, lets requests in progress end within ShutdownTimeout, and cuts off the rest. It may be called
+// Close says for DrainDelay that the service goes, then stops accepting, lets requests in progress end within ShutdownTimeout, and cuts off the rest. It may be called
 // twice and before Start.
 func (s *Service) Close() error {
 	s.mu.Lock()
@@ -231,6 +240,10 @@ func (s *Service) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.closing.Store(true)
+	if s.cfg.DrainDelay > 0 {
+		<-time.After(s.cfg.DrainDelay)
+	}
 	err := s.shutdown()
 	_ = s.ln.Close() // ends a server that had not begun to accept; else it is closed already
 	<-s.served

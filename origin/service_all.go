@@ -13,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -39,8 +40,13 @@ func (s *Service) getAll(c *fiber.Ctx) error {
 	if limit > 0 {
 		return s.page(c, after, limit, form)
 	}
-	all := &allReader{service: s, conn: c.Context().Conn(), form: form, after: after}
+	hold, err := s.budget.Hold(pageUsers * heldPerUser)
+	if err != nil {
+		return err
+	}
+	all := &allReader{hold: hold, service: s, conn: c.Context().Conn(), form: form, after: after}
 	if err := all.fetch(); err != nil { // the first users, while the status can still tell of an error
+		hold.Release()
 		return err
 	}
 	c.Status(http.StatusOK).Context().SetBodyStream(all, -1)
@@ -114,6 +120,7 @@ func (f listForm) append(dst []byte, p *profile.Profile, first bool) []byte {
 // When the store fails in the middle, the reader's error makes the server cut the connection without the end of the
 // body, so that no client takes a part for the whole.
 type allReader struct {
+	hold    *web.Hold
 	service *Service
 	conn    net.Conn
 	form    listForm
@@ -162,5 +169,11 @@ func (r *allReader) fetch() error {
 	if r.ended = len(users) < pageUsers; r.ended {
 		r.buf = append(r.buf, r.form.end...)
 	}
+	return r.hold.Grow(cap(r.buf))
+}
+
+// Close is called by the server when the answer is written, and when it cannot be.
+func (r *allReader) Close() error {
+	r.hold.Release()
 	return nil
 }

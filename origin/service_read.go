@@ -1,11 +1,13 @@
 package origin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -28,7 +31,11 @@ func (s *Service) request() (context.Context, context.CancelFunc) {
 
 // pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the connection.
 func pathID(c *fiber.Ctx) (string, error) {
-	id := utils.CopyString(c.Params("id"))
+	id, err := url.PathUnescape(c.Params("id")) // once: clients may escape what they like
+	if err != nil {
+		return "", fmt.Errorf("%w: %.60q has a broken percent escape", profile.ErrInvalidID, c.Params("id"))
+	}
+	id = utils.CopyString(id)
 	if err := profile.CheckID(id); err != nil {
 		return "", err
 	}
@@ -77,7 +84,15 @@ func (s *Service) postBatch(c *fiber.Ctx) error {
 	var body struct {
 		IDs []string `json:"ids"`
 	}
-	dec := json.NewDecoder(strings.NewReader(string(c.BodyRaw())))
+	text, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	defer text.Release()
+	if err := web.CheckText(text.Bytes); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text.Bytes))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&body); err != nil || dec.More() {
 		return fmt.Errorf(`%w: want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed)
@@ -97,6 +112,11 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	if len(ids) > MaxBatch {
 		return tooManyIDs()
 	}
+	hold, err := s.budget.Hold(len(ids) * heldPerUser)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
 	valid, bad := sortIDs(ids)
 	ctx, cancel := s.request()
 	defer cancel()
@@ -104,7 +124,13 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	if err != nil {
 		return err
 	}
-	return sendJSON(c, appendBatch(nil, valid, found, bad))
+	body := appendBatch(nil, valid, found, bad)
+	if err := hold.Grow(len(body)); err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	hold.Send(c.Response(), body)
+	return nil
 }
 
 // sortIDs folds duplicates and splits ids into those to look up and those that are none.
@@ -170,6 +196,9 @@ type Health struct {
 }
 
 func (s *Service) health(c *fiber.Ctx) error {
+	if s.closing.Load() {
+		return errClosing
+	}
 	ctx, cancel := s.request()
 	defer cancel()
 	users, err := s.cfg.Store.Count(ctx)

@@ -165,7 +165,11 @@ func TestServiceProblems(t *testing.T) {
 	}{
 		{"GET", "/2", "", 404, []string{`user \"2\"`, "not found"}},
 		{"GET", "/a%20b", "", 400, []string{"[A-Za-z0-9._:@-]"}},
-		{"GET", "/%31", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+		{"GET", "/%32", "", 404, []string{`user \"2\"`}},
+		{"GET", "/a%2Fb", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+		{"GET", "/%00", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+		{"GET", "/%2531", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+		{"GET", "/re%61dyz", "", 400, []string{"reserved"}},
 		{"GET", "/" + strings.Repeat("a", 129), "", 400, []string{"129 bytes; want 1-128"}},
 		{"GET", "/readyz", "", 400, []string{"reserved"}},
 		{"GET", "/1/", "", 404, nil},

@@ -18,7 +18,12 @@ func (s *Service) create(c *fiber.Ctx) error {
 	if mediaType(c) != fiber.MIMEApplicationJSON {
 		return fiber.NewError(http.StatusUnsupportedMediaType, "want Content-Type: application/json")
 	}
-	p, err := parseCreate(c.BodyRaw())
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	defer body.Release()
+	p, err := parseCreate(body.Bytes)
 	if err != nil {
 		return err
 	}
@@ -42,7 +47,12 @@ func (s *Service) update(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	u, err := parseUpdate(c.BodyRaw(), id)
+	body, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	defer body.Release()
+	u, err := parseUpdate(body.Bytes, id)
 	if err != nil {
 		return err
 	}

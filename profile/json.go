@@ -85,6 +85,9 @@ func DecodeJSON(b []byte) (*Profile, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes of JSON; at most %d", ErrTooLarge, len(b), MaxSize)
 	}
+	if !ValidJSONText(b) {
+		return nil, fmt.Errorf("%w: JSON with text that is no Unicode: broken UTF-8, or half of a surrogate pair", ErrMalformed)
+	}
 	p := new(Profile)
 	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fmt.Errorf("%w: JSON: %w", ErrMalformed, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -106,11 +107,32 @@ func (p *Profile) Check() error {
 	if err := CheckVersion(p.UpdatedAt); err != nil {
 		return err
 	}
+	if err := p.checkText(); err != nil {
+		return err
+	}
 	if len(p.Attrs) > maxAttrs {
 		return fmt.Errorf("%w: profile %q has %d attrs; at most %d", ErrTooLarge, p.ID, len(p.Attrs), maxAttrs)
 	}
 	if n := p.msgpackSize(); n > MaxSize {
 		return fmt.Errorf("%w: profile %q takes %d bytes; at most %d", ErrTooLarge, p.ID, n, MaxSize)
+	}
+	return nil
+}
+
+// textNames are the JSON names of texts.
+var textNames = [8]string{"id", "nom", "prenom", "fullName", "avatar", "matricule", "ministere", "sexe"}
+
+// checkText refuses what is not UTF-8: JSON cannot hold it, so readers would be shown something else.
+func (p *Profile) checkText() error {
+	for i, s := range p.texts() {
+		if !utf8.ValidString(*s) {
+			return fmt.Errorf("%w: profile %q: %s is not UTF-8", ErrMalformed, p.ID, textNames[i])
+		}
+	}
+	for k, v := range p.Attrs {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return fmt.Errorf("%w: profile %q: attrs %.64q is not UTF-8", ErrMalformed, p.ID, k)
+		}
 	}
 	return nil
 }

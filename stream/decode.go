@@ -158,7 +158,9 @@ func (s *scalar) UnmarshalJSON(b []byte) error {
 	case 'n':
 		*s = scalar{}
 	case '"':
-		s.kind, s.text = isText, unquote(b)
+		if s.kind, s.text = isText, unquote(b); !profile.ValidJSONText(b) {
+			s.kind = isOther
+		}
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		s.kind, s.text = isNumber, string(b)
 	default:

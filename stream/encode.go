@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -61,7 +62,10 @@ func checkWhole(e Event) error {
 		return fmt.Errorf("%w: the profile is of %q at %d, not of %q at %d", ErrMalformed, e.Profile.ID, e.Profile.UpdatedAt, e.UserID, e.Version)
 	}
 	if err := e.Profile.Check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrTooLarge, err) // id and version are good, so what is left is the size
+		if errors.Is(err, profile.ErrTooLarge) {
+			return fmt.Errorf("%w: %w", ErrTooLarge, err)
+		}
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil
 }

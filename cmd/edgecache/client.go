@@ -113,7 +113,7 @@ func (c *nodeClient) check(a answer) (answer, error) {
 	}
 	var problem struct{ Title, Detail string }
 	if kind == "application/problem+json" && json.Unmarshal(a.body, &problem) == nil {
-		return a, &refusal{a.status, fmt.Sprintf("%s (%d %s)", problem.Detail, a.status, http.StatusText(a.status))}
+		return a, &refusal{a.status, fmt.Sprintf("%s (%d %s)", printable(problem.Detail), a.status, http.StatusText(a.status))}
 	}
 	return a, fmt.Errorf("%s answers, but not as an edgecache node: %d %s, %q", redactURL(c.url), a.status, http.StatusText(a.status), kind)
 }

@@ -58,15 +58,15 @@ func clusterTable(c node.Cluster, now time.Time) string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tKEY\tGOSSIP\tAPI")
 	for _, m := range append(c.Members, c.Gone...) {
-		name := m.Name
-		if name == c.Self {
+		name := printable(m.Name)
+		if m.Name == c.Self {
 			name += " *"
 		}
 		since := "-"
 		if !m.Since.IsZero() {
 			since = now.Sub(m.Since).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\n", name, m.State, since, m.Ranges, m.Weight, 100*m.Warmth,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\n", name, printable(fmt.Sprint(m.State)), since, m.Ranges, m.Weight, 100*m.Warmth,
 			keyColumn(m), dash(m.Addr), dash(m.HTTP))
 	}
 	_ = w.Flush() // to memory
@@ -76,7 +76,7 @@ func clusterTable(c node.Cluster, now time.Time) string {
 // keyColumn shows the key with which a node encrypts, and how many others it understands.
 func keyColumn(m node.Member) string {
 	if more := len(m.Keys) - 1; more > 0 {
-		return fmt.Sprintf("%s +%d", m.Key, more)
+		return fmt.Sprintf("%s +%d", printable(m.Key), more)
 	}
 	return dash(m.Key)
 }
@@ -85,5 +85,5 @@ func dash(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return printable(s)
 }

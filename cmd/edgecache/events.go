@@ -142,7 +142,7 @@ func explainNothing(ctx context.Context, client redis.UniversalClient) error {
 func describeBacklog(b stream.Backlog, now time.Time) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "entries\t%d\nlast id\t%s\ndelivered up to\t%s\npending\t%d\n", b.Length, b.LastID, b.Delivered, b.Pending)
+	fmt.Fprintf(w, "entries\t%d\nlast id\t%s\ndelivered up to\t%s\npending\t%d\n", b.Length, printable(b.LastID), printable(b.Delivered), b.Pending)
 	if b.Oldest != "" {
 		fmt.Fprintf(w, "oldest pending\t%s, %v ago\n", b.Oldest, now.Sub(idTime(b.Oldest)).Round(time.Millisecond))
 	}

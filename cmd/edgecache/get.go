@@ -62,7 +62,7 @@ func (g *get) show(ctx context.Context, id string) error {
 		return err
 	}
 	h := a.header
-	_, err = fmt.Fprintf(g.stderr, "%s: %s; age %s s; ETag %s\n", id, h.Get("Cache-Status"), h.Get("Age"), h.Get("ETag"))
+	_, err = fmt.Fprintf(g.stderr, "%s: %s; age %s s; ETag %s\n", id, printable(h.Get("Cache-Status")), printable(h.Get("Age")), printable(h.Get("ETag")))
 	return err
 }
 

@@ -178,7 +178,7 @@ func (f *failures) add(e origin.LineError) {
 	case f.file != nil:
 		fmt.Fprintln(f.lines, e.Error()) // the writer keeps its first error until close
 	case f.n <= shownFailures:
-		fmt.Fprintln(f.out, e.Error())
+		fmt.Fprintln(f.out, printable(e.Error()))
 	}
 }
 

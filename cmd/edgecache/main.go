@@ -24,13 +24,22 @@ const (
 
 func main() {
 	logging.Disable() // of the Redis client, which writes to stderr on its own; what it says is in the errors too
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), ending()...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "edgecache: "+err.Error())
+		fmt.Fprintln(os.Stderr, "edgecache: "+printableLines(err.Error()))
 	}
 	os.Exit(exitCode(err))
+}
+
+// ending are the signals that end a command in order. SIGHUP does unless it was ignored at the start, as nohup has it.
+func ending() []os.Signal {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 func exitCode(err error) int {

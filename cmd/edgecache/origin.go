@@ -45,6 +45,7 @@ type originSettings struct {
 	streamMaxLen int
 	noSync       bool // leave it to the system when commits reach the disk
 	listenFlag   string
+	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
 }
 
@@ -81,6 +82,7 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are")
 	streamMaxLenFlag(f, &s.streamMaxLen)
+	drainDelayFlag(f, &s.drainDelay)
 	tokenFlags(f, &s.tokens)
 	cmd.AddCommand(p.importCommand())
 	return cmd
@@ -94,7 +96,7 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 	if err != nil {
 		return err
 	}
-	up := &parts{log: log}
+	up := &parts{log: log, drain: s.drainDelay}
 	if s.listen, err = up.startOrigin(ctx, s); err != nil {
 		return closeAfter(up, err)
 	}
@@ -126,7 +128,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	}
 	up.add(relay.Close)
 	service, err := origin.NewService(origin.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: s.tokens,
-		ShutdownTimeout: s.drain, Logger: up.log})
+		DrainDelay: s.drainDelay, ShutdownTimeout: s.drain, Logger: up.log})
 	if err != nil {
 		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "origin: "))
 	}
@@ -153,6 +155,9 @@ func (s originSettings) check() error {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
 	}
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
+		return err
+	}
+	if err := checkDrainDelay(s.drainDelay); err != nil {
 		return err
 	}
 	if n := len(s.tokens.Secret); n > 0 && n < origin.MinSecret {

@@ -18,7 +18,8 @@ import (
 const (
 	// startWithin bounds how long what is outside the process may take to answer at the start.
 	startWithin = 4 * time.Second
-	// stopWithin bounds the closing of everything, so that a signal ends the process within 5 s.
+	// stopWithin bounds the closing of everything, so that a signal ends the process within 5 s
+	// and --drain-delay.
 	stopWithin = 4500 * time.Millisecond
 )
 
@@ -26,6 +27,7 @@ const (
 // may rest on those before it.
 type parts struct {
 	log     *slog.Logger
+	drain   time.Duration // what closing takes before stopWithin counts
 	closers []func() error
 }
 
@@ -46,7 +48,7 @@ func (p *parts) close() error {
 	select {
 	case <-done:
 		return nil
-	case <-time.After(stopWithin):
+	case <-time.After(p.drain + stopWithin):
 		return fmt.Errorf("not everything closed within %v", stopWithin)
 	}
 }

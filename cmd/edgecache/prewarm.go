@@ -90,7 +90,7 @@ func (w *warming) run(ctx context.Context) error {
 		return err
 	}
 	if w.detach {
-		fmt.Fprintf(w.stderr, "run %s is on its way; 'edgecache prewarm status' tells how it does\n", begun.Run)
+		fmt.Fprintf(w.stderr, "run %s is on its way; 'edgecache prewarm status' tells how it does\n", printable(begun.Run))
 		return nil
 	}
 	end, err := w.await(ctx, begun)
@@ -177,7 +177,7 @@ func (w *warming) report(s prewarm.Status) error {
 		return err
 	}
 	for _, f := range s.Failures {
-		fmt.Fprintf(w.stderr, "%s: %s\n", f.ID, f.Reason)
+		fmt.Fprintf(w.stderr, "%s: %s\n", printable(f.ID), printable(f.Reason))
 	}
 	switch {
 	case s.State != prewarm.Done:

@@ -17,6 +17,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/api"
 	"github.com/chatapp-ngomna/edgecache/embedded"
+	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
@@ -34,6 +35,7 @@ type serveSettings struct {
 	dataDir      string
 	l1MiB        int
 	streamMaxLen int
+	drainDelay   time.Duration
 	cluster      clusterSettings
 	hedge        bool
 	tokens       origin.TokenConfig // of the origin that --origin names; without a secret it needs none
@@ -75,6 +77,7 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
 	streamMaxLenFlag(f, &s.streamMaxLen)
+	drainDelayFlag(f, &s.drainDelay)
 	s.cluster.flags(cmd)
 	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
 	tokenFlags(f, &s.tokens)
@@ -84,6 +87,18 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 // streamMaxLenFlag is the same for all who write to the stream: the least of them wins.
 func streamMaxLenFlag(f *pflag.FlagSet, n *int) {
 	f.IntVar(n, "stream-max-len", stream.DefaultMaxLen, "keep about `N` entries of the stream of changes; the same in all that write to it")
+}
+
+// drainDelayFlag is the same for all who serve.
+func drainDelayFlag(f *pflag.FlagSet, d *time.Duration) {
+	f.DurationVar(d, "drain-delay", 0, "when told to end, go on serving for `TIME`, not ready, so that clients and balancers turn away")
+}
+
+func checkDrainDelay(d time.Duration) error {
+	if d < 0 || d > time.Hour {
+		return usagef("--drain-delay %v: want 0 to 1h", d)
+	}
+	return nil
 }
 
 func checkStreamMaxLen(n int) error {
@@ -101,7 +116,7 @@ func (p *program) runServe(ctx context.Context, s serveSettings) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	up := &parts{log: log}
+	up := &parts{log: log, drain: s.drainDelay}
 	server, err := up.startNode(ctx, &s)
 	if err != nil {
 		return closeAfter(up, err)
@@ -141,6 +156,9 @@ func (s serveSettings) check() error {
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
 		return err
 	}
+	if err := checkDrainDelay(s.drainDelay); err != nil {
+		return err
+	}
 	if s.redis != "" {
 		client, err := redisconn.Open(s.redis)
 		if err != nil {
@@ -156,13 +174,8 @@ func (s serveSettings) check() error {
 	return checkListen("listen", s.listen)
 }
 
-// redactURL returns raw with its password hidden, whether it parses or not.
-func redactURL(raw string) string {
-	if u, err := url.Parse(raw); err == nil {
-		return u.Redacted()
-	}
-	return redisconn.Redact(raw)
-}
+// redactURL returns raw with its passwords hidden, whether it parses or not.
+func redactURL(raw string) string { return redact.Address(raw) }
 
 // startNode starts Redis and the origin where s names none, then the node, then the API. It leaves in s where they are.
 func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, error) {
@@ -193,7 +206,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err := reach(ctx, n.Start); err != nil {
 		return nil, startError(err, redisURL)
 	}
-	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainTimeout: 2 * time.Second, Logger: up.log})
+	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"time"
@@ -63,7 +64,13 @@ func (s *clusterSettings) check(cmd *cobra.Command) error {
 	} else if s.keyFile == "" {
 		return usagef("--cluster-bind needs --cluster-key-file FILE; 'edgecache cluster keys add --file FILE' makes one")
 	}
-	switch {
+	switch r := s.options.Rate; {
+	case s.options.MaxUsers < 1:
+		return usagef("--prewarm-max-users %d: want 1 or more", s.options.MaxUsers)
+	case s.options.DaysBack < 1:
+		return usagef("--prewarm-days-back %d: want 1 or more", s.options.DaysBack)
+	case !(r >= 0 || r == -1) || math.IsInf(r, 0):
+		return usagef("--prewarm-rate %g: want more than 0, or -1 for no limit", r)
 	case s.readyAt < 0 || s.readyAt > 1:
 		return usagef("--ready-at %g: want 0 to 1", s.readyAt)
 	case s.readyAt > 0 && !s.prewarm:

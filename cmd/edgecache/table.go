@@ -64,7 +64,7 @@ func checkDB(db string, t tableSettings) error {
 	case !sqlite || path == "":
 		return usagef("--db %q: want sqlite:PATH, such as sqlite:/var/lib/edgecache/users.db, or postgres://USER@HOST/NAME", redactURL(db))
 	case t != tableSettings{}:
-		return usagef("--table and --columns are for PostgreSQL, and --db is %s", db)
+		return usagef("--table and --columns are for PostgreSQL, and --db is %s", redactURL(db))
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func distance(a, b string) int {
 // noArgs refuses arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%s takes flags only, not %q", cmd.Name(), strings.Join(args, " "))
+		return fmt.Errorf("%s takes flags only, not %q", cmd.Name(), redactURL(strings.Join(args, " ")))
 	}
 	return nil
 }

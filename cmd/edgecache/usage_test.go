@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+
+	"github.com/chatapp-ngomna/edgecache/node"
 )
 
 // closedPort returns an address at which nobody listens.
@@ -226,6 +229,36 @@ func TestDistance(t *testing.T) {
 	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"listn", "listen", 1}, {"redis", "rdeis", 2}, {"abc", "xyz", 3}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d; want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+// What comes from other machines is shown without what steers a terminal: C0, C1, DEL, and the overrides of direction.
+func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
+	bad := "a\x1b[2Jb\u009bc\x7fd\u202ee\u2066f\ng"
+	table := clusterTable(node.Cluster{Members: []node.Member{{Name: bad, Addr: bad, HTTP: bad, Key: bad, Keys: []string{bad, bad}}}}, time.Now())
+	for _, text := range []string{strings.ReplaceAll(table, "\n", ""), strings.ReplaceAll(printableLines(bad), "\n", "")} {
+		if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("%q has %q", text, text[i:])
+		}
+	}
+	if lines := strings.Count(table, "\n"); lines != 2 {
+		t.Errorf("the table of one node has %d lines:\n%s", lines, table)
+	}
+}
+
+func TestPasswordsAreNotEchoed(t *testing.T) {
+	for _, args := range [][]string{
+		{"origin", "--redis", "redis://127.0.0.1:1", "--db", "host=h password=s3cr3t dbname=x"},
+		{"origin", "--redis", "redis://127.0.0.1:1", "--db", "host=h", "password=s3cr3t"},
+		{"origin", "--redis", "redis://127.0.0.1:1", "--db", "mysql://u:s3cr3t@h/x"},
+		{"origin", "--redis", "redis://127.0.0.1:1", "--db", "sqlite:x?password=s3cr3t", "--table", "t"},
+		{"serve", "--redis", "amqp://u:s3cr3t@h", "--origin", "http://h"},
+		{"serve", "--origin", "gopher://u:s3cr3t@h"},
+	} {
+		got := command(t, "", nil, args...)
+		if got.err == nil || strings.Contains(got.err.Error()+got.stdout+got.stderr, "s3cr3t") {
+			t.Errorf("%v: %v", args, got)
 		}
 	}
 }
