@@ -84,7 +84,7 @@ origin() {
   printf '| demanded | measured | test |\n|---|---|---|\n'
   { EDGECACHE_LONG=${form:+1} EDGECACHE_CRASH_TRIALS=$trials go test -count=1 -timeout 60m -v -run 'Killed|Stopped' ./origin || true; } | rows
   # shellcheck disable=SC2086 # no form is no argument
-  { go test -count=1 -timeout 60m -v ./internal/outage $form || true; } | rows
+  { go test -count=1 -timeout 60m -v ./tests/outage $form || true; } | rows
   local table
   table=$(go run ./cmd/edgecache replay --trace "$1" --rate 2000 --lookups $lookups --origin-latency 200ms 2>/dev/null)
   printf '| origin with 200 ms latency, 2,000 lookups/s over the trace: p50 under 1 ms | p50 %s, p99 %s; origin calls: %s | `edgecache replay` |\n\n' \

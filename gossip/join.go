@@ -11,7 +11,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 const (
@@ -33,7 +33,7 @@ func (c *Cluster) rejoin(ctx context.Context, err error) {
 			c.counters.joinFailures.Add(1)
 			c.cfg.Logger.WarnContext(ctx, "gossip: seeds are missing", "attempt", attempt, "error", err, "pause", pause)
 		}
-		wait.For(ctx, pause)
+		life.Wait(ctx, pause)
 	}
 }
 
@@ -41,9 +41,9 @@ func (c *Cluster) rejoin(ctx context.Context, err error) {
 // step. After an attempt that did not fail it is the longest.
 func (c *Cluster) pause(attempt int) time.Duration {
 	if attempt == 0 {
-		return wait.Jitter(c.cfg.timing.rejoinMost)
+		return life.Jitter(c.cfg.timing.rejoinMost)
 	}
-	return wait.Backoff(attempt, c.cfg.timing.rejoinFirst, c.cfg.timing.rejoinMost)
+	return life.Backoff(attempt, c.cfg.timing.rejoinFirst, c.cfg.timing.rejoinMost)
 }
 
 // reachSeeds joins what is missing.

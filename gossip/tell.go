@@ -8,7 +8,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // told is what this node tells of itself. memberlist asks for it when a node starts and after UpdateNode.
@@ -92,6 +92,6 @@ func (c *Cluster) tell(ctx context.Context) {
 		// The update is queued at once; UpdateNode would then wait until it was sent often enough, for which there is no need.
 		_ = c.list.UpdateNode(time.Nanosecond)
 		c.counters.told.Add(1)
-		wait.For(ctx, c.cfg.timing.tellEvery)
+		life.Wait(ctx, c.cfg.timing.tellEvery)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/memberlist"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 const (
@@ -97,7 +97,7 @@ func (t *transport) readPackets() {
 		case t.ctx.Err() != nil:
 			return
 		case err != nil:
-			wait.For(t.ctx, acceptWait)
+			life.Wait(t.ctx, acceptWait)
 			continue
 		case n == 0:
 			continue
@@ -135,7 +135,7 @@ func (t *transport) accept() {
 		case t.ctx.Err() != nil:
 			return
 		default: // out of file descriptors, as a rule
-			wait.For(t.ctx, acceptWait)
+			life.Wait(t.ctx, acceptWait)
 		}
 	}
 }

@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/announce"
-	"github.com/chatapp-ngomna/edgecache/internal/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 // cutOff makes a fault last for d and then ends it. While it lasts no node may answer, unmarked, what was overtaken by more

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 

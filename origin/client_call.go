@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -31,12 +31,12 @@ func (c *Client) do(ctx context.Context, call *call) error {
 		if !again || !call.retry || attempt > c.cfg.Retries {
 			return err
 		}
-		pause := max(wait.Backoff(attempt, retryPause, maxRetryPause), err.RetryAfter)
+		pause := max(life.Backoff(attempt, retryPause, maxRetryPause), err.RetryAfter)
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
 			return err
 		}
 		c.cfg.Logger.Warn("origin: client: retry", "attempt", attempt, "error", err, "pause", pause)
-		if !wait.For(ctx, pause) {
+		if !life.Wait(ctx, pause) {
 			return err
 		}
 		c.retries.Add(1)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 const (
@@ -72,7 +72,7 @@ func (b *bell) ring() {
 		if err := b.notify(); err != nil && b.ctx.Err() == nil {
 			b.store.cfg.Logger.Debug("origin: PostgreSQL: notify", "error", err)
 		}
-		if !wait.For(b.ctx, ringEvery) {
+		if !life.Wait(b.ctx, ringEvery) {
 			return
 		}
 	}
@@ -96,9 +96,9 @@ func (b *bell) listen() {
 		if heard {
 			failed = 1
 		}
-		pause := wait.Backoff(failed, minPause, maxListenPause)
+		pause := life.Backoff(failed, minPause, maxListenPause)
 		b.store.cfg.Logger.Warn("origin: PostgreSQL: listen for changes", "attempt", failed, "error", err, "pause", pause)
-		if !wait.For(b.ctx, pause) {
+		if !life.Wait(b.ctx, pause) {
 			return
 		}
 	}

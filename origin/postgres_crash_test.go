@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/pgtest"
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -55,7 +55,7 @@ func (l *ledger) change(ctx context.Context, s Store, id string) {
 		c, err := changeSomehow(s, id, i)
 		l.note(c, err)
 		if err != nil {
-			wait.For(ctx, 5*time.Millisecond)
+			life.Wait(ctx, 5*time.Millisecond)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // RelayConfig configures a Relay.
@@ -223,7 +223,7 @@ func (r *Relay) loop() {
 		pause := r.pause(n)
 		if err != nil && r.ctx.Err() == nil {
 			failed++
-			pause = wait.Backoff(failed, minPause, r.cfg.MaxPause)
+			pause = life.Backoff(failed, minPause, r.cfg.MaxPause)
 			r.cfg.Logger.Error("origin: relay: read outbox", "attempt", failed, "error", err, "pause", pause)
 		} else {
 			failed = 0
@@ -255,7 +255,7 @@ func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker)
 // user's turn when that is sooner than the poll, and as the outage says when nobody can be announced.
 func (r *Relay) pause(n int) time.Duration {
 	if r.outage > 1 {
-		return wait.Backoff(r.outage-1, minPause, min(maxOutagePause, r.cfg.MaxPause))
+		return life.Backoff(r.outage-1, minPause, min(maxOutagePause, r.cfg.MaxPause))
 	}
 	if n > 0 {
 		return 0

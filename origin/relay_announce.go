@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // outcome is what became of one user's changes in a cycle.
@@ -108,7 +108,7 @@ func (r *Relay) block(o outcome, othersWork bool, now time.Time) {
 		r.blocked[o.id] = b
 	}
 	b.failures++
-	pause := wait.Backoff(b.failures, minPause, r.cfg.MaxPause)
+	pause := life.Backoff(b.failures, minPause, r.cfg.MaxPause)
 	b.until = now.Add(pause)
 	if !othersWork && o.id != r.lastFailed {
 		r.outage++

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // token returns a short random name.
@@ -100,7 +100,7 @@ func (r *Runner) planned(id string, state State, reason string) {
 // stayAlive tells the cluster that the planning goes on, and stops it when it was cancelled.
 func (r *Runner) stayAlive(ctx context.Context, id string, stop context.CancelCauseFunc) {
 	for ctx.Err() == nil {
-		wait.For(ctx, beatEvery)
+		life.Wait(ctx, beatEvery)
 		state, err := r.store.planning(ctx, id)
 		if err == nil && state != Planning {
 			stop(fmt.Errorf("prewarm: run %s was ended: %s", id, cmp.Or(state, "another took its place")))

@@ -18,7 +18,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -215,7 +215,7 @@ func (h *Hot) Stats() HotStats {
 
 func (h *Hot) flushForEver(ctx context.Context) {
 	for ended := false; !ended; {
-		wait.For(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
+		life.Wait(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
 		ended = ctx.Err() != nil // before the flush, which then is the last
 		h.flush(context.WithoutCancel(ctx))
 	}

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -199,7 +199,7 @@ func (p *part) loadForEver(ctx context.Context) {
 	for ctx.Err() == nil {
 		items, t, pause := p.next(time.Now())
 		if len(items) == 0 {
-			wait.For(ctx, pause)
+			life.Wait(ctx, pause)
 			continue
 		}
 		if p.load(ctx, items, t) {

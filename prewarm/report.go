@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // report is what a node tells the cluster: its Status, and which of its counts Redis does not have from finished ranges.
@@ -177,7 +177,7 @@ func (r *Runner) Wait(ctx context.Context, id string) (Status, error) {
 		case err == nil && s.State.over(), errors.Is(err, ErrNoRun):
 			return s, err
 		}
-		wait.For(ctx, beatEvery/5)
+		life.Wait(ctx, beatEvery/5)
 		if ctx.Err() != nil {
 			return s, fmt.Errorf("prewarm: wait for run %s: %w", id, context.Cause(ctx))
 		}

@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/chatapp-ngomna/edgecache/embedded"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 // collect reads a source to its end.

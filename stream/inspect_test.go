@@ -3,7 +3,7 @@ package stream
 import (
 	"testing"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 func TestLastID(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 const (
@@ -71,8 +71,8 @@ func retry(ctx context.Context, log *slog.Logger, session func(works func()) err
 			return
 		}
 		attempt++
-		pause := wait.Backoff(attempt, backoffFirst, backoffMost)
+		pause := life.Backoff(attempt, backoffFirst, backoffMost)
 		log.WarnContext(ctx, "stream: the link failed", "attempt", attempt, "error", err, "pause", pause)
-		wait.For(ctx, pause)
+		life.Wait(ctx, pause)
 	}
 }

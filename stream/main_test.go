@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

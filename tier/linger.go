@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/seeded"
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
 )
 
 // The engine shows a new entry only when its own goroutine has come to it, and of two that wait for that it keeps the older.
@@ -55,7 +55,7 @@ func (c *Cache) settleForEver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		wait.For(ctx, settlePause)
+		life.Wait(ctx, settlePause)
 		calls := c.lingerers.take()
 		c.l1.settle()
 		for _, call := range calls {

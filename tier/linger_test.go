@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 // TestRefreshDoesNotBringAnOlderVersionBack: what a refresh put in place waits in the engine's queue, and a reader meanwhile

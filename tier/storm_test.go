@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/oracle"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 var (

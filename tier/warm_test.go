@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/internal/wait"
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -157,7 +157,7 @@ func (w *Watch) followMasters(ctx context.Context) {
 			}
 			return nil
 		})
-		wait.For(ctx, 10*watchBeat)
+		life.Wait(ctx, 10*watchBeat)
 	}
 }
 
@@ -178,14 +178,14 @@ func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 		if refused(err) {
 			pause = forbiddenPause
 			if w.forbidden.Swap(true) {
-				wait.For(ctx, pause)
+				life.Wait(ctx, pause)
 				continue
 			}
 			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends", "server", addr, "error", err)
 		} else {
 			w.conf.Logger.Warn("watch for writes of others", "server", addr, "attempt", attempt+1, "error", err, "pause", pause)
 		}
-		wait.For(ctx, pause)
+		life.Wait(ctx, pause)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
-	"github.com/chatapp-ngomna/edgecache/internal/verify"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
 // maxShown is how many violations are shown.

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/verify"
+	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
 // readyWithin is how long a process may take to be ready, users to make up included, and to end.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 const someChat = "ts_ms\troom\tuser\tmentions\n1\t7\t1\t\n2\t7\t2\t1,1,3\n3\t8\t1\t2\n4\t7\t1\t3\n"

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 var anyPort = []string{"--listen", "127.0.0.1:0", "--origin-listen", "127.0.0.1:0"}

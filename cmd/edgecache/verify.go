@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
-	"github.com/chatapp-ngomna/edgecache/internal/verify"
+	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
 // verification is the command "verify".

@@ -1,5 +1,4 @@
-// Package wait is for waiting between two tries.
-package wait
+package life
 
 import (
 	"context"
@@ -7,8 +6,8 @@ import (
 	"time"
 )
 
-// For waits for d or for the end of ctx, and reports whether it was d.
-func For(ctx context.Context, d time.Duration) bool {
+// Wait waits for d or for the end of ctx, and reports whether it was d.
+func Wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/api"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"

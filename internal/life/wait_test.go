@@ -1,4 +1,4 @@
-package wait
+package life
 
 import (
 	"context"
@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-func TestForEndsWithItsTimeOrItsContext(t *testing.T) {
+func TestWaitEndsWithItsTimeOrItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		if !For(t.Context(), time.Hour) || time.Since(began) != time.Hour {
+		if !Wait(t.Context(), time.Hour) || time.Since(began) != time.Hour {
 			t.Errorf("an hour took %v", time.Since(began))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		began = time.Now()
-		if For(ctx, time.Hour) || time.Since(began) != time.Minute {
+		if Wait(ctx, time.Hour) || time.Since(began) != time.Minute {
 			t.Errorf("what ends in a minute took %v", time.Since(began))
 		}
 	})
