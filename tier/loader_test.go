@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 

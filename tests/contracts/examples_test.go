@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/api"
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
