@@ -9,7 +9,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// TestAFunctionIsALoader: what a function says of a user is what a read and a batch tell of that user.
+// TestAFunctionIsALoader: what a function says of a user is what a read and a batch tell of that
+// user.
 func TestAFunctionIsALoader(t *testing.T) {
 	down := errors.New("the database is down")
 	everything := func(_ context.Context, ids []string) (profile.Batch, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// given is the version that the linker was told (-X main.given=v1.2.3), for builds that know nothing of themselves: those
-// of an image, to which Git does not come.
+// given is the version that the linker was told (-X main.given=v1.2.3), for builds that know
+// nothing of themselves: those of an image, to which Git does not come.
 var given string
 
 func (p *program) versionCommand() *cobra.Command {
@@ -35,8 +35,8 @@ func version() string {
 	return describe(info, given) + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
 }
 
-// describe names a build by the version of its module, which "go install" knows, and which a build in a checkout makes of
-// its tag and commit; else by its commit; else by what the linker was told.
+// describe names a build by the version of its module, which "go install" knows, and which a build
+// in a checkout makes of its tag and commit; else by its commit; else by what the linker was told.
 func describe(info *debug.BuildInfo, given string) string {
 	number, commit := info.Main.Version, commitOf(info)
 	if number == "(devel)" {

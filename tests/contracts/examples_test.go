@@ -16,7 +16,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
-// TestEventsAreWrittenAsThePageSays publishes the changes of the page and reads their entries back as any client would.
+// TestEventsAreWrittenAsThePageSays publishes the changes of the page and reads their entries back
+// as any client would.
 func TestEventsAreWrittenAsThePageSays(t *testing.T) {
 	p, client := readPage(t), redistest.Server(t).Client()
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})

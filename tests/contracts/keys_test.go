@@ -82,8 +82,8 @@ func (a active) Active(context.Context, time.Time) iter.Seq2[prewarm.User, error
 	}
 }
 
-// TestEachKeyIsOnThePage does all that writes to Redis, and compares each key that there is meanwhile with the page, until
-// each row of the page was seen.
+// TestEachKeyIsOnThePage does all that writes to Redis, and compares each key that there is
+// meanwhile with the page, until each row of the page was seen.
 func TestEachKeyIsOnThePage(t *testing.T) {
 	p := readPage(t)
 	server := redistest.Server(t)

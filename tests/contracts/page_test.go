@@ -33,7 +33,8 @@ func readPage(t *testing.T) page {
 	return page(text)
 }
 
-// example returns the block of the page that begins with a fence and these words, such as "json payload".
+// example returns the block of the page that begins with a fence and these words, such as "json
+// payload".
 func (p page) example(t *testing.T, words string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(string(p), "\n```"+words+"\n")
@@ -64,7 +65,8 @@ func (p page) user(t *testing.T) *profile.Profile {
 	return u
 }
 
-// rows returns the cells of each table whose first column has this name, tables of one name one after another.
+// rows returns the cells of each table whose first column has this name, tables of one name one
+// after another.
 func (p page) rows(t *testing.T, name string) (rows [][]string) {
 	t.Helper()
 	inside := false
@@ -99,7 +101,8 @@ func names(cell string) map[string]bool {
 	return out
 }
 
-// directory is an origin that knows one user. It fails for "broken", and answers for "slow" only at the end of its time.
+// directory is an origin that knows one user. It fails for "broken", and answers for "slow" only at
+// the end of its time.
 type directory struct{ user *profile.Profile }
 
 func (d directory) ask(ctx context.Context, ids []string) (profile.Batch, error) {
