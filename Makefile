@@ -20,7 +20,7 @@ lint: ## format, vet, staticcheck, module files, known bad versions, known vulne
 	@scripts/lint.sh
 
 bench: ## measure against the bare libraries; writes benchmarks/results/latest.md and .json
-	go run -C benchmarks . -out results
+	go run -C benchmarks . compare -out results
 
 fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -66,11 +66,8 @@ replay() {
 }
 
 verify() {
-  dir=$(mktemp -d)
-  trap 'rm -rf "$dir"' EXIT
-  go build -o "$dir/edgecache" ./cmd/edgecache
   head "${1:-1000000} changes under edgecache verify" "benchmarks/record.sh verify${1:+ $1}${2:+ $2}"
-  go run -C benchmarks ./verify -binary "$dir/edgecache" -changes "${1:-1000000}" -rate "${2:-2500}"
+  go run -C benchmarks . verify -changes "${1:-1000000}" -rate "${2:-2500}"
 }
 
 # rows makes rows of a table of the lines that tests write for it, and keeps the names of those that failed.
@@ -99,9 +96,9 @@ races) races >"$out" ;;
 faults) faults >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;
-warm) go run -C benchmarks ./warm -trace "$(realpath "${2:?the file with the chat is missing}")" -out results ;;
-cluster) go run -C benchmarks ./cluster -out results ;;
-prewarm) go run -C benchmarks . -only prewarm -out results -name prewarm ;;
+warm) go run -C benchmarks . warm -trace "$(realpath "${2:?the file with the chat is missing}")" -out results ;;
+cluster) go run -C benchmarks . cluster -out results ;;
+prewarm) go run -C benchmarks . compare -only prewarm -out results -name prewarm ;;
 *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 printf 'wrote %s\n' "$out"

@@ -1,4 +1,4 @@
-package main
+package warm
 
 import (
 	"fmt"
@@ -60,7 +60,7 @@ func share(part, all int64) string {
 
 func report(p params, c *chat, cold, warm *outcome) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# The first minute after a full restart\n\nWritten by `go run -C benchmarks ./warm -trace FILE -out results`, %s; %s, %d processors, %s, Redis over loopback.\n\n",
+	fmt.Fprintf(&b, "# The first minute after a full restart\n\nWritten by `go run -C benchmarks . warm -trace FILE -out results`, %s; %s, %d processors, %s, Redis over loopback.\n\n",
 		time.Now().UTC().Format(time.RFC3339), cpu(), runtime.NumCPU(), runtime.Version())
 	fmt.Fprintf(&b, "%d nodes with nothing in memory and an empty Redis; an origin that takes %v to %v; %d lookups a second of a recorded chat, from %s on, "+
 		"whether answers come or not. %d users were active in the seven days before.\n\n", p.nodes, p.least, p.most, p.rate,

@@ -1,6 +1,6 @@
-// Command verify measures what docs/verify.md describes: a real Redis, the origin and three nodes in processes of their own, a
+// Package verify measures what docs/verify.md describes: a real Redis, the origin and three nodes in processes of their own, a
 // writer that makes a million changes, and "edgecache verify" over all of it. It writes the result as Markdown.
-package main
+package verify
 
 import (
 	"context"
@@ -10,12 +10,12 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/benchmarks/binary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/verify"
 )
@@ -28,42 +28,44 @@ const goalNines = 6
 
 // params are the flags.
 type params struct {
-	binary       string
+	binary       string // built by Run
 	changes      int
 	rate         int
 	users, nodes int
 }
 
-func main() {
+// Run is the command verify.
+func Run(ctx context.Context, args []string, out io.Writer) error {
 	var p params
-	flag.StringVar(&p.binary, "binary", "", "the edgecache binary to run")
-	flag.IntVar(&p.changes, "changes", 1_000_000, "how many changes to make")
-	flag.IntVar(&p.rate, "rate", 2500, "changes a second")
-	flag.IntVar(&p.users, "users", 45_000, "users, a third for each kind of change")
-	flag.IntVar(&p.nodes, "nodes", 3, "nodes")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, p, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "verify:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, p params, out io.Writer) (err error) {
-	if p.binary == "" || p.changes < 1 || p.rate < writers || p.users < 3*writers || p.nodes < 1 {
-		return fmt.Errorf("want -binary, 1 change or more, a rate of %d or more, %d users or more, 1 node or more", writers, 3*writers)
-	}
-	redis, err := redistest.Start(ctx, redistest.Options{})
-	if err != nil {
+	f := flag.NewFlagSet("verify", flag.ContinueOnError)
+	f.IntVar(&p.changes, "changes", 1_000_000, "how many changes to make")
+	f.IntVar(&p.rate, "rate", 2500, "changes a second")
+	f.IntVar(&p.users, "users", 45_000, "users, a third for each kind of change")
+	f.IntVar(&p.nodes, "nodes", 3, "nodes")
+	if err := f.Parse(args); err != nil {
 		return err
 	}
-	defer redis.Close()
+	if p.changes < 1 || p.rate < writers || p.users < 3*writers || p.nodes < 1 {
+		return fmt.Errorf("want 1 change or more, a rate of %d or more, %d users or more, 1 node or more", writers, 3*writers)
+	}
 	dir, err := os.MkdirTemp("", "edgecache-verify-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if p.binary, err = binary.Build(ctx, dir); err != nil {
+		return err
+	}
+	return measure(ctx, p, dir, out)
+}
+
+// measure starts the processes, makes the changes, and reports what was found.
+func measure(ctx context.Context, p params, dir string, out io.Writer) (err error) {
+	redis, err := redistest.Start(ctx, redistest.Options{})
+	if err != nil {
+		return err
+	}
+	defer redis.Close()
 	r := &rig{params: p, redis: redis.URL(), dir: dir}
 	defer func() { err = errors.Join(err, r.stopAll()) }()
 	if err := r.start(); err != nil {

@@ -1,4 +1,4 @@
-package main
+package compare
 
 import (
 	"context"
@@ -13,10 +13,7 @@ import (
 
 // Some figures need a process of their own: memory, so that nothing else lives on its heap, and the load of HTTP, so that
 // the server's process does nothing but serve. Such a child is this program again, with the name of its task as the first
-// argument; it answers one JSON value on its standard output.
-
-// childEnv tells a test binary that it is such a child.
-const childEnv = "EDGECACHE_BENCH_CHILD"
+// argument of the command compare; it answers one JSON value on its standard output.
 
 // task is what a child can be asked for. It gets the JSON of its argument and returns what to answer.
 type task func(ctx context.Context, argument []byte) (any, error)
@@ -53,8 +50,7 @@ func askChild(ctx context.Context, name string, argument, answer any) error {
 	if err != nil {
 		return fmt.Errorf("argument of %s: %w", name, err)
 	}
-	cmd := exec.CommandContext(ctx, self, name, string(arg))
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd := exec.CommandContext(ctx, self, "compare", name, string(arg))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -1,25 +1,24 @@
-// Command cluster prewarms clusters of real processes: redis-server, nodes that are the built binary, and an origin in this
+// Package cluster prewarms clusters of real processes: redis-server, nodes that are the built binary, and an origin in this
 // process that notes who is asked for and when. Nodes are killed and join while a run is on.
 //
-//	go run -C benchmarks ./cluster -out results
+//	go run -C benchmarks . cluster -out results
 //
 // It takes about ten minutes; -only calm,contract,failing,join,kill chooses, -users, -kills and -rate make it smaller.
-package main
+package cluster
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/benchmarks/binary"
 )
 
 // params are the sizes of a run.
@@ -47,17 +46,8 @@ func scenes() []scene {
 	return []scene{{"calm", calm}, {"contract", contract}, {"failing", failing}, {"join", join}, {"kill", kill}}
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "cluster:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+// Run is the command cluster.
+func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	var p params
 	f := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	f.IntVar(&p.users, "users", 300_000, "users of a calm run")
@@ -74,9 +64,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	p.bin = filepath.Join(dir, "edgecache")
-	if text, err := exec.CommandContext(ctx, "go", "build", "-C", "..", "-o", p.bin, "./cmd/edgecache").CombinedOutput(); err != nil {
-		return fmt.Errorf("build edgecache: %w: %s", err, text)
+	if p.bin, err = binary.Build(ctx, dir); err != nil {
+		return err
 	}
 	var lines []line
 	for _, s := range scenes() {
@@ -113,7 +102,7 @@ func mark(ok bool) string {
 
 func report(lines []line) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Prewarm of clusters of processes\n\nWritten by `go run -C benchmarks ./cluster -out results`, %s; %d processors, %s, redis-server and all nodes on one machine. "+
+	fmt.Fprintf(&b, "# Prewarm of clusters of processes\n\nWritten by `go run -C benchmarks . cluster -out results`, %s; %d processors, %s, redis-server and all nodes on one machine. "+
 		"The origin counts each user and each second.\n\n| what | wanted | measured | |\n|---|---|---|---|\n",
 		time.Now().UTC().Format(time.RFC3339), runtime.NumCPU(), runtime.Version())
 	for _, l := range lines {

@@ -1,12 +1,12 @@
-// Command warm replays the minute after a full restart of a cluster, Redis included, from a recorded chat: once cold, once
+// Package warm replays the minute after a full restart of a cluster, Redis included, from a recorded chat: once cold, once
 // after a prewarm of the users who were active in the seven days before. It prints where the answers came from, second by
 // second summed up, and what the origin was asked.
 //
-//	go run -C benchmarks ./warm -trace FILE -out results
+//	go run -C benchmarks . warm -trace FILE -out results
 //
 // The chat is replayed much faster than it happened, so that a minute holds some traffic; so most lookups of later seconds
 // are of days after the restart, and of users whom no source could have named before it.
-package main
+package warm
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 )
@@ -32,17 +31,8 @@ type params struct {
 	out   string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "warm:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+// Run is the command warm.
+func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	var p params
 	f := flag.NewFlagSet("warm", flag.ContinueOnError)
 	f.StringVar(&p.trace, "trace", "", "file with the chat")
