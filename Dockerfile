@@ -6,6 +6,8 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+# What "edgecache version" says: docker build --build-arg VERSION=$(git describe --always --dirty)
+ARG VERSION
 RUN scripts/image-root.sh /image
 
 FROM scratch

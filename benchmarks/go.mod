@@ -1,6 +1,6 @@
 module github.com/chatapp-ngomna/edgecache/benchmarks
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/chatapp-ngomna/edgecache v0.0.0-00010101000000-000000000000

@@ -3,6 +3,8 @@
 # and deploy/check tests it.
 #
 #   scripts/build-static.sh [FILE]     default bin/edgecache
+#
+# VERSION in the environment is what "edgecache version" says where there is no Git to tell.
 set -eu
 out=${1:-bin/edgecache}
 case $out in /*) ;; *) out=$PWD/$out ;; esac
@@ -17,4 +19,4 @@ set --
 for library in $cold; do set -- "$@" "-gcflags=$library=-l"; done
 
 # HTTP/2 is half a megabyte, for an origin behind TLS that HTTP/1.1 reaches as well.
-CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -ldflags '-s -w' "$@" -o "$out" ./cmd/edgecache
+CGO_ENABLED=0 go build -tags nethttpomithttp2 -trimpath -ldflags "-s -w -X main.given=${VERSION:-}" "$@" -o "$out" ./cmd/edgecache

@@ -7,7 +7,7 @@ say() { printf 'deps: %s\n' "$*"; }
 # pg_server prints where the newest PostgreSQL server is. Debian keeps it out of the PATH.
 pg_server() { command -v postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -n 1; }
 
-command -v go >/dev/null || { say 'Go is not installed: install 1.26.8 or newer'; exit 1; }
+command -v go >/dev/null || { say 'Go is not installed: install Go 1.26 or newer'; exit 1; }
 
 # The tests use what Redis 7 brought.
 if command -v redis-server >/dev/null; then
@@ -18,6 +18,8 @@ fi
 packages=() services=()
 command -v redis-server >/dev/null || { packages+=(redis-server); services+=(redis-server); }
 [ -n "$(pg_server)" ] || { packages+=(postgresql); services+=(postgresql); }
+# A build in a checkout asks Git which commit it is of.
+command -v git >/dev/null || packages+=(git)
 # The race detector is linked by a C compiler.
 command -v "$(go env CC | cut -d' ' -f1)" >/dev/null || packages+=(gcc libc6-dev)
 

@@ -1,6 +1,3 @@
-// Package tier is the two-tier cache: a node's own memory (L1) over Redis (L2) over a Loader, the origin. Correctness
-// rests on two rules. What L1 holds counts only while nothing has invalidated it since before its load began (stamp.go).
-// What is written to L2 passes a script that knows the newest version and who may load (scripts).
 package tier
 
 import (
@@ -36,14 +33,6 @@ var (
 
 // MaxBatch is how many ids one BatchGet takes, duplicates included.
 const MaxBatch = 10_000
-
-// Loader is the origin: the source of truth. Both methods may be called concurrently and must respect ctx.
-type Loader interface {
-	// Load returns one profile, or an error that wraps ErrNotFound when there is no such user. The result is the caller's.
-	Load(ctx context.Context, id string) (*profile.Profile, error)
-	// LoadBatch returns at most 500 profiles at once.
-	LoadBatch(ctx context.Context, ids []string) (profile.Batch, error)
-}
 
 // Config configures a Cache. The zero value of a field is its default; L2 and Origin have none.
 type Config struct {

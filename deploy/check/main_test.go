@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"go/version"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -28,6 +29,9 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
+// imageVersion is what the builder of the image says that it is.
+const imageVersion = "v1.2.3-of-the-image"
+
 // image is the content of the image, made once as the Dockerfile makes it: from those files alone that .dockerignore lets
 // through.
 var image = sync.OnceValues(func() (dir string, err error) {
@@ -45,6 +49,7 @@ var image = sync.OnceValues(func() (dir string, err error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "scripts/image-root.sh", filepath.Join(dir, "root"))
 	cmd.Dir = source
+	cmd.Env = append(os.Environ(), "VERSION="+imageVersion)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return dir, fmt.Errorf("scripts/image-root.sh: %w\n%s", err, out)
 	}
@@ -122,18 +127,39 @@ func TestTheDockerfileBuildsWhatIsTested(t *testing.T) {
 			got = append(got, line)
 		}
 	}
-	_, version, _ := strings.Cut(read(t, "go.mod"), "\ngo ")
-	version, _, _ = strings.Cut(version, "\n")
-	want := []string{"FROM golang:" + version + "-bookworm AS build", "WORKDIR /src", "COPY go.mod go.sum ./", "RUN go mod download", "COPY . .",
+	want := []string{"WORKDIR /src", "COPY go.mod go.sum ./", "RUN go mod download", "COPY . .", "ARG VERSION",
 		"RUN scripts/image-root.sh /image", "FROM scratch", "COPY --from=build /image/ /", "USER 65532:65532"}
+	builder, got := got[0], got[1:]
 	for i, line := range want {
 		if i >= len(got) || got[i] != line {
 			t.Fatalf("line %d is not %q:\n%s", i+1, line, strings.Join(got, "\n"))
 		}
+	}
+	least, built := goOfModule(t), goOf(builder)
+	if version.Lang(built) != version.Lang(least) || version.Compare(built, least) < 0 {
+		t.Errorf("%q; want the Go that go.mod asks for, %s, or a newer patch of it", builder, least)
 	}
 	for _, line := range []string{`ENTRYPOINT ["/edgecache"]`, `CMD ["serve"]`} {
 		if !strings.Contains(strings.Join(got, "\n"), line) {
 			t.Errorf("no line %q", line)
 		}
 	}
+}
+
+// goOf returns the Go of the line by which a Dockerfile begins to build, "" when it names none.
+func goOf(line string) string {
+	name, found := strings.CutPrefix(line, "FROM golang:")
+	name, debian := strings.CutSuffix(name, "-bookworm AS build")
+	if !found || !debian || !version.IsValid("go"+name) {
+		return ""
+	}
+	return "go" + name
+}
+
+// goOfModule returns the Go that go.mod asks for.
+func goOfModule(t *testing.T) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(read(t, "go.mod"), "\ngo ")
+	number, _, _ := strings.Cut(rest, "\n")
+	return "go" + number
 }
