@@ -93,7 +93,7 @@ func (e LineError) Error() string {
 // Unwrap returns Err.
 func (e LineError) Unwrap() error { return e.Err }
 
-// Import adds the users of a file to a store without announcing them, some thousand in a transaction. Lines that cannot be
+// Import adds the users of a file to a store, which announces them, some thousand in a transaction. Lines that cannot be
 // taken are left out, told to Failed and counted; they are no error of the import. One that ended early may be repeated:
 // users who exist stay as they are. Errors wrap profile.ErrMalformed for a file that is none of the format, else they are
 // those of the store, of the reader, or of ctx; what was counted until then is in the store.

@@ -77,8 +77,8 @@ func TestImport(t *testing.T) {
 		if got := mustGet(t, s, "2"); got.Nom != "two\nlines" || got.FullName != "Dr Luc" || got.UpdatedAt != 1714557600000 {
 			t.Errorf("got %+v", got)
 		}
-		if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 1 {
-			t.Errorf("backlog %+v, %v; only the one create is announced", b, err)
+		if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 2 {
+			t.Errorf("backlog %+v, %v; want the create, and one row for those who were added", b, err)
 		}
 	})
 	t.Run("JSON lines", func(t *testing.T) {

@@ -30,6 +30,8 @@ var (
 	ErrUnauthorized = errors.New("origin: not authorized")
 	// ErrForbidden reports a request that the token's roles do not cover.
 	ErrForbidden = errors.New("origin: not allowed")
+	// ErrUnwritable reports that the database takes no changes: its disk is full, read-only or broken. Reads go on.
+	ErrUnwritable = errors.New("origin: the database cannot be written")
 	// ErrInternal reports that the origin itself is broken: its database refused a statement.
 	ErrInternal = errors.New("origin: internal error")
 
@@ -47,9 +49,11 @@ const (
 	Updated
 	// Deleted is a user who is gone.
 	Deleted
+	// Imported are users whom a bulk load added.
+	Imported
 )
 
-// String returns "created", "updated", "deleted", or "kind(n)" for a value that is none of them.
+// String returns "created", "updated", "deleted", "imported", or "kind(n)" for a value that is none of them.
 func (k Kind) String() string {
 	switch k {
 	case Created:
@@ -58,6 +62,8 @@ func (k Kind) String() string {
 		return "updated"
 	case Deleted:
 		return "deleted"
+	case Imported:
+		return "imported"
 	default:
 		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
@@ -69,12 +75,14 @@ type Change struct {
 	Seq int64
 	// Kind tells what happened.
 	Kind Kind
-	// ID is the user's id.
+	// ID is the user's id. When Kind is Imported it stands for the load, and is no id of a user.
 	ID string
 	// Version is the user's version from this change on, above all that the user ever had.
 	Version int64
-	// Profile is the whole profile as this change left it, nil when Kind is Deleted. Read only.
+	// Profile is the whole profile as this change left it, nil when Kind is Deleted or Imported. Read only.
 	Profile *profile.Profile
+	// Added are the ids of the users when Kind is Imported, else nil. Read only.
+	Added []string
 
 	// fault is why Profile could not be read from the outbox: such a row fails until someone mends it, alone with its user.
 	fault error

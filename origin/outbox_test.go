@@ -47,7 +47,7 @@ func testClaims(t *testing.T, s Store, _ *testClock) {
 		mustCreate(t, s, profile.Profile{ID: id})
 	}
 	ctx := t.Context()
-	claim, err := s.Claim(ctx, 3, []string{"b"})
+	claim, err := s.Claim(ctx, Want{Limit: 3, Except: []string{"b"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func testClaims(t *testing.T, s Store, _ *testClock) {
 	if ids := changeIDs(first); !slices.Equal(ids, []string{"a", "a2", "c"}) {
 		t.Fatalf("claimed %v", ids)
 	}
-	second, err := s.Claim(ctx, 3, []string{"b"})
+	second, err := s.Claim(ctx, Want{Limit: 3, Except: []string{"b"}})
 	if err != nil || len(second.Changes()) != 0 {
 		t.Fatalf("claimed twice: %v, %v", second, err)
 	}
@@ -82,7 +82,7 @@ func changeIDs(changes []Change) (ids []string) {
 // claimAll returns all undone rows and leaves them undone.
 func claimAll(t *testing.T, s Store) []Change {
 	t.Helper()
-	claim, err := s.Claim(t.Context(), 1<<20, nil)
+	claim, err := s.Claim(t.Context(), Want{Limit: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func testPrune(t *testing.T, s Store, clock *testClock) {
 	for i := range 5 {
 		mustCreate(t, s, profile.Profile{ID: fmt.Sprint(i)})
 	}
-	claim, err := s.Claim(t.Context(), 4, nil)
+	claim, err := s.Claim(t.Context(), Want{Limit: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

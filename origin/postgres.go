@@ -217,6 +217,12 @@ func brokenPG(op string, err error) error {
 
 // sentinelPG tells what an SQLSTATE means to a caller.
 func sentinelPG(e *pgconn.PgError) error {
+	switch e.Code {
+	case "53100": // disk full
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, errFull)
+	case "25006": // read-only transaction
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, errReadOnly)
+	}
 	switch e.Code[:min(2, len(e.Code))] {
 	case "08", "40", "53", "55", "57", "58": // connection, rollback, resources, locks, an operator, the system
 		return profile.ErrUnavailable

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,7 @@ func (s *Postgres) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile
 	if err := tx.Commit(ctx); err != nil {
 		return 0, brokenPG("commit bulk load", err)
 	}
+	s.bell.changed()
 	return n, nil
 }
 
@@ -77,10 +79,13 @@ func (b *bulkLoad) all(ctx context.Context, users iter.Seq[*profile.Profile]) (n
 			continue
 		}
 		added, err := b.load(ctx, part)
+		if err == nil {
+			err = b.queue(ctx, added)
+		}
 		if err != nil {
 			return 0, err
 		}
-		n += added
+		n += int64(len(added))
 	}
 	return n, nil
 }
@@ -129,43 +134,61 @@ func (b *bulkLoad) rowOf(p *profile.Profile) ([]any, error) {
 	return rowArgs(&row)
 }
 
-// load adds those of a part who are not there. Once one of them was, the rest of the load takes the slower way.
-func (b *bulkLoad) load(ctx context.Context, part [][]any) (int64, error) {
+// queue writes the outbox rows that announce users.
+func (b *bulkLoad) queue(ctx context.Context, added []string) error {
+	rows := new(pgx.Batch)
+	for ids := range slices.Chunk(added, importedIDs) {
+		c := importedRow(ids, b.now)
+		rows.Queue(b.store.sql.queue, int16(c.Kind), c.ID, c.Version, c.packed(), b.now)
+	}
+	return brokenPG("write outbox", b.tx.SendBatch(ctx, rows).Close())
+}
+
+// load adds those of a part who are not there, and returns their ids. Once one of them was, the rest of the load takes the
+// slower way.
+func (b *bulkLoad) load(ctx context.Context, part [][]any) (added []string, err error) {
 	if b.direct {
-		n, err := b.copyDirect(ctx, part)
+		err := b.copyDirect(ctx, part)
+		if err == nil {
+			for _, row := range part {
+				added = append(added, row[atID].(string))
+			}
+			return added, nil
+		}
 		if !isUniqueViolation(err) {
-			return n, brokenPG("load users", err)
+			return nil, brokenPG("load users", err)
 		}
 		b.direct = false
 	}
 	if _, err := b.tx.Exec(ctx, b.store.sql.stage); err != nil {
-		return 0, brokenPG("begin bulk load", err)
+		return nil, brokenPG("begin bulk load", err)
 	}
 	if _, err := b.tx.CopyFrom(ctx, pgx.Identifier{"edgecache_load"}, strings.Split(columns, ", "), pgx.CopyFromRows(part)); err != nil {
-		return 0, brokenPG("copy users", err)
+		return nil, brokenPG("copy users", err)
 	}
-	tag, err := b.tx.Exec(ctx, b.store.sql.load)
+	rows, err := b.tx.Query(ctx, b.store.sql.load)
 	if err != nil {
-		return 0, brokenPG("load users", err)
+		return nil, brokenPG("load users", err)
 	}
-	return tag.RowsAffected(), nil
+	added, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	return added, brokenPG("load users", err)
 }
 
 // copyDirect copies a part into the users' table. When that fails the transaction is as before.
-func (b *bulkLoad) copyDirect(ctx context.Context, part [][]any) (n int64, err error) {
+func (b *bulkLoad) copyDirect(ctx context.Context, part [][]any) error {
 	inner, err := b.tx.Begin(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer inner.Rollback(context.WithoutCancel(ctx)) // nothing after Commit
 	table, err := b.store.cfg.Users.identifier()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if n, err = inner.CopyFrom(ctx, table, b.store.cfg.Users.columns(), pgx.CopyFromRows(part)); err != nil {
-		return 0, err
+	if _, err := inner.CopyFrom(ctx, table, b.store.cfg.Users.columns(), pgx.CopyFromRows(part)); err != nil {
+		return err
 	}
-	return n, inner.Commit(ctx)
+	return inner.Commit(ctx)
 }
 
 func isUniqueViolation(err error) bool {

@@ -8,8 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
@@ -32,7 +30,7 @@ type pgClaim struct {
 }
 
 // Claim implements Outbox.
-func (s *Postgres) Claim(ctx context.Context, limit int, except []string) (Claim, error) {
+func (s *Postgres) Claim(ctx context.Context, w Want) (Claim, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -40,7 +38,7 @@ func (s *Postgres) Claim(ctx context.Context, limit int, except []string) (Claim
 	if err != nil {
 		return nil, brokenPG("reach the database", err)
 	}
-	changes, err := s.claim(ctx, conn, limit, except)
+	changes, err := s.claim(ctx, conn, w)
 	if err != nil || len(changes) == 0 {
 		_ = undoPG(ctx, conn)
 		conn.Release()
@@ -51,23 +49,30 @@ func (s *Postgres) Claim(ctx context.Context, limit int, except []string) (Claim
 
 // claim begins the transaction, locks users and returns their changes. The marks that it will make need not be on disk when
 // it commits: one that a crash of the server undoes costs an announcement, no change.
-func (s *Postgres) claim(ctx context.Context, conn *pgxpool.Conn, limit int, except []string) (changes []Change, err error) {
-	if except == nil {
-		except = []string{}
+func (s *Postgres) claim(ctx context.Context, conn *pgxpool.Conn, w Want) (changes []Change, err error) {
+	heads, list := s.sql.heads, w.Except
+	switch {
+	case w.Users != nil:
+		heads, list = s.sql.headsOf, w.Users
+	case w.Newest:
+		heads = s.sql.headsNewest
+	}
+	if list == nil {
+		list = []string{}
 	}
 	var users []string
 	b := new(pgx.Batch)
 	b.Queue(beginPG)
 	b.Queue("SET LOCAL synchronous_commit TO off")
 	b.Queue(fmt.Sprintf("SET LOCAL idle_in_transaction_session_timeout TO %d", claimTimeout.Milliseconds()))
-	b.Queue(s.sql.heads, except, limit).Query(func(rows pgx.Rows) (err error) {
+	b.Queue(heads, list, w.Limit).Query(func(rows pgx.Rows) (err error) {
 		users, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
 	if err := conn.SendBatch(ctx, b).Close(); err != nil || len(users) == 0 {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, s.sql.undone, users, limit)
+	rows, err := conn.Query(ctx, s.sql.undone, users, w.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +87,7 @@ func scanChangePG(row pgx.CollectableRow) (Change, error) {
 		return Change{}, err
 	}
 	c.Kind = Kind(kind)
-	if packed == nil {
-		return c, nil
-	}
-	p, err := profile.DecodeMsgpack(packed)
-	if err != nil {
-		c.fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
-	}
-	c.Profile = p
+	c.unpack(packed)
 	return c, nil
 }
 

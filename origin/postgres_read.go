@@ -57,6 +57,24 @@ func (s *Postgres) Page(ctx context.Context, after string, limit int) ([]*profil
 	return page, brokenPG("read page", err)
 }
 
+// Deleted implements Store.
+func (s *Postgres) Deleted(ctx context.Context, ids []string) (map[string]bool, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	rows, err := s.pool.Query(ctx, "SELECT id FROM edgecache_deleted WHERE id = ANY($1::text[])", ids)
+	if err != nil {
+		return nil, brokenPG("read deleted users", err)
+	}
+	deleted := map[string]bool{}
+	var id string
+	_, err = pgx.ForEachRow(rows, []any{&id}, func() error {
+		deleted[id] = true
+		return nil
+	})
+	return deleted, brokenPG("read deleted users", err)
+}
+
 // Count implements Store.
 func (s *Postgres) Count(ctx context.Context) (n int64, err error) {
 	if err := s.check(); err != nil {

@@ -75,7 +75,8 @@ type postgresSQL struct {
 	one, batch, page, count      string
 	lock, current, tombstone     string
 	insert, update, remove, bury string
-	queue, heads, undone, mark   string
+	queue, undone, mark          string
+	heads, headsOf, headsNewest  string
 	backlog, prune, waits        string
 	stage, load                  string
 }
@@ -116,10 +117,9 @@ func (u *usersTable) statements() *postgresSQL {
 		queue: `INSERT INTO edgecache_outbox (kind, user_id, version, profile, committed_at)
 			VALUES ($1, $2, $3, $4, $5) RETURNING seq`,
 
-		heads: `SELECT o.user_id FROM edgecache_outbox o
-			WHERE o.done_at IS NULL AND o.user_id <> ALL($1::text[]) AND NOT EXISTS (SELECT FROM edgecache_outbox e
-				WHERE e.user_id = o.user_id AND e.done_at IS NULL AND e.seq < o.seq)
-			ORDER BY o.seq LIMIT $2 FOR UPDATE OF o SKIP LOCKED`,
+		heads:       headsPG("<> ALL", "ASC"),
+		headsOf:     headsPG("= ANY", "ASC"),
+		headsNewest: headsPG("<> ALL", "DESC"),
 		undone: `SELECT seq, kind, user_id, version, profile FROM edgecache_outbox
 			WHERE done_at IS NULL AND user_id = ANY($1::text[]) ORDER BY seq LIMIT $2`,
 		mark:    "UPDATE edgecache_outbox SET done_at = $1 WHERE seq = ANY($2::bigint[])",
@@ -131,8 +131,18 @@ func (u *usersTable) statements() *postgresSQL {
 		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
 			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
 		load: "INSERT INTO " + u.name + " (" + all + ") SELECT " + strings.Join(staged, ", ") +
-			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING",
+			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING RETURNING " + u.columns[atID] + "::text",
 	}
+}
+
+// headsPG locks the oldest undone row of users: those that compare to a list, in an order of these rows. Rows of users on
+// the list cost no more than the comparison.
+func headsPG(users, order string) string {
+	return `SELECT o.user_id FROM edgecache_outbox o
+		WHERE o.done_at IS NULL AND o.user_id ` + users + `($1::text[])
+			AND o.seq = (SELECT e.seq FROM edgecache_outbox e
+				WHERE e.user_id = o.user_id AND e.done_at IS NULL ORDER BY e.seq LIMIT 1)
+		ORDER BY o.seq ` + order + ` LIMIT $2 FOR UPDATE OF o SKIP LOCKED`
 }
 
 func paramType(at int) string {

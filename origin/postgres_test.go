@@ -238,11 +238,11 @@ func TestPostgresClaimsOfTwoProcesses(t *testing.T) {
 	mustCreate(t, a, profile.Profile{ID: "u"})
 	mustCreate(t, b, profile.Profile{ID: "v"})
 	mustUpdate(t, b, "u", Update{Nom: ptr("x")})
-	claim, err := a.Claim(t.Context(), 1, nil)
+	claim, err := a.Claim(t.Context(), Want{Limit: 1})
 	if err != nil || !slices.Equal(changeIDs(claim.Changes()), []string{"u"}) {
 		t.Fatalf("claimed %v, %v", claim.Changes(), err)
 	}
-	other, err := b.Claim(t.Context(), 9, nil)
+	other, err := b.Claim(t.Context(), Want{Limit: 9})
 	if err != nil || !slices.Equal(changeIDs(other.Changes()), []string{"v"}) {
 		t.Fatalf("claimed %v, %v; the other user's later row must wait", other.Changes(), err)
 	}

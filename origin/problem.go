@@ -58,7 +58,7 @@ func statusOf(err error) int {
 		return http.StatusPreconditionFailed
 	case errors.Is(err, profile.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, ErrClosed), errors.Is(err, profile.ErrUnavailable),
+	case errors.Is(err, ErrClosed), errors.Is(err, profile.ErrUnavailable), errors.Is(err, ErrUnwritable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
 	default:
@@ -76,6 +76,8 @@ func problemOf(err error) problem {
 	switch {
 	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
 		p.Detail = packages.Replace(err.Error())
+	case errors.Is(err, ErrUnwritable):
+		p.Detail = unwritableDetail(err)
 	case p.Status >= http.StatusInternalServerError:
 		p.Detail = "the origin could not answer; its log has more"
 	default:
@@ -85,9 +87,22 @@ func problemOf(err error) problem {
 	return p
 }
 
+// unwritableDetail is the reason why the database takes no changes, without what the database says of itself.
+func unwritableDetail(err error) string {
+	for _, reason := range []error{errFull, errReadOnly, errDisk} {
+		if errors.Is(err, reason) {
+			return packages.Replace(reason.Error())
+		}
+	}
+	return packages.Replace(ErrUnwritable.Error())
+}
+
 // answerError is the error handler of the service.
 func (s *Service) answerError(c *fiber.Ctx, err error) error {
 	p := problemOf(err)
+	if errors.Is(err, ErrUnwritable) && c.Path() != "/health" {
+		s.probe.refuse(err)
+	}
 	if p.Status >= http.StatusInternalServerError {
 		s.cfg.Logger.Error("origin: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // RelayConfig configures a Relay.
@@ -20,7 +18,8 @@ type RelayConfig struct {
 	Announcer Announcer
 	// Batch is the number of rows taken from the outbox at once. Default 256.
 	Batch int
-	// Concurrency is the number of users announced at once. Default 32.
+	// Concurrency is the number of users announced at once, as many of them new as tried again. One who takes long counts
+	// no more, up to Batch of them. Default 32.
 	Concurrency int
 	// Timeout bounds one announcement. Default 2 s.
 	Timeout time.Duration
@@ -31,7 +30,7 @@ type RelayConfig struct {
 	MaxPause time.Duration
 	// Keep is how long rows stay in the outbox after they were announced. Default 10 min.
 	Keep time.Duration
-	// Logger gets one line for each attempt that failed. Default: none.
+	// Logger gets a line when attempts fail, one in 10 s with the number of users concerned. Default: none.
 	Logger *slog.Logger
 }
 
@@ -66,8 +65,6 @@ const (
 	minPause = 20 * time.Millisecond
 	// maxOutagePause caps the pause while nobody can be announced, so that changes flow again soon after it is over.
 	maxOutagePause = time.Second
-	// probeBatch is the number of rows tried at once while nobody can be announced.
-	probeBatch = 4
 	// pruneEvery is the time between two prunings.
 	pruneEvery = time.Minute
 	// lookElsewhere is how often a writer looks whether another process has announced his change.
@@ -84,35 +81,31 @@ type sharedOutbox interface {
 
 // Relay takes changes from an outbox to an Announcer: per user in version order, at least once, several users at once.
 //
-// A user whose change fails waits and is tried again; the others go on. When changes of different users fail one after
-// another it is the Announcer that is down, and the whole relay pauses between a few tries. Nothing is ever given up.
+// It has two lanes. The first takes what is new. A user whose change fails there, or takes long, leaves it and is stuck:
+// the second lane tries stuck users again, each after a pause of their own, so that they cost the others nothing. When
+// changes of many users fail and none succeeds it is the Announcer that is down, and both lanes make only a few tries a
+// second. Nothing is ever given up.
 type Relay struct {
-	cfg     RelayConfig
-	waiters *waiters
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	stats   relayCounters
+	cfg      RelayConfig
+	waiters  *waiters
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	stats    relayCounters
+	stuck    *stuckUsers
+	budget   *budget        // of the retries
+	again    chan struct{}  // a note for the first lane: users are stuck no longer
+	retry    chan struct{}  // a note for the second: there are users for it
+	attempts sync.WaitGroup // of the first lane
 
 	mu      sync.Mutex // guards the life cycle
 	started bool
-	ended   chan struct{} // closed when the loop is over
-
-	// Owned by the loop.
-	blocked    map[string]*blockedUser
-	outage     int    // failures in a row, each of another user than the one before
-	lastFailed string // the user of the last failure
-}
-
-// blockedUser is a user whose oldest change failed.
-type blockedUser struct {
-	failures int
-	until    time.Time
+	ended   chan struct{} // closed when both lanes have ended
 }
 
 // relayCounters are read by Stats.
 type relayCounters struct {
-	announced, failures, blocked atomic.Int64
-	down                         atomic.Bool
+	announced, failures atomic.Int64
+	logged              atomic.Int64 // when the last failure was logged, in ms since 1970
 }
 
 // RelayStats is a snapshot of what a relay did since Start.
@@ -121,7 +114,7 @@ type RelayStats struct {
 	Announced int64 `json:"announced"`
 	// Failures counts attempts that failed.
 	Failures int64 `json:"failures"`
-	// Blocked is the number of users who wait after a failure of their own.
+	// Blocked is the number of stuck users: those who wait after a failure of their own.
 	Blocked int64 `json:"blocked"`
 	// Down tells whether nobody can be announced at present.
 	Down bool `json:"down"`
@@ -133,8 +126,9 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Relay{cfg: cfg.withDefaults(), waiters: newWaiters(), ctx: ctx, cancel: cancel,
-		ended: make(chan struct{}), blocked: make(map[string]*blockedUser)}, nil
+	cfg = cfg.withDefaults()
+	return &Relay{cfg: cfg, waiters: newWaiters(), ctx: ctx, cancel: cancel, stuck: newStuckUsers(cfg.MaxPause),
+		budget: newBudget(cfg.Concurrency), again: make(chan struct{}, 1), retry: make(chan struct{}, 1), ended: make(chan struct{})}, nil
 }
 
 // Start reads the outbox's backlog, which proves that it can be read, and starts relaying. It may be called once.
@@ -152,8 +146,25 @@ func (r *Relay) Start(ctx context.Context) error {
 		r.cfg.Logger.Info("origin: relay: changes wait from before", "rows", b.Rows, "oldest", b.Oldest)
 	}
 	r.started = true
-	go r.loop()
+	go r.run()
 	return nil
+}
+
+// run runs both lanes until Close, and then notes what the last attempts announced.
+func (r *Relay) run() {
+	defer close(r.ended)
+	var lanes sync.WaitGroup
+	lanes.Go(r.loop)
+	lanes.Go(r.retryLoop)
+	lanes.Wait()
+	r.attempts.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), closeGrace)
+	defer cancel()
+	if told := r.stuck.unnoted(); len(told) > 0 {
+		if err := r.retryRound(ctx, told); err != nil {
+			r.cfg.Logger.Warn("origin: relay: note what was announced; it will be once more", "error", err)
+		}
+	}
 }
 
 // Close lets the announcements in progress end, each within its timeout, and stops; what is left waits in the outbox. It
@@ -207,102 +218,16 @@ func (r *Relay) elsewhere(ctx context.Context, seq int64) bool {
 
 // Stats returns counters; it may be called at any time.
 func (r *Relay) Stats() RelayStats {
-	return RelayStats{Announced: r.stats.announced.Load(), Failures: r.stats.failures.Load(),
-		Blocked: r.stats.blocked.Load(), Down: r.stats.down.Load()}
+	blocked, down := r.stuck.state()
+	return RelayStats{Announced: r.stats.announced.Load(), Failures: r.stats.failures.Load(), Blocked: blocked, Down: down}
 }
 
-// loop is the relay's goroutine.
-func (r *Relay) loop() {
-	defer close(r.ended)
-	prune := time.NewTicker(pruneEvery)
-	defer prune.Stop()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for failed := 0; r.ctx.Err() == nil; {
-		n, err := r.cycle()
-		pause := r.pause(n)
-		if err != nil && r.ctx.Err() == nil {
-			failed++
-			pause = life.Backoff(failed, minPause, r.cfg.MaxPause)
-			r.cfg.Logger.Error("origin: relay: read outbox", "attempt", failed, "error", err, "pause", pause)
-		} else {
-			failed = 0
-		}
-		r.idle(pause, timer, prune)
-	}
-}
-
-// idle waits until there is something to do. A wake cuts a wait short unless the relay paused because of failures.
-func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker) {
-	if pause == 0 {
-		return
-	}
-	wake := r.cfg.Outbox.Wake()
-	if r.outage > 1 {
-		wake = nil
-	}
-	timer.Reset(pause)
+// note leaves a note in ch unless one is there.
+func note(ch chan struct{}) {
 	select {
-	case <-r.ctx.Done():
-	case <-wake:
-	case <-timer.C:
-	case <-prune.C:
-		r.prune()
+	case ch <- struct{}{}:
+	default:
 	}
-}
-
-// pause is how long to wait after a cycle that relayed n rows: not at all while there are more, until the first blocked
-// user's turn when that is sooner than the poll, and as the outage says when nobody can be announced.
-func (r *Relay) pause(n int) time.Duration {
-	if r.outage > 1 {
-		return life.Backoff(r.outage-1, minPause, min(maxOutagePause, r.cfg.MaxPause))
-	}
-	if n > 0 {
-		return 0
-	}
-	pause := r.cfg.Poll
-	now := time.Now()
-	for _, b := range r.blocked {
-		pause = min(pause, max(time.Millisecond, b.until.Sub(now)))
-	}
-	return pause
-}
-
-// prune forgets rows announced long ago. That it failed is worth a line, nothing more: it comes again.
-func (r *Relay) prune() {
-	if _, err := r.cfg.Outbox.Prune(r.ctx, time.Now().Add(-r.cfg.Keep)); err != nil && r.ctx.Err() == nil {
-		r.cfg.Logger.Warn("origin: relay: prune outbox", "error", err)
-	}
-}
-
-// cycle takes what waits in the outbox, announces it and notes what succeeded. It returns how many rows it announced.
-func (r *Relay) cycle() (int, error) {
-	limit := r.cfg.Batch
-	if r.outage > 1 {
-		limit = min(limit, probeBatch)
-	}
-	claim, err := r.cfg.Outbox.Claim(r.ctx, limit, r.excluded(time.Now()))
-	if err != nil {
-		return 0, err
-	}
-	outcomes := r.announceAll(perUser(claim.Changes()))
-	done := r.settle(outcomes)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), closeGrace)
-	defer cancel()
-	if len(done) > 0 {
-		err = claim.Done(ctx, done)
-	}
-	return len(done), errors.Join(err, claim.Close())
-}
-
-// excluded lists the users whose turn has not come yet.
-func (r *Relay) excluded(now time.Time) (ids []string) {
-	for id, b := range r.blocked {
-		if b.until.After(now) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 // perUser splits changes by user, users in the order of their first change.

@@ -112,7 +112,7 @@ func loopback(host string) bool {
 //	POST /               create; the body needs an id; 201, or 409 when it exists
 //	PUT /:id             partial update: absent fields stay, null empties, attrs merge by key (RFC 7396); If-Match
 //	DELETE /:id          delete; If-Match
-//	GET /health          whether the store answers, the number of users, and what waits to be announced
+//	GET /health          whether the store answers and takes changes, the number of users, and what waits to be announced
 //	GET /openapi.json    this, for machines (OpenAPI 3.1)
 //	GET /metrics         for Prometheus: what waits to be announced, what the relay did
 //
@@ -128,6 +128,7 @@ type Service struct {
 	tokens *verifier // nil: nobody needs a token
 	conns  openConns
 	budget web.Budget
+	probe  probe
 	// closing: /health is 503, and each answer is the last of its connection.
 	closing atomic.Bool
 	ctx     context.Context // ends with the service; requests have no context of their own

@@ -209,6 +209,9 @@ func (s *Service) health(c *fiber.Ctx) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
 	}
+	if err := s.probe.ask(ctx, s.cfg.Store.Probe); err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
 	if !s.known(c) {
 		return c.JSON(map[string]string{"status": "ok"})
 	}

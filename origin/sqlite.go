@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
 )
 
 // SQLiteConfig configures a SQLite store.
@@ -72,7 +72,7 @@ type SQLite struct {
 	reads   *readStatements
 	writer  *sqliteWriter
 	marks   *marks
-	claimed atomic.Bool // whether a claim is open
+	claimed claimedUsers
 }
 
 var _ Store = (*SQLite)(nil)
@@ -83,7 +83,8 @@ func NewSQLite(cfg SQLiteConfig) (*SQLite, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	return &SQLite{cfg: cfg, wake: make(chan struct{}, 1), marks: newMarks()}, nil
+	return &SQLite{cfg: cfg, wake: make(chan struct{}, 1), marks: newMarks(),
+		claimed: claimedUsers{ids: make(map[string]struct{})}}, nil
 }
 
 // Start opens the file, creates or migrates its tables and starts the writer. It may be called once.
@@ -172,5 +173,31 @@ func broken(op string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("origin: %s: %w", op, err)
 	}
+	if reason := unwritable(err); reason != nil {
+		return fmt.Errorf("origin: %s: %w: %w: %w", op, ErrInternal, reason, err)
+	}
 	return fmt.Errorf("origin: %s: %w: %w", op, ErrInternal, err)
+}
+
+var (
+	errFull     = fmt.Errorf("%w: its disk is full", ErrUnwritable)
+	errReadOnly = fmt.Errorf("%w: it, or its disk, is read-only", ErrUnwritable)
+	errDisk     = fmt.Errorf("%w: its disk fails", ErrUnwritable)
+)
+
+// unwritable returns why SQLite cannot write, nil when that is not what err says.
+func unwritable(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return nil
+	}
+	switch e.Code() & 0xff { // the rest tells kinds of these
+	case sqlitelib.SQLITE_FULL:
+		return errFull
+	case sqlitelib.SQLITE_READONLY:
+		return errReadOnly
+	case sqlitelib.SQLITE_IOERR, sqlitelib.SQLITE_CANTOPEN:
+		return errDisk
+	}
+	return nil
 }

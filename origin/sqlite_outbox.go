@@ -4,51 +4,73 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"fmt"
+	"slices"
+	"sync"
 	"time"
-
-	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// sqliteClaim is the one claim that may be open on a SQLite store: with a single process there is nobody to share with.
+// sqliteClaim has its users to itself; with a single process there is nobody else to share with.
 type sqliteClaim struct {
 	store   *SQLite
 	changes []Change
-	held    bool
+	users   []string
 }
 
-// Claim implements Outbox. While a claim is open another one comes back empty.
-func (s *SQLite) Claim(ctx context.Context, limit int, except []string) (Claim, error) {
+// claimedUsers are the users of the open claims.
+type claimedUsers struct {
+	mu  sync.Mutex // held while a claim is made, so that claims see each other's users
+	ids map[string]struct{}
+}
+
+// Claim implements Outbox.
+func (s *SQLite) Claim(ctx context.Context, w Want) (Claim, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	if !s.claimed.CompareAndSwap(false, true) {
-		return &sqliteClaim{store: s}, nil
+	s.claimed.mu.Lock()
+	defer s.claimed.mu.Unlock()
+	for id := range s.claimed.ids {
+		w.Except = append(slices.Clip(w.Except), id)
+		w.Users = slices.DeleteFunc(slices.Clone(w.Users), func(user string) bool { return user == id })
 	}
-	changes, err := s.undone(ctx, limit, except)
+	changes, err := s.undone(ctx, w)
 	if err != nil {
-		s.claimed.Store(false)
 		return nil, broken("read outbox", err)
 	}
-	return &sqliteClaim{store: s, changes: changes, held: true}, nil
+	c := &sqliteClaim{store: s, changes: changes}
+	for _, change := range changes {
+		if _, ok := s.claimed.ids[change.ID]; !ok {
+			s.claimed.ids[change.ID] = struct{}{}
+			c.users = append(c.users, change.ID)
+		}
+	}
+	return c, nil
 }
 
-func (s *SQLite) undone(ctx context.Context, limit int, except []string) ([]Change, error) {
+// undone reads the rows. Those that were announced and are not yet marked so are left out.
+func (s *SQLite) undone(ctx context.Context, w Want) ([]Change, error) {
 	announced := s.marks.snapshot() // before the query, see there
-	if except == nil {
-		except = []string{}
+	read, list := s.reads.undone, w.Except
+	switch {
+	case w.Users != nil:
+		read, list = s.reads.undoneOf, w.Users
+	case w.Newest:
+		read = s.reads.undoneNewest
 	}
-	list, err := json.Marshal(except)
+	if list == nil {
+		list = []string{}
+	}
+	text, err := json.Marshal(list)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.reads.undone.QueryContext(ctx, string(list), limit+len(announced))
+	rows, err := read.QueryContext(ctx, string(text), w.Limit+len(announced))
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var changes []Change
-	for rows.Next() && len(changes) < limit {
+	for rows.Next() && len(changes) < w.Limit {
 		c, err := scanChange(rows)
 		if err != nil {
 			return nil, err
@@ -66,14 +88,7 @@ func scanChange(rows *sql.Rows) (Change, error) {
 	if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Version, &packed); err != nil {
 		return Change{}, err
 	}
-	if packed == nil {
-		return c, nil
-	}
-	p, err := profile.DecodeMsgpack(packed)
-	if err != nil {
-		c.fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
-	}
-	c.Profile = p
+	c.unpack(packed)
 	return c, nil
 }
 
@@ -88,10 +103,12 @@ func (c *sqliteClaim) Done(_ context.Context, seqs []int64) error {
 
 // Close implements Claim.
 func (c *sqliteClaim) Close() error {
-	if c.held {
-		c.held = false
-		c.store.claimed.Store(false)
+	c.store.claimed.mu.Lock()
+	defer c.store.claimed.mu.Unlock()
+	for _, id := range c.users {
+		delete(c.store.claimed.ids, id)
 	}
+	c.users = nil
 	return nil
 }
 

@@ -15,7 +15,9 @@ const columns = "id, nom, prenom, full_name, avatar, matricule, ministere, sexe,
 
 // readStatements are prepared once; database/sql prepares them again on each reading connection.
 type readStatements struct {
-	one, batch, page, count, undone, backlog *sql.Stmt
+	one, batch, page, count                 *sql.Stmt
+	deleted                                 *sql.Stmt
+	undone, undoneOf, undoneNewest, backlog *sql.Stmt
 }
 
 func prepareReads(ctx context.Context, db *sql.DB) (*readStatements, error) {
@@ -28,8 +30,14 @@ func prepareReads(ctx context.Context, db *sql.DB) (*readStatements, error) {
 		{&r.batch, "SELECT " + columns + " FROM personnel WHERE id IN (SELECT value FROM json_each(?))"},
 		{&r.page, "SELECT " + columns + " FROM personnel WHERE id > ? ORDER BY id LIMIT ?"},
 		{&r.count, "SELECT count(*) FROM personnel"},
+		{&r.deleted, "SELECT id FROM personnel_deleted WHERE id IN (SELECT value FROM json_each(?))"},
 		{&r.undone, `SELECT seq, kind, user_id, version, profile FROM outbox WHERE done_at IS NULL
 			AND user_id NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?`},
+		{&r.undoneOf, `SELECT seq, kind, user_id, version, profile FROM outbox WHERE done_at IS NULL
+			AND user_id IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?`},
+		{&r.undoneNewest, `SELECT seq, kind, user_id, version, profile FROM outbox WHERE done_at IS NULL AND user_id IN
+			(SELECT user_id FROM outbox WHERE done_at IS NULL AND user_id NOT IN (SELECT value FROM json_each(?1))
+				ORDER BY seq DESC LIMIT ?2) ORDER BY seq LIMIT ?2`},
 		{&r.backlog, "SELECT count(*), coalesce(min(committed_at), 0) FROM outbox WHERE done_at IS NULL"},
 	} {
 		stmt, err := db.PrepareContext(ctx, q.text)
@@ -96,6 +104,31 @@ func (s *SQLite) Count(ctx context.Context) (int64, error) {
 	var n int64
 	err := s.reads.count.QueryRowContext(ctx).Scan(&n)
 	return n, broken("count users", err)
+}
+
+// Deleted implements Store.
+func (s *SQLite) Deleted(ctx context.Context, ids []string) (map[string]bool, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.reads.deleted.QueryContext(ctx, string(list))
+	if err != nil {
+		return nil, broken("read deleted users", err)
+	}
+	defer rows.Close()
+	deleted := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, broken("read deleted users", err)
+		}
+		deleted[id] = true
+	}
+	return deleted, broken("read deleted users", rows.Err())
 }
 
 func eachProfile(rows *sql.Rows, visit func(*profile.Profile)) error {

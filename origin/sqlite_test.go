@@ -106,7 +106,7 @@ func TestSQLiteOneBrokenWriteDoesNotFailItsGroup(t *testing.T) {
 func TestSQLiteMarksBecomeDurableWithoutFurtherWrites(t *testing.T) {
 	s := makeSQLite(t, t.TempDir(), time.Now).(*SQLite)
 	mustCreate(t, s, profile.Profile{ID: "1"})
-	claim, err := s.Claim(t.Context(), 1, nil)
+	claim, err := s.Claim(t.Context(), Want{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,11 +132,7 @@ func (w *sqliteWriter) current(id string, ifMatch []int64) (*profile.Profile, er
 
 // queue writes the outbox row of c and returns c with its Seq.
 func (w *sqliteWriter) queue(c Change) (Change, error) {
-	var packed any
-	if c.Profile != nil {
-		packed = profile.AppendMsgpack(nil, c.Profile)
-	}
-	res, err := w.stmts.queue.ExecContext(context.Background(), int64(c.Kind), c.ID, c.Version, packed, w.now())
+	res, err := w.stmts.queue.ExecContext(context.Background(), int64(c.Kind), c.ID, c.Version, c.packed(), w.now())
 	if err != nil {
 		return Change{}, broken("write outbox", err)
 	}
@@ -185,17 +181,31 @@ func (s *SQLite) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile])
 // bulkLoad makes every error one that undoes the transaction, since rows were written before it.
 func (w *sqliteWriter) bulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
 	now := w.now()
+	var added []string
 	for p := range users {
 		if n%1024 == 0 && ctx.Err() != nil {
 			return 0, undoFor{context.Cause(ctx)}
 		}
-		added, err := w.addRow(p, now)
+		isNew, err := w.addRow(p, now)
 		if err != nil {
 			return 0, undoFor{err}
 		}
-		n += added
+		if !isNew {
+			continue
+		}
+		n++
+		if added = append(added, p.ID); len(added) < importedIDs {
+			continue
+		}
+		if _, err := w.queue(importedRow(added, now)); err != nil {
+			return 0, err
+		}
+		added = added[:0]
 	}
-	return n, nil
+	if len(added) > 0 {
+		_, err = w.queue(importedRow(added, now))
+	}
+	return n, err
 }
 
 // undoFor makes the writer undo the transaction and hands err to the caller.
@@ -205,25 +215,31 @@ func (u undoFor) Error() string        { return u.err.Error() }
 func (u undoFor) Unwrap() error        { return u.err }
 func (u undoFor) Is(target error) bool { return target == ErrInternal }
 
-// addRow inserts p unless the user exists, and returns how many rows that made.
-func (w *sqliteWriter) addRow(p *profile.Profile, now int64) (int64, error) {
+// addRow inserts p unless the user exists, and reports whether it did.
+func (w *sqliteWriter) addRow(p *profile.Profile, now int64) (bool, error) {
 	row := *p
 	if row.UpdatedAt == 0 {
 		row.UpdatedAt = now
 	}
 	row.Complete()
 	if err := errors.Join(CheckNewID(row.ID), checkStorable(&row)); err != nil {
-		return 0, err
+		return false, err
 	}
 	args, err := rowArgs(&row)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	res, err := w.stmts.bulk.ExecContext(context.Background(), args...)
 	if err != nil {
-		return 0, broken("load user", err)
+		return false, broken("load user", err)
 	}
-	return res.RowsAffected()
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// Probe implements Store: it writes the schema's version as it is.
+func (s *SQLite) Probe(ctx context.Context) error {
+	return s.write(ctx, func(w *sqliteWriter) error { return broken("probe", w.exec(w.stmts.probe)) })
 }
 
 // Prune implements Outbox, a few thousand rows at a time.

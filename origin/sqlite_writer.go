@@ -54,7 +54,7 @@ type writeStatements struct {
 	begin, commit, rollback                        *sql.Stmt
 	one, versions                                  *sql.Stmt
 	insert, update, remove, tombstone, bulk, queue *sql.Stmt
-	mark, prune                                    *sql.Stmt
+	mark, prune, probe                             *sql.Stmt
 }
 
 func openSQLiteWriter(ctx context.Context, dsn string, s *SQLite) (*sqliteWriter, error) {
@@ -76,7 +76,8 @@ func openSQLiteWriter(ctx context.Context, dsn string, s *SQLite) (*sqliteWriter
 }
 
 func (w *sqliteWriter) prepare(ctx context.Context) error {
-	if err := migrateSQLite(ctx, w.conn); err != nil {
+	have, err := migrateSQLite(ctx, w.conn)
+	if err != nil {
 		return err
 	}
 	for _, q := range []struct {
@@ -97,6 +98,7 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 			max(?10, coalesce((SELECT version + 1 FROM personnel_deleted WHERE id = ?1), 0))) ON CONFLICT (id) DO NOTHING`},
 		{&w.stmts.queue, "INSERT INTO outbox (kind, user_id, version, profile, committed_at) VALUES (?, ?, ?, ?, ?)"},
 		{&w.stmts.mark, "UPDATE outbox SET done_at = ? WHERE seq IN (SELECT value FROM json_each(?))"},
+		{&w.stmts.probe, fmt.Sprintf("PRAGMA user_version = %d", have)},
 		{&w.stmts.prune, "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox WHERE done_at < ? LIMIT ?)"},
 	} {
 		stmt, err := w.conn.PrepareContext(ctx, q.text)

@@ -39,25 +39,42 @@ type Store interface {
 	Update(ctx context.Context, id string, u Update) (Change, error)
 	// Delete removes a user. profile.ErrNotFound, or ErrVersion when ifMatch is not nil and lacks the user's version.
 	Delete(ctx context.Context, id string, ifMatch []int64) (Change, error)
-	// BulkLoad adds users without announcing them, in one transaction, and returns how many were added; users who exist
-	// stay as they are. It is for filling a store before anything has cached from it. A version of 0 becomes the time of
-	// the load; others are kept. The first bad profile ends it with nothing added.
+	// BulkLoad adds users in one transaction, and returns how many were added; users who exist stay as they are. They are
+	// announced by their ids, a few hundred in one outbox row of the kind Imported: nobody can know more of them than that
+	// they were absent. A version of 0 becomes the time of the load; others are kept. The first bad profile ends it with
+	// nothing added.
 	BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (int64, error)
+	// Deleted returns those of ids that were deleted once, those who were created again included.
+	Deleted(ctx context.Context, ids []string) (map[string]bool, error)
+	// Probe makes a change of no consequence, and returns ErrUnwritable if the database takes none.
+	Probe(ctx context.Context) error
 
 	Outbox
 }
 
 // Outbox is the part of a Store that the Relay works on.
 type Outbox interface {
-	// Claim takes up to limit undone rows, lowest Seq first, for this caller alone: no row of a user in except, and none of
-	// a user of whom an older row is claimed elsewhere. A claim without rows is no error and must be closed like others.
-	Claim(ctx context.Context, limit int, except []string) (Claim, error)
+	// Claim takes undone rows for this caller alone: none of a user of whom an older row is claimed elsewhere. A claim without
+	// rows is no error and must be closed like others. Several may be open.
+	Claim(ctx context.Context, w Want) (Claim, error)
 	// Wake gets a value after changes were committed. One receiver; values that nobody fetched are folded into one.
 	Wake() <-chan struct{}
 	// Backlog tells how much is undone.
 	Backlog(ctx context.Context) (Backlog, error)
 	// Prune forgets rows that were done before t and returns how many.
 	Prune(ctx context.Context, t time.Time) (int64, error)
+}
+
+// Want says which undone rows a claim takes: of each user the oldest first.
+type Want struct {
+	// Limit is the largest number of rows.
+	Limit int
+	// Except are users whose rows are left out.
+	Except []string
+	// Users, if not nil, are the only users whose rows are taken. Except is not looked at then.
+	Users []string
+	// Newest takes users whose next row is a new one, instead of those who wait longest.
+	Newest bool
 }
 
 // Claim is a set of outbox rows that one relay works on.

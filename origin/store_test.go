@@ -361,8 +361,12 @@ func testBulkLoad(t *testing.T, s Store, clock *testClock) {
 	if got := mustGet(t, s, "4"); got.UpdatedAt != clock.ms.Load() {
 		t.Errorf("version %d", got.UpdatedAt)
 	}
-	if after := len(claimAll(t, s)); after != before {
-		t.Errorf("%d outbox rows after, %d before", after, before)
+	after := claimAll(t, s)
+	if last := after[len(after)-1]; len(after) != before+1 || last.Kind != Imported || !slices.Equal(last.Added, []string{"1", "3", "4"}) {
+		t.Errorf("%d outbox rows after, %d before, the last %+v", len(after), before, last)
+	}
+	if gone, err := s.Deleted(t.Context(), []string{"1", "3", "9"}); err != nil || !maps.Equal(gone, map[string]bool{"3": true}) {
+		t.Errorf("deleted once: %v, %v", gone, err)
 	}
 }
 
@@ -406,7 +410,7 @@ func testReopen(t *testing.T, open storeMaker) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	claim, err := s.Claim(t.Context(), 1, nil)
+	claim, err := s.Claim(t.Context(), Want{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -437,7 +441,7 @@ func testClosed(t *testing.T, open storeMaker) {
 	}
 	_, getErr := s.Get(t.Context(), "1")
 	_, createErr := s.Create(t.Context(), &profile.Profile{ID: "1"})
-	_, claimErr := s.Claim(t.Context(), 1, nil)
+	_, claimErr := s.Claim(t.Context(), Want{Limit: 1})
 	for _, err := range []error{getErr, createErr, claimErr, s.Start(t.Context())} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)

@@ -33,7 +33,7 @@ func (p *program) importCommand() *cobra.Command {
 		Short: "Add the users of a file to the database",
 		Long: `Adds the users of a CSV file, or of a file with one JSON object a line, some thousand in a
 transaction. Users who exist stay as they are, so an import that was cut short may be
-repeated. Nothing is announced: it is for filling a database before nodes ask for its users.
+repeated. The origin announces those who were added: at once if it runs, else when it starts.
 
 The first line of a CSV file names the columns: id, and any of nom, prenom, fullName, avatar,
 matricule, ministere, sexe, updatedAt, attrs (a JSON object) and attrs.NAME.
@@ -94,6 +94,7 @@ func (p *program) runImport(ctx context.Context, s importSettings) (err error) {
 		return &usageError{err}
 	}
 	defer func() { err = errors.Join(err, out.close()) }()
+	s.store.sayNew(log)
 	store, err := s.store.store(log)
 	if err != nil {
 		return usagef("--db: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
@@ -134,5 +136,42 @@ func TestImportProgress(t *testing.T) {
 	}
 	if share, _ := importProgress(s, 0, 0); share >= 0 {
 		t.Errorf("of an unknown size %g", share)
+	}
+}
+
+// A user who was deleted is not made up again by a restart, and a database that is not there is named.
+func TestSampleUsersAreMadeOnce(t *testing.T) {
+	server, db := redistest.Server(t), filepath.Join(t.TempDir(), "users.db")
+	defer http.DefaultClient.CloseIdleConnections()
+	args := []string{"origin", "--listen", "127.0.0.1:0", "--redis", server.URL(), "--db", "sqlite:" + db}
+	first := start(t, args...)
+	if log := first.stderr.String(); !strings.Contains(log, "no such database file") || !strings.Contains(log, db) {
+		t.Errorf("the log of a first start: %s", log)
+	}
+	first.end(t)
+	second := start(t, append(args, "--sample-users", "20")...)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, second.urls()[0]+"/7", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode >= 300 {
+		t.Fatalf("delete: %v, %v", resp, err)
+	}
+	_ = resp.Body.Close()
+	second.end(t)
+	third := start(t, append(args, "--sample-users", "25")...)
+	for path, want := range map[string]int{"/7": 404, "/8": 200, "/25": 200} {
+		resp, err := http.Get(third.urls()[0] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s after the restart: %d; want %d", path, resp.StatusCode, want)
+		}
+	}
+	if log := third.stderr.String(); strings.Contains(log, "no such database file") {
+		t.Errorf("the log of a later start: %s", log)
 	}
 }

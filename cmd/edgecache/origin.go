@@ -2,8 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +21,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/origin/sample"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -44,6 +51,7 @@ type originSettings struct {
 	sampleUsers  int
 	streamMaxLen int
 	noSync       bool // leave it to the system when commits reach the disk
+	newIsNormal  bool // the database is made for this run
 	listenFlag   string
 	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
@@ -80,7 +88,7 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	f.StringVar(&s.db, "db", defaultDB, dbUsage)
 	s.table.flags(f)
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
-	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are")
+	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
 	tokenFlags(f, &s.tokens)
@@ -137,6 +145,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
 		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(s.redis), err)
 	}
+	s.sayNew(up.log)
 	if err := fill(ctx, store, s.db, s.sampleUsers); err != nil {
 		return "", err
 	}
@@ -207,8 +216,50 @@ func fill(ctx context.Context, store origin.Store, db string, users int) error {
 	if users == 0 {
 		return nil
 	}
-	if _, err := store.BulkLoad(ctx, sample.Users(sampleSeed, users)); err != nil {
+	gone, err := deletedSamples(ctx, store, users)
+	if err != nil {
+		return fmt.Errorf("make up %d users: %w", users, err)
+	}
+	stay := func(yield func(*profile.Profile) bool) {
+		for p := range sample.Users(sampleSeed, users) {
+			if !gone[p.ID] && !yield(p) {
+				return
+			}
+		}
+	}
+	if _, err := store.BulkLoad(ctx, stay); err != nil {
 		return fmt.Errorf("make up %d users: %w", users, err)
 	}
 	return nil
+}
+
+// deletedSamples returns the sample users who were deleted: they are not made up again.
+func deletedSamples(ctx context.Context, store origin.Store, users int) (map[string]bool, error) {
+	gone, ids := map[string]bool{}, make([]string, 0, origin.MaxBatch)
+	for n := 1; n <= users; n++ {
+		if ids = append(ids, strconv.Itoa(n)); len(ids) < origin.MaxBatch && n < users {
+			continue
+		}
+		some, err := store.Deleted(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(gone, some)
+		ids = ids[:0]
+	}
+	return gone, nil
+}
+
+// sayNew warns of a SQLite file that is not there: a first start makes it, and a wrong path would look like one.
+func (s originSettings) sayNew(log *slog.Logger) {
+	if isPostgres(s.db) || s.newIsNormal || s.sampleUsers > 0 {
+		return
+	}
+	file := strings.TrimPrefix(s.db, "sqlite:")
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if full, err := filepath.Abs(file); err == nil {
+			file = full
+		}
+		log.Warn("origin: there is no such database file; making one without users", "file", file)
+	}
 }

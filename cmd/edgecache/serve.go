@@ -266,5 +266,5 @@ func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL str
 		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
 	}
 	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL,
-		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", drain: time.Second})
+		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", newIsNormal: s.dataDir == "", drain: time.Second})
 }

@@ -19,6 +19,9 @@ type Announcer struct {
 
 // Announce implements origin.Announcer.
 func (a Announcer) Announce(ctx context.Context, c origin.Change) error {
+	if c.Kind == origin.Imported {
+		return a.imported(ctx, c.Added)
+	}
 	e := stream.Event{UserID: c.ID, Version: c.Version, Profile: c.Profile}
 	var err error
 	switch c.Kind {
@@ -37,6 +40,21 @@ func (a Announcer) Announce(ctx context.Context, c origin.Change) error {
 	}
 	if _, err := a.Publisher.Publish(ctx, e); err != nil {
 		return fmt.Errorf("announce: publish %q: %w", c.ID, err)
+	}
+	return nil
+}
+
+// imported tells nodes of users who were added and whom they may know as absent. Of others nobody knows a thing, so an
+// import of many users does not fill the stream.
+func (a Announcer) imported(ctx context.Context, ids []string) error {
+	known, err := a.L2.Appear(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range known {
+		if _, err := a.Publisher.Publish(ctx, stream.Event{Kind: stream.Invalidated, UserID: id}); err != nil {
+			return fmt.Errorf("announce: publish %q: %w", id, err)
+		}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// childEnv makes the test binary a process of an origin; its value is "crash STEPS" or "serve".
+// childEnv makes the test binary a process of an origin; its value is "crash STEPS", "serve" or "disk".
 const childEnv = "EDGECACHE_OUTAGE_CHILD"
 
 // dbEnv and redisEnv are its database, postgres://… or the folder of a SQLite file, and its Redis.
@@ -35,6 +35,10 @@ const (
 
 // child is that process; what it cannot do ends it with a panic, which its parent shows.
 func child() {
+	if os.Getenv(childEnv) == "disk" {
+		diskChild()
+		return
+	}
 	store, err := newStore(os.Getenv(dbEnv))
 	must(err)
 	must(store.Start(context.Background()))

@@ -1,0 +1,42 @@
+package origin
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// importedIDs is the number of users that share the outbox row of a bulk load.
+const importedIDs = 500
+
+// importedRow is the change that announces users of a bulk load. Its id has a space, so it is no user's.
+func importedRow(ids []string, now int64) Change {
+	return Change{Kind: Imported, ID: "import from " + ids[0], Version: now, Added: ids}
+}
+
+// packed is what the outbox keeps of a change beside its columns, nil for nothing.
+func (c *Change) packed() []byte {
+	switch {
+	case c.Kind == Imported:
+		return []byte(strings.Join(c.Added, "\n"))
+	case c.Profile != nil:
+		return profile.AppendMsgpack(nil, c.Profile)
+	}
+	return nil
+}
+
+// unpack is the reverse. What cannot be read is the change's fault.
+func (c *Change) unpack(packed []byte) {
+	switch {
+	case packed == nil:
+	case c.Kind == Imported:
+		c.Added = strings.Split(string(packed), "\n")
+	default:
+		p, err := profile.DecodeMsgpack(packed)
+		if err != nil {
+			c.fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
+		}
+		c.Profile = p
+	}
+}
