@@ -25,8 +25,9 @@ bench: ## measure against the bare libraries; writes benchmarks/results/latest.m
 fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-seeded: ## remove one safeguard at a time and see that the oracle notices
-	go test -v -tags seeded -run Seeded ./tier ./node
+
+seeded: ## remove one safeguard at a time and see that the oracle or the model notices
+	go test -count=1 -v -run TestEachSeededBugIsSeen ./tests/seeded
 
 soak: ## the long forms of the storm and of every fault, about half an hour; writes benchmarks/results/faults.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s

@@ -29,7 +29,7 @@ races() {
   printf 'Loads delayed by 0-50 ms; four writers, half of whose changes tell no version, and twelve readers on three nodes; ristretto'"'"'s buffer of writes kept full. The oracle judges every read.\n\n'
   go test -count=1 -v -run 'TestStorm$' ./tier -storm 30s | grep -E 'reads|^(---|ok|FAIL)' | code
   printf 'The same oracle with one safeguard removed must see it, and says when it did:\n\n'
-  go test -count=1 -v -tags seeded -run Seeded ./tier ./node | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
+  go test -count=1 -v -run TestEachSeededBugIsSeen ./tests/seeded | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
 }
 
 # faults runs what demands a quiet machine first. A test that fails is a row as well, and the end of the script is an error then.
@@ -40,12 +40,12 @@ faults() {
   one ./node -run 'TestStormOverThreeNodes$' -storm 60s -out "$PWD/benchmarks/results"
   one ./node -long -run 'TestRedisIsKilled|TestRedisHangs|TestSilentStream|TestDamagedStream|TestLostReplies|TestBadEntries|TestFailoverThat|TestEverythingFails|TestNoFlushInAnHour'
   one ./node -run 'TestModel$' -runs 10000 -rapid.nofailfile
-  one -tags seeded ./tier ./node -run Seeded
+  one ./tests/seeded -run TestEachSeededBugIsSeen
   head 'Faults' 'benchmarks/record.sh faults'
   printf '| what | demanded | measured | test |\n|---|---|---|---|\n'
   awk '/^ *=== (RUN|CONT|NAME) /{test=$3} match($0,/result: /){print "| " substr($0,RSTART+8) " | " test " |"}' "$log"
   printf '\nOne safeguard removed at a time; the oracle or the model must see it within a minute:\n\n'
-  grep -E 'seen after|not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
+  grep -E 'seen after|has not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
   printf 'All tests:\n\n'
   grep -E '^--- |^(ok|FAIL)' "$log" | code
   rm -f "$log"

@@ -15,7 +15,6 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -319,10 +318,6 @@ func (n *Node) Put(ctx context.Context, p *profile.Profile) error {
 //
 // Errors wrap profile.ErrInvalidID, ErrNotTold, or are Redis's.
 func (n *Node) Invalidate(ctx context.Context, id string) error {
-	if seeded.EventFirst {
-		_ = n.tell(ctx, stream.Event{Kind: stream.Invalidated, UserID: id})
-		return n.cache.Invalidate(ctx, id)
-	}
 	if err := n.cache.Invalidate(ctx, id); err != nil {
 		return err
 	}

@@ -27,14 +27,6 @@ for module in $(find . -name go.mod -not -path '*/testdata/*' | sort); do
   go test -C "$dir" -p 1 -race -shuffle=on -bench . -benchtime 1x ./... || failed=1
 done
 
-# A seeded bug is switched on by its tag, and its test passes when the oracle sees it. The switch itself is a race.
-seeded=$({ grep -rlE '^//go:build seeded$' --include='*_test.go' . || true; } | xargs -r -n1 dirname | sort -u)
-if [ -n "$seeded" ]; then
-  say "seeded bugs"
-  # shellcheck disable=SC2086 # one word per package
-  go test -shuffle=on -tags seeded -run Seeded $seeded || failed=1
-fi
-
 rest=$(left)
 if [ -n "$rest" ]; then
   printf 'test: still running after the tests:\n%s\n' "$rest"

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 // serve reads from l until it fails or ctx ends.
@@ -40,9 +38,6 @@ func (t *Tail) poll(ctx context.Context, l *link) error {
 	}
 	t.stats.read(len(a.entries))
 	next, gap := t.ledger.account(entryIDs(a.entries), a.state, t.cfg.Replay)
-	if seeded.NoGap {
-		gap = ""
-	}
 	if gap != "" && next.cursor.less(next.mark) {
 		t.replayed = next.mark
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 const (
@@ -199,9 +198,6 @@ func (t *Tail) reconnect(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	t.stats.reconnected()
-	if seeded.EndOnReconnect {
-		t.ledger = a.state.anchor(0)
-	}
 	t.behind = true
 	t.meet(ctx, a, true)
 	if err := t.passHuge(ctx, l); err != nil {

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -70,9 +69,6 @@ func (c Config) withDefaults() Config {
 	c.LoadDeadline = cmp.Or(c.LoadDeadline, 2*time.Second)
 	c.MaxLoads = cmp.Or(c.MaxLoads, 64)
 	c.FenceAfter = cmp.Or(c.FenceAfter, 3*time.Second)
-	if seeded.NoFence {
-		c.FenceAfter = -1
-	}
 	c.MaxStale = cmp.Or(c.MaxStale, 5*time.Minute)
 	c.CountEvery = cmp.Or(c.CountEvery, time.Minute)
 	if c.Logger == nil {

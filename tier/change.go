@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -67,9 +66,7 @@ func (c *Cache) Refresh(p *profile.Profile) {
 			return
 		}
 	}
-	if !seeded.SetOverSet {
-		c.l1.invalidate(h)
-	}
+	c.l1.invalidate(h)
 }
 
 // Flush ends the validity of everything that this node holds, and of every load under way: something may have been missed.

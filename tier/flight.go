@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -72,9 +71,6 @@ func (c *call) known() int64 {
 }
 
 func (c *call) key() flightKey {
-	if seeded.NoFlightKey {
-		return flightKey{hash: c.hash}
-	}
 	return flightKey{c.hash, c.pair}
 }
 

@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/ristretto/v2"
-
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 // l1 is the node's memory: ristretto for room and recency, stamps for validity. What ristretto returns is a candidate, no
@@ -64,7 +62,7 @@ func (l *l1) candidate(h hash) *entry {
 // counts reports whether e is the entry of the id with this hash, and nothing has invalidated it; it may have expired. valid
 // is the id's pair, read at any time after the lookup began.
 func (l *l1) counts(e *entry, h hash, valid pair) bool {
-	return e != nil && e.check == h.check && (e.pair == valid || seeded.NoStamp)
+	return e != nil && e.check == h.check && e.pair == valid
 }
 
 // peek returns the entry of an id, valid or not.

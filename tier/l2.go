@@ -191,7 +191,7 @@ func (l *L2) Patch(ctx context.Context, t profile.Patch) (bool, error) {
 }
 
 func (l *L2) update(ctx context.Context, id string, args []any) (int, error) {
-	n, err := unguarded(apply).Run(ctx, l.client, keys(id), args...).Int()
+	n, err := apply.Run(ctx, l.client, keys(id), args...).Int()
 	if err != nil {
 		return 0, fmt.Errorf("tier: apply %q: %w", id, err)
 	}
@@ -207,7 +207,7 @@ func (l *L2) Remove(ctx context.Context, id string, version int64) (bool, error)
 	if version == 0 {
 		return true, l.Invalidate(ctx, id)
 	}
-	n, err := unguarded(remove).Run(ctx, l.client, keys(id), version, l.conf.Negative.Milliseconds(), l.guard()).Int()
+	n, err := remove.Run(ctx, l.client, keys(id), version, l.conf.Negative.Milliseconds(), l.guard()).Int()
 	if err != nil {
 		return false, fmt.Errorf("tier: remove %q: %w", id, err)
 	}
@@ -219,7 +219,7 @@ func (l *L2) Invalidate(ctx context.Context, id string) error {
 	if err := profile.CheckID(id); err != nil {
 		return fmt.Errorf("tier: invalidate: %w", err)
 	}
-	if err := unguarded(invalidate).Run(ctx, l.client, keys(id)).Err(); err != nil {
+	if err := invalidate.Run(ctx, l.client, keys(id)).Err(); err != nil {
 		return fmt.Errorf("tier: invalidate %q: %w", id, err)
 	}
 	return nil

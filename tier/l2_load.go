@@ -225,7 +225,7 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	for i, f := range fills {
 		ids[i] = f.id
 	}
-	s := bulkScript{script: unguarded(fill), shared: []any{l.conf.Negative.Milliseconds(), l.guard()}, size: fillArgs}
+	s := bulkScript{script: fill, shared: []any{l.conf.Negative.Milliseconds(), l.guard()}, size: fillArgs}
 	s.each = func(args []any, i int) []any { return fills[i].appendArgs(args, l.ttl()) }
 	var unfilled []filling
 	for i, r := range l.runAll(ctx, s, ids) {

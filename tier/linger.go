@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 // The engine shows a new entry only when its own goroutine has come to it, and of two that wait for that it keeps the older.
@@ -90,10 +89,6 @@ func (c *Cache) keep(call *call, e *entry) bool {
 // replace ends the validity of what is held in e's place and puts e there. It reports false, and has done nothing, when
 // another change of the same user comes between.
 func (c *Cache) replace(h hash, e *entry) bool {
-	if seeded.SetOverSet {
-		e.pair = c.l1.stamps.of(h)
-		return c.l1.set(h, e)
-	}
 	from := c.l1.stamps.of(h)
 	e.pair = pair{from.epoch, from.stamp + 1}
 	// Nobody has seen that pair yet, so nobody begins a load under it before it finds this one.

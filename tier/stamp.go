@@ -2,8 +2,6 @@ package tier
 
 import (
 	"sync/atomic"
-
-	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
 // stripes is how many stamps a node has: 2^20, 4 MiB. Ids that share one are invalidated together, which costs a needless
@@ -28,9 +26,7 @@ func (s *stamps) of(h hash) pair {
 
 // bump ends the validity of everything read about an id until now.
 func (s *stamps) bump(h hash) {
-	if !seeded.DelOnly {
-		s.stripes[h.key%stripes].Add(1)
-	}
+	s.stripes[h.key%stripes].Add(1)
 }
 
 // advance is bump by one who has loaded under the pair from: it fails if that has ended. What the caller loaded is valid
