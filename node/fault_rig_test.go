@@ -61,6 +61,8 @@ type rigConfig struct {
 	origin func(tier.Loader) tier.Loader
 	data   bool
 	server string // address of Redis itself, with data
+	// shape is the network behind the proxies of links and data.
+	shape redistest.Shape
 	// publisher makes the client that changes are announced with; nil for an ordinary one.
 	publisher func(*testing.T) redis.UniversalClient
 }
@@ -99,6 +101,7 @@ func newRig(t *testing.T, url string, c rigConfig) *rig {
 		way := url
 		if c.data {
 			r.data = append(r.data, redistest.ProxyTo(t, strings.TrimPrefix(url, "redis://")))
+			r.data[i].Shape(c.shape)
 			way, c.server = "redis://"+r.data[i].Addr, strings.TrimPrefix(url, "redis://")
 		}
 		n, link := startOn(t, way, from, i, c)
@@ -119,6 +122,7 @@ func startOn(t *testing.T, url string, from tier.Loader, i int, c rigConfig) (n 
 	t.Cleanup(func() { check(t, n.Close()) })
 	if c.links {
 		link = redistest.ProxyTo(t, cmp.Or(c.server, n.client.(*redis.Client).Options().Addr))
+		link.Shape(c.shape)
 		check(t, n.streams[0].Close())
 		n.streams[0], err = redisconn.OpenTail("redis://" + link.Addr)
 		check(t, err)

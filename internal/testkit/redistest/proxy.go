@@ -23,7 +23,8 @@ type Proxy struct {
 	links    map[*link]struct{}
 	open     chan struct{} // closed while bytes may pass
 	delay    time.Duration
-	cut      *cut // nil when no reply is to be cut
+	cut      *cut   // nil when no reply is to be cut
+	shape    *Shape // nil for the network as it is
 	accepted int
 	closed   bool
 }
@@ -160,25 +161,32 @@ func (p *Proxy) serve(client *net.TCPConn) {
 		return
 	}
 	l := &link{proxy: p, client: client, server: server.(*net.TCPConn), ended: make(chan struct{})}
-	if !p.add(l) {
+	shape, number, open := p.add(l)
+	if !open {
 		l.end()
 		return
 	}
-	defer p.remove(l)
 	var both sync.WaitGroup
+	defer p.remove(l)
+	defer both.Wait()
+	if shape != nil {
+		both.Go(func() { l.carry(l.server, l.client, shape.route(number, 0), l.request) })
+		both.Go(func() { l.carry(l.client, l.server, shape.route(number, 1), l.reply) })
+		return
+	}
 	both.Go(func() { l.copy(l.server, l.client, l.request) })
 	both.Go(func() { l.copy(l.client, l.server, l.reply) })
-	both.Wait()
 }
 
-func (p *Proxy) add(l *link) bool {
+// add returns the link's shape and number, and false when the proxy is closed.
+func (p *Proxy) add(l *link) (shape *Shape, number uint64, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.accepted++
 	if !p.closed {
 		p.links[l] = struct{}{}
 	}
-	return !p.closed
+	return p.shape, uint64(p.accepted), !p.closed
 }
 
 func (p *Proxy) remove(l *link) {
