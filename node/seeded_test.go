@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
 	"github.com/chatapp-ngomna/edgecache/internal/seeded"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
