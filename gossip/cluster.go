@@ -15,19 +15,17 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 var (
 	// ErrClosed comes from a Cluster that was closed.
-	ErrClosed = errors.New("gossip: closed")
-	// ErrStarted comes from a second Start.
-	ErrStarted = errors.New("gossip: already started")
+	ErrClosed = life.ErrClosed
 	// ErrNoKey says that there is no key to encrypt with. A cluster without encryption would take anyone in.
 	ErrNoKey = errors.New("gossip: a key is required")
 	// ErrKeys says that keys cannot be used as they are.
 	ErrKeys = errors.New("gossip: bad keys")
-
-	errClosing = errors.New("gossip: closing")
 )
 
 // Cluster is this node's membership. Its methods may be called concurrently.
@@ -38,10 +36,9 @@ type Cluster struct {
 	told     *told
 	counters counters
 
-	closing context.Context // ends when Close begins
-	close   context.CancelCauseFunc
+	life life.Life
 
-	mu        sync.Mutex // held while starting and closing
+	// Of one start, under the lock of life.
 	wg        sync.WaitGroup
 	end       context.CancelCauseFunc // of the goroutines; nil when not started
 	list      *memberlist.Memberlist
@@ -70,7 +67,6 @@ func New(cfg Config) (*Cluster, error) {
 		cfg: cfg, allowed: allow(cfg.CIDRs), roster: newRoster(),
 		told: newTold(meta{weight: cfg.Weight, http: cfg.HTTP, keys: keyIDs(keys)}),
 	}
-	c.closing, c.close = context.WithCancelCause(context.Background())
 	return c, nil
 }
 
@@ -89,25 +85,16 @@ func allow(cidrs []string) func(netip.Addr) bool {
 
 // Start listens, and exchanges all that is known with the seeds once: when it returns, Members has those that the seeds know. Seeds
 // that do not answer are no error, because the first node of a cluster finds nobody; they are tried again from then on. ctx
-// bounds the start only. Errors: ErrStarted, ErrClosed, a bad key file, an address that cannot be resolved or listened on, the
-// end of ctx. After all but the first two Start may be called again.
-func (c *Cluster) Start(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closing.Err() != nil:
-		return ErrClosed
-	case c.list != nil:
-		return ErrStarted
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(c.closing, func() { cancel(ErrClosed) })()
+// bounds the start only. Errors: ErrClosed, a bad key file, an address that cannot be resolved or listened on, the end of ctx. After
+// all but the first Start may be called again; once it succeeded that does nothing.
+func (c *Cluster) Start(ctx context.Context) error { return c.life.Start(ctx, c.begin) }
+
+func (c *Cluster) begin(ctx context.Context) error {
 	file, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	run, end := context.WithCancelCause(c.closing)
+	run, end := context.WithCancelCause(c.life.Context())
 	c.end = end
 	first := make(chan error, 1)
 	c.wg.Go(func() { first <- c.reachSeeds(ctx) })
@@ -239,16 +226,15 @@ func (c *Cluster) memberlistConfig() (*memberlist.Config, error) {
 // that take packets and connections (at once), a probe under way (up to its interval of 1 s, 8 s on a node that found itself
 // slow), the relay of a probe (0.5 s), and timers of suspicion (5 s).
 func (c *Cluster) Close() error {
-	c.close(errClosing)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.list != nil {
-		c.shutdown(errClosing)
-	}
-	return nil
+	return c.life.Close(func() error {
+		if c.list != nil {
+			c.shutdown(life.ErrClosed)
+		}
+		return nil
+	})
 }
 
-// shutdown undoes open and waits for whatever runs. Its caller holds mu.
+// shutdown undoes open and waits for whatever runs.
 func (c *Cluster) shutdown(cause error) {
 	c.end(cause)
 	if err := c.list.Leave(c.cfg.timing.leaveFor); err != nil {

@@ -224,8 +224,8 @@ func TestStartAndCloseInAnyOrder(t *testing.T) {
 	})
 	t.Run("start twice", func(t *testing.T) {
 		c := start(t, Config{})
-		if err := c.Start(t.Context()); !errors.Is(err, ErrStarted) {
-			t.Errorf("the second Start returned %v", err)
+		if err := c.Start(t.Context()); err != nil {
+			t.Errorf("the second Start returned %v; want nil", err)
 		}
 		must(t, c.Close())
 		must(t, c.Close())

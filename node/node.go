@@ -183,7 +183,7 @@ func (n *Node) Start(ctx context.Context) error {
 // meet finds the other nodes, then takes part in what they do together.
 func (n *Node) meet(ctx context.Context) error {
 	if n.gossip != nil {
-		if err := n.gossip.Start(ctx); err != nil && !errors.Is(err, gossip.ErrStarted) {
+		if err := n.gossip.Start(ctx); err != nil {
 			return fmt.Errorf("%w: %w", ErrGossip, err)
 		}
 	}
@@ -198,11 +198,11 @@ func (n *Node) meet(ctx context.Context) error {
 
 // follow starts what reads the stream. What a Start that failed half way has started already stays so.
 func (n *Node) follow(ctx context.Context) error {
-	if err := n.tail.Start(ctx); err != nil && !errors.Is(err, stream.ErrStarted) {
+	if err := n.tail.Start(ctx); err != nil {
 		return err
 	}
 	if n.worker != nil {
-		if err := n.worker.Start(ctx); err != nil && !errors.Is(err, stream.ErrStarted) {
+		if err := n.worker.Start(ctx); err != nil {
 			return err
 		}
 	}

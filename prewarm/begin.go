@@ -40,11 +40,10 @@ func (r *Runner) Begin(ctx context.Context, o Options) (string, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	r.own = Status{Run: id, Node: r.conf.Node, State: Planning, Options: o, Started: time.Now(), Slowed: 1}
+	if !r.life.Go(func(ctx context.Context) { r.plan(ctx, id, o, sources) }) {
 		return "", ErrClosed // the claim is dead in half a minute
 	}
-	r.own = Status{Run: id, Node: r.conf.Node, State: Planning, Options: o, Started: time.Now(), Slowed: 1}
-	r.background.Go(func() { r.plan(r.base, id, o, sources) })
 	return id, nil
 }
 

@@ -100,10 +100,7 @@ type Hot struct {
 	}
 	noted, dropped, lost, sent atomic.Uint64
 
-	mu     sync.Mutex
-	cancel context.CancelCauseFunc // nil before Start
-	done   chan struct{}
-	closed bool
+	life life.Life
 }
 
 // HotStats is what a Hot has done since it was made.
@@ -130,37 +127,17 @@ func NewHot(conf HotConfig) (*Hot, error) {
 // Start asks Redis for the list's size, and sends what was noted from then on. It returns Redis's error, and may be called
 // again then.
 func (h *Hot) Start(ctx context.Context) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.closed:
-		return ErrClosed
-	case h.cancel != nil:
+	return h.life.Start(ctx, func(ctx context.Context) error {
+		if err := h.conf.Client.ZCard(ctx, h.conf.Key).Err(); err != nil {
+			return fmt.Errorf("prewarm: hot list: %w", err)
+		}
+		h.life.Go(h.flushForEver)
 		return nil
-	}
-	if err := h.conf.Client.ZCard(ctx, h.conf.Key).Err(); err != nil {
-		return fmt.Errorf("prewarm: hot list: %w", err)
-	}
-	base, cancel := context.WithCancelCause(context.Background())
-	h.cancel, h.done = cancel, make(chan struct{})
-	go func() {
-		defer close(h.done)
-		h.flushForEver(base)
-	}()
-	return nil
+	})
 }
 
 // Close sends what was noted and ends. It may be called twice and before Start, when there is nobody to send.
-func (h *Hot) Close() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-	if h.cancel != nil {
-		h.cancel(ErrClosed)
-		<-h.done
-	}
-	return nil
-}
+func (h *Hot) Close() error { return h.life.Close(nil) }
 
 // Note notes that a user was visited just now, weight times; a sampled visit weighs as many as it stands for. It takes well
 // under a microsecond and waits for nothing but other calls of Note. An id that lies in a reused buffer is copied.

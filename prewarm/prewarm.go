@@ -19,6 +19,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -34,7 +35,7 @@ var (
 	// ErrNotStarted reports a call that needs Start first.
 	ErrNotStarted = errors.New("prewarm: not started")
 	// ErrClosed reports a call after Close.
-	ErrClosed = errors.New("prewarm: closed")
+	ErrClosed = life.ErrClosed
 	// ErrConfig reports a Config, or Options, with a value that breaks its rule.
 	ErrConfig = errors.New("prewarm: bad configuration")
 	// ErrMalformed reports a line, a plan or a record in Redis that cannot be read.
@@ -157,15 +158,12 @@ type Runner struct {
 	nudge chan struct{}
 
 	// base ends with Close; every goroutine runs under it.
-	base       context.Context
-	end        context.CancelCauseFunc
-	background sync.WaitGroup
+	life life.Life
 
 	mu      sync.Mutex
 	started time.Time // zero before Start
-	closed  bool
-	now     *part  // what this node takes part in, or took part in last
-	own     Status // of a run that this node is planning, or failed to plan
+	now     *part     // what this node takes part in, or took part in last
+	own     Status    // of a run that this node is planning, or failed to plan
 	share   share
 }
 
@@ -178,7 +176,6 @@ func New(conf Config) (*Runner, error) {
 		return nil, err
 	}
 	r := &Runner{conf: conf, store: newStore(conf.Client, conf.Prefix, conf.Node), again: againAfter, nudge: make(chan struct{}, 1)}
-	r.base, r.end = context.WithCancelCause(context.Background())
 	r.own.State = Idle
 	r.share.settle = conf.Settle
 	return r, nil
@@ -187,41 +184,28 @@ func New(conf Config) (*Runner, error) {
 // Start asks Redis whether a run is under way, and from then on takes part in whatever run there is. It returns Redis's
 // error, and may be called again then.
 func (r *Runner) Start(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return ErrClosed
-	}
-	if !r.started.IsZero() {
+	return r.life.Start(ctx, func(ctx context.Context) error {
+		if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrMalformed) {
+			return err // a record that cannot be read is a run that this node takes no part in
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.started = time.Now()
+		r.life.Go(r.watch)
 		return nil
-	}
-	if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrMalformed) {
-		return err // a record that cannot be read is a run that this node takes no part in
-	}
-	r.started = time.Now()
-	r.background.Go(func() { r.watch(r.base) })
-	return nil
+	})
 }
 
 // Close leaves the run, which goes on without this node, and waits for what is under way. It may be called twice and before
 // Start. It closes neither the client nor the cache, which must outlive it.
-func (r *Runner) Close() error {
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
-	r.end(ErrClosed)
-	r.background.Wait()
-	return nil
-}
+func (r *Runner) Close() error { return r.life.Close(nil) }
 
 // ready returns nil between Start and Close.
 func (r *Runner) ready() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
-	case r.closed:
+	case r.life.Closed():
 		return ErrClosed
-	case r.started.IsZero():
+	case !r.life.Started():
 		return ErrNotStarted
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -36,9 +37,7 @@ var (
 	// ErrTooLarge reports a payload over MaxPayload or a profile over profile.MaxSize.
 	ErrTooLarge = errors.New("stream: event too large")
 	// ErrClosed reports a use after Close.
-	ErrClosed = errors.New("stream: closed")
-	// ErrStarted reports a second Start.
-	ErrStarted = errors.New("stream: already started")
+	ErrClosed = life.ErrClosed
 	// ErrNoEntry reports a dead entry that is not, or no longer, there.
 	ErrNoEntry = errors.New("stream: no such entry")
 )

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/seeded"
 )
 
@@ -76,7 +77,7 @@ type TailConfig struct {
 // was read before, so every new connection to it counts as a gap.
 type Tail struct {
 	cfg  TailConfig
-	life lifecycle
+	life life.Life
 
 	// The rest belongs to the goroutine that reads, after Start.
 	ledger     ledger
@@ -122,20 +123,21 @@ func (c TailConfig) validate() error {
 
 // Start connects and fixes where to begin: an event that is published after Start returned is handled, and so are those of
 // the last Replay before. Then it reads in a goroutine of its own until Close. ctx bounds the connecting only. Errors:
-// ErrStarted, ErrClosed, or why the server did not answer; after the last Start may be called again.
+// ErrClosed, or why the server did not answer; after the last Start may be called again. A second Start does nothing.
 func (t *Tail) Start(ctx context.Context) error {
-	var l *link
-	return t.life.start(func() (err error) {
-		l, err = t.begin(ctx)
+	return t.life.Start(ctx, func(ctx context.Context) error {
+		l, err := t.begin(ctx)
+		if err == nil {
+			t.life.Go(func(ctx context.Context) { t.run(ctx, l) })
+		}
 		return err
-	}, func(ctx context.Context) { t.run(ctx, l) })
+	})
 }
 
 // Close ends the reading and waits for it, and for a call of the Handler that is under way: for Block at most on a link that
 // works, half a second more on one that does not. It may be called twice and before Start.
 func (t *Tail) Close() error {
-	t.life.close()
-	return nil
+	return t.life.Close(nil)
 }
 
 // Stats returns what the tail has done so far. It may be called at any time, concurrently.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/nodename"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -92,7 +93,7 @@ type WorkerConfig struct {
 type Worker struct {
 	cfg  WorkerConfig
 	dead *DeadLetters
-	life lifecycle
+	life life.Life
 
 	// The rest belongs to the goroutine that reads, after Start.
 	server   string    // run id of the server that the link leads to, "" when it does not say
@@ -160,21 +161,22 @@ func (c WorkerConfig) validate() error {
 }
 
 // Start connects, makes sure that the group is there, and works in a goroutine of its own until Close. ctx bounds the
-// connecting only. Errors: ErrStarted, ErrClosed, or why the server did not answer; after the last Start may be called
-// again.
+// connecting only. Errors: ErrClosed, or why the server did not answer; after the last Start may be called again. A second
+// Start does nothing.
 func (w *Worker) Start(ctx context.Context) error {
-	var l *link
-	return w.life.start(func() (err error) {
-		l, err = w.connect(ctx)
+	return w.life.Start(ctx, func(ctx context.Context) error {
+		l, err := w.connect(ctx)
+		if err == nil {
+			w.life.Go(func(ctx context.Context) { w.run(ctx, l) })
+		}
 		return err
-	}, func(ctx context.Context) { w.run(ctx, l) })
+	})
 }
 
 // Close ends the work and waits for the entry under way, about Block at most. What was read and not done is left to the other
 // workers. It may be called twice and before Start.
 func (w *Worker) Close() error {
-	w.life.close()
-	return nil
+	return w.life.Close(nil)
 }
 
 // Stats returns what the worker has done so far. It may be called at any time, concurrently.

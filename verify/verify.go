@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -31,9 +32,7 @@ var (
 	// ErrConfig reports a configuration that cannot work; the text names the field.
 	ErrConfig = errors.New("verify: bad configuration")
 	// ErrClosed reports a Start after Close.
-	ErrClosed = errors.New("verify: closed")
-	// ErrStarted reports a second Start.
-	ErrStarted = errors.New("verify: already started")
+	ErrClosed = life.ErrClosed
 )
 
 // Verifier checks a cluster. Its methods may be called concurrently.
@@ -54,11 +53,7 @@ type Verifier struct {
 	tells   int          // violations told whole
 	untold  atomic.Int64 // in told, or being told
 
-	mu         sync.Mutex // serializes Start and Close
-	started    bool
-	closed     bool
-	end        context.CancelFunc
-	background sync.WaitGroup
+	life life.Life
 }
 
 // New checks cfg and returns a Verifier that has not started.
@@ -95,16 +90,10 @@ func New(cfg Config) (*Verifier, error) {
 }
 
 // Start asks every node and Redis once and returns the error of the first that does not answer as it should; after one it
-// may be called again. Changes made after it returned are checked, until Close.
-func (v *Verifier) Start(ctx context.Context) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed {
-		return ErrClosed
-	}
-	if v.started {
-		return ErrStarted
-	}
+// may be called again, and once it succeeded that does nothing. Changes made after it returned are checked, until Close.
+func (v *Verifier) Start(ctx context.Context) error { return v.life.Start(ctx, v.begin) }
+
+func (v *Verifier) begin(ctx context.Context) error {
 	for _, l := range v.lanes {
 		if _, err := l.node.batch(ctx, []string{}); err != nil {
 			return fmt.Errorf("verify: node at %s: %w", l.node.name, err)
@@ -113,14 +102,11 @@ func (v *Verifier) Start(ctx context.Context) error {
 	if err := v.follow(ctx); err != nil {
 		return err
 	}
-	v.started = true
-	background, end := context.WithCancel(context.Background())
-	v.end = end
 	for _, l := range v.lanes {
-		v.background.Go(func() { l.run(background) })
+		v.life.Go(l.run)
 	}
-	v.background.Go(func() { v.markForEver(background) })
-	v.background.Go(func() { v.tellForEver(background) })
+	v.life.Go(v.markForEver)
+	v.life.Go(v.tellForEver)
 	return nil
 }
 
@@ -130,7 +116,7 @@ func (v *Verifier) follow(ctx context.Context) (err error) {
 		return err
 	}
 	v.tally.start(time.Now())
-	if err := v.tail.Start(ctx); err != nil && !errors.Is(err, stream.ErrStarted) {
+	if err := v.tail.Start(ctx); err != nil {
 		return fmt.Errorf("verify: stream: %w", err)
 	}
 	v.first, err = v.marks.ask(ctx)
@@ -177,18 +163,13 @@ func (v *Verifier) catchUp(ctx context.Context) {
 // Close ends everything and waits. Checks that still wait count as dropped. It may be called twice and before Start; the
 // caller closes the Redis client after it.
 func (v *Verifier) Close() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.closed = true
-	_ = v.tail.Close() // it returns nil
-	if v.end != nil {
-		v.end()
-	}
-	v.background.Wait()
-	for _, l := range v.lanes {
-		l.node.close()
-	}
-	return nil
+	_ = v.tail.Close() // it returns nil; no checks come any more
+	return v.life.Close(func() error {
+		for _, l := range v.lanes {
+			l.node.close()
+		}
+		return nil
+	})
 }
 
 // Window returns what was found since the last call, or since Start.

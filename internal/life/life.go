@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrClosed reports a call after Close. Packages give it out under their own name, so that errors.Is works through
@@ -25,10 +26,11 @@ type Life struct {
 	cancel context.CancelCauseFunc
 
 	mu      sync.Mutex // held while starting and while ending
-	started bool
 	ended   bool
 	err     error // of end
+	started atomic.Bool
 
+	gate  sync.Mutex // held while a goroutine is added, so that none is added to a group that is awaited
 	group sync.WaitGroup
 }
 
@@ -47,7 +49,7 @@ func (l *Life) Start(ctx context.Context, begin func(ctx context.Context) error)
 	switch {
 	case base.Err() != nil:
 		return ErrClosed
-	case l.started:
+	case l.started.Load():
 		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -56,32 +58,36 @@ func (l *Life) Start(ctx context.Context, begin func(ctx context.Context) error)
 	if err := begin(ctx); err != nil {
 		return err
 	}
-	l.started = true
+	l.started.Store(true)
 	return nil
 }
 
-// Go runs f in a goroutine that Close waits for. Its context is Context. It may be called from begin, and from then on
-// until Close begins; a goroutine that Go has started may always call it.
-func (l *Life) Go(f func(ctx context.Context)) {
+// Go runs f in a goroutine that Close waits for; its context is Context. After Close has begun it does nothing and
+// returns false.
+func (l *Life) Go(f func(ctx context.Context)) bool {
 	ctx := l.Context()
+	l.gate.Lock()
+	defer l.gate.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
 	l.group.Go(func() { f(ctx) })
+	return true
 }
 
-// Started reports whether Start has succeeded; it stays true after Close. It waits for a Start or Close under way.
-func (l *Life) Started() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.started
-}
+// Started reports whether Start has succeeded; it stays true after Close.
+func (l *Life) Started() bool { return l.started.Load() }
 
-// Closed reports whether Close has begun. It waits for nothing.
+// Closed reports whether Close has begun.
 func (l *Life) Closed() bool { return l.Context().Err() != nil }
 
 // Close ends Context, waits for a Start under way and for the goroutines, then calls end, which may be nil. Every call
 // waits for the first and returns what end returned.
 func (l *Life) Close(end func() error) error {
 	l.Context()
+	l.gate.Lock()
 	l.cancel(ErrClosed)
+	l.gate.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {

@@ -71,6 +71,16 @@ func TestCloseWaitsForGoroutinesAndEndsOnce(t *testing.T) {
 	})
 }
 
+func TestNothingRunsAfterClose(t *testing.T) {
+	var l Life
+	if err := l.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	if l.Go(func(context.Context) { t.Error("it runs") }) {
+		t.Error("Go: true after Close; want false")
+	}
+}
+
 func TestCloseEndsAStartUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Life
