@@ -117,7 +117,7 @@ type (
 
 // command runs one command; replies are int, string, status, failure, []any, or nil for none. Blocking is for the caller.
 func (s *modelRedis) command(name string, args []string) any {
-	s.data.expire(time.Now())
+	s.data.expire(s.now())
 	switch name {
 	case "PING":
 		return status("PONG")
@@ -140,7 +140,7 @@ func (s *modelRedis) command(name string, args []string) any {
 	case "EXPIRE", "PEXPIRE":
 		return s.expireKey(args[0], args[1], map[string]time.Duration{"EXPIRE": time.Second, "PEXPIRE": time.Millisecond}[name])
 	case "TIME":
-		now := time.Now()
+		now := s.now()
 		return []any{strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond() / 1000)}
 	case "SCAN":
 		return []any{"0", strs(slices.Collect(maps.Keys(s.data.hashes)))}
@@ -158,7 +158,7 @@ func (s *modelRedis) expireKey(key, n string, unit time.Duration) any {
 		return 0
 	}
 	d, _ := strconv.ParseInt(n, 10, 64)
-	s.data.expires[key] = time.Now().Add(time.Duration(d) * unit)
+	s.data.expires[key] = s.now().Add(time.Duration(d) * unit)
 	return 1
 }
 
@@ -275,7 +275,7 @@ func (s *modelRedis) add(args []string) any {
 		l = &log{born: s.born}
 		s.data.streams[key] = l
 	}
-	id := position{ms: uint64(time.Now().UnixMilli())}
+	id := position{ms: uint64(s.now().UnixMilli())}
 	if rest[0] != "*" {
 		id = positionOf(rest[0])
 		if id.compare(l.last) <= 0 {

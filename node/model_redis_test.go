@@ -21,7 +21,8 @@ type modelRedis struct {
 	data                   *keyspace
 	runID, replID, replID2 string
 	up                     bool
-	lives                  int // restarts and failovers
+	ahead                  time.Duration // how far its clock is
+	lives                  int           // restarts and failovers
 	serial, born           int
 	changed                chan struct{} // closed at the next entry
 	lua                    *lua.LState
@@ -77,6 +78,8 @@ func (s *modelRedis) begin(data *keyspace, replica bool) {
 	s.runID, s.replID = fmt.Sprintf("%040d", s.lives), fmt.Sprintf("%040x", 1000+s.lives)
 	s.loaded = map[string]bool{}
 }
+
+func (s *modelRedis) now() time.Time { return time.Now().Add(s.ahead) }
 
 func (s *modelRedis) isUp() bool {
 	s.mu.Lock()

@@ -116,7 +116,7 @@ func (m *model) deleteStream() {
 	time.Sleep(time.Millisecond) // or the next entry may get the id of the last, and be all that there is, as that was
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
-	if m.recognizedLocked(m.server.data.streams[stream.Name]) {
+	if now := m.server.data.streams[stream.Name]; m.recognizedLocked(now) && !m.behindLocked(now) {
 		m.server.data.drop(stream.Name)
 	}
 }
@@ -127,7 +127,7 @@ func (m *model) rollBack(n int) {
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	now := m.server.data.streams[stream.Name]
-	if n >= len(m.past) || !m.recognizedLocked(now) {
+	if n >= len(m.past) || !m.recognizedLocked(now) || m.behindLocked(now) {
 		return
 	}
 	then := m.past[len(m.past)-1-n].streams[stream.Name]
@@ -210,6 +210,32 @@ func (m *model) failover(lag int) {
 	for _, w := range m.server.wires {
 		w.cut()
 	}
+}
+
+// behindLocked reports whether the server's clock is behind a stream. Then ids follow from the last one, so that after a loss an
+// id could come twice, and a new stream begins below the nodes' cursors, which they see when their reads end and not at once.
+func (m *model) behindLocked(now *log) bool { return m.server.now().UnixMilli() <= int64(now.last.ms) }
+
+// setClock sets the server's clock, or that of what will take its place.
+func (m *model) setClock(n int) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	if m.recognizedLocked(m.server.data.streams[stream.Name]) {
+		m.server.ahead = modelClocks[n]
+	}
+}
+
+// dieLoading leaves the lease of a node that is dead on a user who was evicted, and then sets the clock.
+func (m *model) dieLoading(user string, n int) {
+	m.server.mu.Lock()
+	key := profile.Key(user)
+	if data, lease := m.server.data, "{"+key+"}:lease"; data.count(lease) == 0 {
+		data.drop(key)
+		data.strings[lease] = fmt.Sprintf("%013dthe dead node's", m.server.now().Add(5*time.Second).UnixMilli())
+		data.expires[lease] = m.server.now().Add(10 * time.Minute)
+	}
+	m.server.mu.Unlock()
+	m.setClock(n)
 }
 
 // remembered is how many moments can be gone back to.

@@ -62,6 +62,9 @@ var steps = []struct {
 	{1, "server restarts", func(m *model, s step) { m.restart(s, false) }},
 	{1, "server forgets all", func(m *model, s step) { m.restart(s, true) }},
 	{1, "failover", func(m *model, s step) { m.failover(s.n) }},
+	{2, "server's clock is set", func(m *model, s step) { m.setClock(s.n) }},
+	{2, "a node dies as it loads, and the clock is set", func(m *model, s step) { m.dieLoading(s.user, s.n) }},
+	{1, "failover to another clock", func(m *model, s step) { m.setClock(s.n); m.failover(s.n % 3) }},
 	{3, "origin is slow", func(m *model, s step) { m.originFault(s, false, time.Duration(s.n*60)*time.Millisecond) }},
 	{1, "origin is down", func(m *model, s step) { m.originFault(s, true, 0) }},
 	{1, "flush", func(m *model, s step) { m.nodes[s.node].cache.Flush(); m.nodes[s.node].flushed++ }},
@@ -70,6 +73,11 @@ var steps = []struct {
 var modelPauses = []time.Duration{
 	0, 0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond, 30 * time.Millisecond, 60 * time.Millisecond,
 	120 * time.Millisecond, 260 * time.Millisecond, 600 * time.Millisecond,
+}
+
+// modelClocks is how far the server's clock is ahead. The odd milliseconds keep ids of entries from coming twice.
+var modelClocks = []time.Duration{
+	0, -time.Hour - 37*time.Millisecond, -time.Minute - 41*time.Millisecond, -3 * time.Second, 3*time.Second + 43*time.Millisecond, time.Hour,
 }
 
 var modelFaults = []time.Duration{
@@ -105,7 +113,8 @@ const modelSteps = 100
 // TestModel does runs of 100 steps each, in virtual time: writes, deletions, invalidations, through the origin and through
 // nodes; events that come twice, late, or never because their entries were trimmed, deleted or rolled back; fills on any node
 // that begin before a change and end after it; Redis and the origin slow, silent, refused, or losing replies; nodes cut off
-// from the stream; restarts with and without what the server knew; failovers that lose the last steps; flushes.
+// from the stream; restarts with and without what the server knew; failovers that lose the last steps; a clock of the server that
+// is set forward and back; flushes.
 //
 // Real are the nodes (tier.Cache with ristretto, tier.L2, the handler, stream.Tail with its ledger), the publisher and
 // announcer, the Redis client with its pools, retries and timeouts, Redis's protocol, and the text of the five scripts, run by

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redistest"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
 // TestShapedNetwork runs three nodes whose links to Redis are slow, uneven and lossy. No version

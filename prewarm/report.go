@@ -154,7 +154,8 @@ func (s *store) reports(ctx context.Context, id string) (reports []report, alive
 	}
 	alive = make(map[string]bool)
 	for _, z := range beats.Val() {
-		if name, ok := z.Member.(string); ok && clock.Val().UnixMilli()-int64(z.Score) < liveFor.Milliseconds() {
+		ago := clock.Val().Sub(time.UnixMilli(int64(z.Score))).Abs() // a beat from the future is from before the clock was set back
+		if name, ok := z.Member.(string); ok && ago < liveFor {
 			alive[name] = true
 		}
 	}

@@ -103,8 +103,9 @@ func (w *Worker) change(ctx context.Context, e Event) (bool, error) {
 	return true, a.Invalidate(ctx, e.UserID)
 }
 
-// age is how long ago the event happened. Both times are those of the Redis server, so clocks that differ do not matter.
-func (w *Worker) age(e Event) time.Duration { return w.clock.Sub(e.At) }
+// age is how long ago the event happened. Both times are those of the Redis server, so clocks that differ do not matter. An event
+// from the future is from before that clock was set back: it counts as old by as much, as it may be older.
+func (w *Worker) age(e Event) time.Duration { return w.clock.Sub(e.At).Abs() }
 
 func hasParts(e Event) bool {
 	p := e.Patch

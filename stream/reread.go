@@ -106,10 +106,12 @@ func (w *Worker) servers(ctx context.Context) (string, error) {
 // reread applies the events of the last rereadSpan again and returns how many could not be. It gives up early when most
 // cannot: then it is the second tier that fails, and the next attempt is soon enough.
 func (w *Worker) reread(ctx context.Context, l *link) (failed int, err error) {
-	from := entryID{ms: uint64(w.clock.Add(-rereadSpan).UnixMilli())}
-	to := w.clock.UnixMilli()
+	from, to, err := w.lastMinutes(ctx, l)
+	if err != nil {
+		return 0, err
+	}
 	for ctx.Err() == nil {
-		entries, err := l.conn.XRangeN(ctx, w.cfg.Stream, from.String(), fmt.Sprint(to), w.pace.now).Result()
+		entries, err := l.conn.XRangeN(ctx, w.cfg.Stream, from.String(), to.String(), w.pace.now).Result()
 		if err != nil {
 			return failed, fmt.Errorf("stream: read the last minutes: %w", err)
 		}
@@ -123,6 +125,20 @@ func (w *Worker) reread(ctx context.Context, l *link) (failed int, err error) {
 		from = id.next()
 	}
 	return failed, ctx.Err()
+}
+
+// lastMinutes returns the ids between which the last rereadSpan of the stream lies. Its own last id bounds it: the server's clock
+// may have been set, or be another's, since that was written.
+func (w *Worker) lastMinutes(ctx context.Context, l *link) (from, to entryID, err error) {
+	newest, err := l.conn.XRevRangeN(ctx, w.cfg.Stream, "+", "-", 1).Result()
+	if err != nil {
+		return from, to, fmt.Errorf("stream: read the last entry: %w", err)
+	}
+	at := uint64(w.clock.UnixMilli())
+	if to = (entryID{ms: at}); len(newest) > 0 {
+		to, _ = parseEntryID(newest[0].ID)
+	}
+	return entryID{ms: min(at, to.ms)}.back(rereadSpan), to, nil
 }
 
 func (w *Worker) applyAgain(ctx context.Context, entries []redis.XMessage) (failed int) {

@@ -61,7 +61,8 @@ type WorkerConfig struct {
 	Applier Applier
 	// Stream is the key of the stream. Default Name.
 	Stream string
-	// Group is the consumer group. Default "edgecache:worker". A group that is not there is created and begins ten minutes back.
+	// Group is the consumer group. Default "edgecache:worker". A group that is not there is created and begins ten
+	// minutes before now or before the last entry, whichever is earlier.
 	Group string
 	// Consumer is this worker's name in the group, unique among the workers. Default: host name, process id and a number.
 	Consumer string
@@ -206,7 +207,10 @@ func (w *Worker) ensureGroup(ctx context.Context, l *link) error {
 		return fmt.Errorf("stream: time of the server: %w", err)
 	}
 	w.clock = now
-	from := entryID{ms: uint64(now.Add(-rereadSpan).UnixMilli())}
+	from, _, err := w.lastMinutes(ctx, l)
+	if err != nil {
+		return err
+	}
 	err = l.conn.XGroupCreateMkStream(ctx, w.cfg.Stream, w.cfg.Group, from.String()).Err()
 	w.created = err == nil
 	if err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {

@@ -76,6 +76,7 @@ func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 
 // missBatch runs the loads that nobody else runs in one go, then collects them and those that it joined.
 func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) {
+	began := c.clock.tick()
 	loads, parts := make([]*call, 0, len(misses)), make([]role, 0, len(misses))
 	leads := make([]*call, 0, len(misses))
 	for i := range misses {
@@ -100,7 +101,9 @@ func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) 
 		}
 		if e := load.entry; e != nil && !e.absent && e.profile.UpdatedAt < w.MinVersion {
 			// Rare: a load that was joined answers below this caller's demand.
+			ctx, leave := c.within(ctx, began, w)
 			r, err := c.miss(ctx, &call{id: load.id, hash: load.hash, held: load.held}, w)
+			leave()
 			b.add(load.id, r, err)
 			continue
 		}

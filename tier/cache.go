@@ -46,8 +46,8 @@ type Config struct {
 	L1TTL time.Duration
 	// Negative is how long L1 remembers that a user does not exist. Default 30 s.
 	Negative time.Duration
-	// LoadDeadline bounds one load, from Redis and the origin together; a second at most is added when Redis hangs as it is
-	// told the outcome. Default 2 s.
+	// LoadDeadline bounds one load, from Redis and the origin together; Redis has half of it before the origin is asked. A
+	// read takes at most 100 ms longer, whatever hangs, if the Loader respects its context. Default 2 s.
 	LoadDeadline time.Duration
 	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
 	MaxLoads int
@@ -105,6 +105,7 @@ type Cache struct {
 	counters  counters
 	lingerers lingerers
 	lately    lately
+	shares    shares
 	loads     chan struct{} // one element per call under way to the origin
 	aheads    chan struct{} // one element per refresh-ahead under way
 	// aliveUntil is when the fence falls, on the node's clock.
@@ -146,6 +147,7 @@ func New(conf Config) (*Cache, error) {
 	c.lingerers.some = make(chan struct{}, 1)
 	c.clock.start()
 	c.base, c.end = context.WithCancelCause(context.Background())
+	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
 	if conf.FenceAfter < 0 {
 		c.aliveUntil.Store(1<<63 - 1)
 	}

@@ -38,6 +38,9 @@ func (c *clock) tick() int64 {
 	}
 }
 
+// at returns the time at which nanos or tick returned n.
+func (c *clock) at(n int64) time.Time { return c.base.Add(time.Duration(n - 1)) }
+
 // run ticks until ctx ends.
 func (c *clock) run(ctx context.Context) {
 	t := time.NewTicker(clockStep)

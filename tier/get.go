@@ -151,6 +151,11 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 	}
 	for i := range joins {
 		if i > 0 {
+			if i == 1 {
+				var leave context.CancelFunc
+				ctx, leave = c.within(ctx, mine.began, w)
+				defer leave()
+			}
 			mine = &call{id: mine.id, hash: mine.hash, held: mine.held}
 		}
 		load, part := c.join(mine, w)
@@ -167,7 +172,7 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 			break // the load knew of the demand; nobody has the version
 		}
 	}
-	return Result{}, fmt.Errorf("tier: get %q: %w: want %d", mine.id, ErrBehind, w.MinVersion)
+	return Result{}, fmt.Errorf("tier: get %q: %w", mine.id, behind(w))
 }
 
 // join captures what vouches for the load before anything is read, then joins the flight of that key or begins mine.

@@ -108,7 +108,7 @@ func NewL2(conf L2Config) (*L2, error) {
 	if err := conf.validate(); err != nil {
 		return nil, err
 	}
-	auto, err := conf.Client.AutoPipeline()
+	auto, err := conf.Client.AsyncAutoPipeline()
 	if err != nil {
 		return nil, fmt.Errorf("tier: auto-pipelining: %w", err)
 	}

@@ -68,19 +68,21 @@ func (l *L2) getOne(ctx context.Context, id string) (*entry, error) {
 	}
 	cmd := hgetall(ctx, id)
 	l.health.begin()
-	l.readOne(ctx, cmd)
-	l.health.note(cmd.Err())
+	err := l.readOne(ctx, cmd)
+	l.health.note(err)
+	if err != nil {
+		return nil, fmt.Errorf("tier: read %q from Redis: %w", id, err)
+	}
 	return decodeHash(id, cmd)
 }
 
 // readOne reads alone while nobody else reads: a pipeline of one costs two switches of goroutine and saves nothing.
-func (l *L2) readOne(ctx context.Context, cmd redis.Cmder) {
+func (l *L2) readOne(ctx context.Context, cmd redis.Cmder) error {
 	defer l.reading.Add(-1)
 	if l.reading.Add(1) == 1 {
-		_ = l.client.Process(ctx, cmd) // cmd holds the error
-		return
+		return l.client.Process(ctx, cmd)
 	}
-	_ = l.auto.Process(ctx, cmd)
+	return l.auto.Submit(ctx, cmd).WaitContext(ctx)
 }
 
 // hgetall is the command whose reply is the flat list of names and values that RESP2 sends: go-redis's own HGETALL makes a
@@ -138,7 +140,8 @@ const (
 func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 	out := make([]verdict, len(ids))
 	token := l.token()
-	s := bulkScript{script: begin, shared: []any{token, l.conf.Lease.Milliseconds(), l.guard()}, size: 1}
+	s := bulkScript{script: begin, size: 1}
+	s.shared = []any{token, l.conf.Lease.Milliseconds(), l.guard(), l.conf.Negative.Milliseconds()}
 	s.each = func(args []any, i int) []any { return append(args, known[i]) }
 	for i, r := range l.runAll(ctx, s, ids) {
 		out[i].token = token

@@ -21,8 +21,6 @@ const (
 	// behind; each pause is 1.5 times the one before, of which at random at most half is cut.
 	pollFirst = 4 * time.Millisecond
 	pollMost  = 100 * time.Millisecond
-	// fillWithin bounds what Redis is told after the origin has answered, or has not.
-	fillWithin = time.Second
 )
 
 var (
@@ -47,23 +45,26 @@ func (c *Cache) load(calls []*call) {
 			c.fail(calls, err)
 		}
 	}()
-	rest := calls
+	rest, look := calls, c.shares.from(calls[0].began)
 	if !c.lately.cold(len(calls)) {
-		rest = c.fromL2(calls)
+		rest = c.fromL2(look, calls)
 		c.lately.read(len(calls), len(rest))
 	}
 	if len(rest) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.base, c.conf.LoadDeadline)
+	ctx, cancel := context.WithDeadline(c.base, c.clock.at(calls[0].began).Add(c.conf.LoadDeadline))
 	defer cancel()
-	c.fromOrigin(ctx, rest)
+	if look.Err() == nil { // else Redis has had its time, and is not asked for leases
+		look = c.share(ctx)
+	}
+	c.fromOrigin(ctx, look, rest)
 }
 
 // fromL2 finishes the calls that Redis answers and returns the others.
-func (c *Cache) fromL2(calls []*call) (rest []*call) {
+func (c *Cache) fromL2(ctx context.Context, calls []*call) (rest []*call) {
 	if len(calls) == 1 { // by far the most frequent: no slices for it
-		if e, err := c.l2.getOne(c.base, calls[0].id); !c.take(calls[0], e, err) {
+		if e, err := c.l2.getOne(ctx, calls[0].id); !c.take(calls[0], e, err) {
 			return calls
 		}
 		return nil
@@ -72,7 +73,7 @@ func (c *Cache) fromL2(calls []*call) (rest []*call) {
 	for i, call := range calls {
 		ids[i] = call.id
 	}
-	found, errs := c.l2.get(c.base, ids)
+	found, errs := c.l2.get(ctx, ids)
 	for i, call := range calls {
 		if !c.take(call, found[i], errs[i]) {
 			rest = append(rest, call)
@@ -112,11 +113,11 @@ func (c *Cache) countL2(err error) (malformed bool) {
 }
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills Redis, without one it
-// waits for the node that has it.
-func (c *Cache) fromOrigin(ctx context.Context, calls []*call) {
+// waits for the node that has it. look bounds the first look at the leases.
+func (c *Cache) fromOrigin(ctx, look context.Context, calls []*call) {
 	pause := pollFirst
-	for try := 1; len(calls) > 0; {
-		asks, waits := c.lease(ctx, calls)
+	for try := 1; len(calls) > 0; look = c.share(ctx) {
+		asks, waits := c.lease(look, calls)
 		again := c.ask(ctx, asks, try == tries)
 		if len(again) > 0 {
 			try++
@@ -198,7 +199,7 @@ func (c *Cache) askPart(ctx context.Context, asks []asking, last bool) (again []
 		return nil
 	}
 	found, errs := c.origin(ctx, asks)
-	for i, filled := range c.fill(asks, found, errs) {
+	for i, filled := range c.fill(ctx, asks, found, errs) {
 		if c.settle(asks[i].call, found[i], errs[i], filled, last) {
 			again = append(again, asks[i].call)
 		}
@@ -208,7 +209,7 @@ func (c *Cache) askPart(ctx context.Context, asks []asking, last bool) (again []
 
 // fill tells Redis what the origin answered to the asks that have a lease. An answer that failed only ends the lease. The origin
 // may have taken all the time of the load, so this has its own.
-func (c *Cache) fill(asks []asking, found []*profile.Profile, errs []error) (filled []error) {
+func (c *Cache) fill(load context.Context, asks []asking, found []*profile.Profile, errs []error) (filled []error) {
 	var fills []filling
 	var places []int
 	for i, a := range asks {
@@ -219,9 +220,7 @@ func (c *Cache) fill(asks []asking, found []*profile.Profile, errs []error) (fil
 		}
 	}
 	filled = make([]error, len(asks))
-	ctx, cancel := context.WithTimeout(c.base, fillWithin)
-	defer cancel()
-	for n, err := range c.l2.fill(ctx, fills) {
+	for n, err := range c.tell(load, fills) {
 		filled[places[n]] = err
 	}
 	for i, a := range asks {

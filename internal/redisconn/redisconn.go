@@ -139,6 +139,7 @@ func defaults() *redis.UniversalOptions {
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
 		ContextTimeoutEnabled: true, PoolSize: 32, Protocol: 2,
+		AutoPipelineOptions:      &redis.AutoPipelineOptions{MaxBatchSize: 300, Unordered: true},
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }

@@ -5,11 +5,12 @@
 local version = tonumber(ARGV[1])
 local had = redis.call('HMGET', KEYS[2], 'floor', 'absent')
 if version <= (tonumber(had[1]) or 0) then return 0 end
+-- What can fail, a key of another type, fails before the first write: a raised floor says that the rest is done as well.
+local stored = redis.call('HGET', KEYS[1], 'updatedAt')
 redis.call('HSET', KEYS[2], 'floor', ARGV[1])
 if had[2] then redis.call('HDEL', KEYS[2], 'absent') end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
 redis.call('DEL', KEYS[3])
-local stored = redis.call('HGET', KEYS[1], 'updatedAt')
 local has = stored and tonumber(stored) or 0
 if has > version then return 0 end
 if has == version then return 2 end

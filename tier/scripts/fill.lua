@@ -3,7 +3,7 @@
 -- follow, then field, value, … (none: the user does not exist, or with version -1: the origin did not answer).
 -- Returns for each 1 done; 0 the lease is gone; -1 the answer is older than what is known.
 local call = redis.call
-local leases, others, spent, replies = {}, {}, {}, {}
+local leases, others, spent, replies, places, noted = {}, {}, {}, {}, {}, {}
 for at = 1, #KEYS, 3 do
   leases[#leases + 1] = KEYS[at + 2]
   others[#others + 1] = KEYS[at]
@@ -12,6 +12,15 @@ end
 local held = call('MGET', unpack(leases))
 -- While a cluster is warmed up nothing is known of anyone: one look tells that of all.
 local cold = call('EXISTS', unpack(others)) == 0
+local function judge(key, guard, at)
+  if cold or ARGV[at + 2] == '-1' then return 1 end
+  local had, version = call('HMGET', guard, 'floor', 'absent'), tonumber(ARGV[at + 2])
+  if ARGV[at + 3] == '0' then return 1 end
+  local stored = tonumber(call('HGET', key, 'updatedAt') or 0) or 0
+  if version < (tonumber(had[1]) or 0) or version < stored then return -1 end
+  noted[guard] = had[2]
+  return 1
+end
 local function absent(key, guard)
   local time = call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -19,31 +28,25 @@ local function absent(key, guard)
   call('HSET', guard, 'absent', string.format('%.0f', now + ARGV[1]))
   call('PEXPIRE', guard, ARGV[2])
 end
-local function older(key, guard, version)
-  local had = call('HMGET', guard, 'floor', 'absent')
-  local stored = tonumber(call('HGET', key, 'updatedAt') or 0) or 0
-  if version < (tonumber(had[1]) or 0) or version < stored then return true end
-  if had[2] then call('HDEL', guard, 'absent') end
-end
 local function fill(key, guard, at)
-  if ARGV[at + 2] == '-1' then return 1 end
-  if ARGV[at + 3] == '0' then
-    absent(key, guard)
-    return 1
-  end
-  if not cold and older(key, guard, tonumber(ARGV[at + 2])) then return -1 end
+  if ARGV[at + 2] == '-1' then return end
+  if ARGV[at + 3] == '0' then return absent(key, guard) end
+  if noted[guard] then call('HDEL', guard, 'absent') end
   call('HSET', key, unpack(ARGV, at + 4, at + 3 + ARGV[at + 3]))
   call('EXPIRE', key, ARGV[at + 1])
-  return 1
 end
+-- What can fail, a key of another type, fails before the first write.
 local at = 3
 for n, lease in ipairs(leases) do
-  replies[n] = 0
+  replies[n], places[n] = 0, at
   if held[n] and string.sub(held[n], 14) == ARGV[at] then
-    replies[n] = fill(KEYS[3 * n - 2], KEYS[3 * n - 1], at)
+    replies[n] = judge(KEYS[3 * n - 2], KEYS[3 * n - 1], at)
     spent[#spent + 1] = lease
   end
   at = at + 4 + ARGV[at + 3]
+end
+for n, place in ipairs(places) do
+  if replies[n] == 1 then fill(KEYS[3 * n - 2], KEYS[3 * n - 1], place) end
 end
 if #spent > 0 then call('DEL', unpack(spent)) end
 return replies
