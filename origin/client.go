@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"strconv"
 
 	"github.com/chatapp-ngomna/edgecache/internal/originstats"
 	"github.com/chatapp-ngomna/edgecache/profile"
@@ -78,7 +81,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	if c.MaxURL <= 0 {
 		c.MaxURL = 7 << 10
 	}
-	c.Logger = loggerOr(c.Logger)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -236,3 +239,6 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 	}
 	return req, c.authorize(req)
 }
+
+// etag is a version as an entity tag.
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }

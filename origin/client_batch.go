@@ -142,3 +142,21 @@ func merge(b *profile.Batch, from profile.Batch) {
 	maps.Copy(b.Errors, from.Errors)
 	b.Missing = append(b.Missing, from.Missing...)
 }
+
+// sortIDs folds duplicates and splits ids into those to look up and those that are none.
+func sortIDs(ids []string) (valid []string, bad map[string]error) {
+	seen := make(map[string]bool, len(ids))
+	bad = map[string]error{}
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		if err := profile.CheckID(id); err != nil {
+			bad[id] = err
+			continue
+		}
+		valid = append(valid, id)
+	}
+	return valid, bad
+}

@@ -196,3 +196,19 @@ func (h *holdOff) left() time.Duration {
 	}
 	return time.Duration(until) - time.Since(h.began)
 }
+
+// TokenSource returns the bearer token for a request. It may be called concurrently.
+type TokenSource func() (string, error)
+
+// authorize puts the client's token into a request.
+func (c *Client) authorize(req *http.Request) error {
+	if c.cfg.Token == nil {
+		return nil
+	}
+	token, err := c.cfg.Token()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	return nil
+}

@@ -37,7 +37,7 @@ func (c *Client) Create(ctx context.Context, p *profile.Profile) (Written, error
 // updateOf is an update that sets all that p has.
 func updateOf(p *profile.Profile) Update {
 	u := Update{Nom: &p.Nom, Prenom: &p.Prenom, Avatar: &p.Avatar, Matricule: &p.Matricule, Ministere: &p.Ministere, Sexe: &p.Sexe}
-	if name := customName(p); name != "" {
+	if name := p.CustomName(); name != "" {
 		u.FullName = &name
 	}
 	if len(p.Attrs) > 0 {
@@ -99,4 +99,10 @@ func decodeWritten(body []byte) Written {
 	var d deleted
 	_ = json.Unmarshal(inside, &d)
 	return Written{Version: d.Version}
+}
+
+// deleted is the answer to a DELETE.
+type deleted struct {
+	ID      string `json:"id"`
+	Version int64  `json:"version"`
 }

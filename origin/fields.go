@@ -25,32 +25,6 @@ const (
 	maxFieldErrors = 32
 )
 
-// FieldError says what is wrong with one field of a request.
-type FieldError struct {
-	// Field is the JSON name, of an attribute "attrs.name".
-	Field string `json:"field"`
-	// Detail is the rule that it broke.
-	Detail string `json:"detail"`
-}
-
-// FieldErrors are all broken fields of one request. It wraps profile.ErrMalformed.
-type FieldErrors []FieldError
-
-// Error names every field.
-func (e FieldErrors) Error() string {
-	parts := make([]string, len(e))
-	for i, f := range e {
-		parts[i] = f.Field + ": " + f.Detail
-	}
-	return strings.Join(parts, "; ")
-}
-
-// Is makes errors.Is(e, profile.ErrMalformed) true.
-func (e FieldErrors) Is(target error) bool { return target == profile.ErrMalformed }
-
-// updateFields are the fields that an update may carry.
-const updateFields = "nom, prenom, fullName, avatar, matricule, ministere, sexe, attrs"
-
 // fieldParser collects the fields of a request and everything that is wrong with them.
 type fieldParser struct {
 	update Update
@@ -77,7 +51,7 @@ func parseUpdate(body []byte, id string) (Update, error) {
 	if fp.id != nil && *fp.id != id {
 		fp.fail("id", "%q is not the user of the path, %q; an id cannot be changed", *fp.id, id)
 	}
-	if len(fp.errs) == 0 && fp.update.empty() {
+	if len(fp.errs) == 0 && fp.update.Empty() {
 		return Update{}, fmt.Errorf("%w: the body changes nothing; give at least one of %s", profile.ErrMalformed, updateFields)
 	}
 	return fp.update, fp.err()
@@ -97,7 +71,7 @@ func parseCreate(body []byte) (*profile.Profile, error) {
 	} else {
 		p.ID = *fp.id
 	}
-	return fp.update.apply(p), fp.err()
+	return fp.update.Apply(p), fp.err()
 }
 
 func (fp *fieldParser) err() error {

@@ -17,7 +17,7 @@ func FuzzParseBody(f *testing.F) {
 				t.Fatalf("%s: accepted %+v, which cannot be stored: %v", body, p, err)
 			}
 		}
-		if u, err := parseUpdate(body, "7"); err == nil && u.empty() {
+		if u, err := parseUpdate(body, "7"); err == nil && u.Empty() {
 			t.Fatalf("%s: accepted an update of nothing", body)
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
+
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -87,7 +89,7 @@ type LineError struct {
 
 // Error has the number and the fault.
 func (e LineError) Error() string {
-	return fmt.Sprintf("line %d: %s", e.Line, packages.Replace(e.Err.Error()))
+	return fmt.Sprintf("line %d: %s", e.Line, plain.Text(e.Err))
 }
 
 // Unwrap returns Err.

@@ -16,7 +16,7 @@ func importedRow(ids []string, now int64) Change {
 }
 
 // packed is what the outbox keeps of a change beside its columns, nil for nothing.
-func (c *Change) packed() []byte {
+func (c *Change) Packed() []byte {
 	switch {
 	case c.Kind == Imported:
 		return []byte(strings.Join(c.Added, "\n"))
@@ -27,7 +27,7 @@ func (c *Change) packed() []byte {
 }
 
 // unpack is the reverse. What cannot be read is the change's fault.
-func (c *Change) unpack(packed []byte) {
+func (c *Change) Unpack(packed []byte) {
 	switch {
 	case packed == nil:
 	case c.Kind == Imported:
@@ -35,7 +35,7 @@ func (c *Change) unpack(packed []byte) {
 	default:
 		p, err := profile.DecodeMsgpack(packed)
 		if err != nil {
-			c.fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
+			c.Fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
 		}
 		c.Profile = p
 	}

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func (c PostgresConfig) withDefaults() PostgresConfig {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.Logger = loggerOr(c.Logger)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -18,7 +18,8 @@ const (
 	ringEvery = 20 * time.Millisecond
 	// ringTimeout bounds the sending of one.
 	ringTimeout = 2 * time.Second
-	// maxListenPause caps the pause before another try to listen.
+	// minListenPause and maxListenPause bound the pause before another try to listen.
+	minListenPause = 20 * time.Millisecond
 	maxListenPause = 5 * time.Second
 )
 
@@ -96,7 +97,7 @@ func (b *bell) listen() {
 		if heard {
 			failed = 1
 		}
-		pause := life.Backoff(failed, minPause, maxListenPause)
+		pause := life.Backoff(failed, minListenPause, maxListenPause)
 		b.store.cfg.Logger.Warn("origin: PostgreSQL: listen for changes", "attempt", failed, "error", err, "pause", pause)
 		if !life.Wait(b.ctx, pause) {
 			return

@@ -94,7 +94,7 @@ func (b *bulkLoad) all(ctx context.Context, users iter.Seq[*profile.Profile]) (n
 func (b *bulkLoad) collect(next func() (*profile.Profile, bool)) (part [][]any, more bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = broken("load users", fmt.Errorf("panic: %v", p))
+			err = brokenPG("load users", fmt.Errorf("panic: %v", p))
 		}
 	}()
 	for size := 0; len(part) < bulkPart && size < bulkPartBytes; {
@@ -139,7 +139,7 @@ func (b *bulkLoad) queue(ctx context.Context, added []string) error {
 	rows := new(pgx.Batch)
 	for ids := range slices.Chunk(added, importedIDs) {
 		c := importedRow(ids, b.now)
-		rows.Queue(b.store.sql.queue, int16(c.Kind), c.ID, c.Version, c.packed(), b.now)
+		rows.Queue(b.store.sql.queue, int16(c.Kind), c.ID, c.Version, c.Packed(), b.now)
 	}
 	return brokenPG("write outbox", b.tx.SendBatch(ctx, rows).Close())
 }

@@ -87,7 +87,7 @@ func scanChangePG(row pgx.CollectableRow) (Change, error) {
 		return Change{}, err
 	}
 	c.Kind = Kind(kind)
-	c.unpack(packed)
+	c.Unpack(packed)
 	return c, nil
 }
 

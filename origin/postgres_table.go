@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 
@@ -70,7 +71,7 @@ func (t PostgresTable) identifier() (pgx.Identifier, error) {
 	}
 	names := t.columns()
 	for _, name := range append(slices.Clone(parts), names...) {
-		if name == "" || len(name) > maxIdentifier || strings.ContainsFunc(name, isControl) {
+		if name == "" || len(name) > maxIdentifier || strings.ContainsFunc(name, unicode.IsControl) {
 			return nil, fmt.Errorf("origin: PostgreSQL: %q is no name of a table or column; want 1-%d bytes", name, maxIdentifier)
 		}
 	}

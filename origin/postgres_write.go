@@ -13,6 +13,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
+// pruneRows bounds the rows that one transaction of Prune deletes, so that writers never wait long behind it.
+const pruneRows = 2000
+
 // undoTimeout bounds the end of a transaction that changes nothing.
 const undoTimeout = 2 * time.Second
 
@@ -46,7 +49,7 @@ func (s *Postgres) Update(ctx context.Context, id string, u Update) (Change, err
 		if err := now.allows(id, u.IfMatch); err != nil {
 			return Change{}, err
 		}
-		return s.put(Updated, u.apply(now.present), now.present.UpdatedAt)
+		return s.put(Updated, u.Apply(now.present), now.present.UpdatedAt)
 	})
 }
 
@@ -152,7 +155,7 @@ func (s *Postgres) commit(ctx context.Context, conn *pgxpool.Conn, c *Change) (s
 	if err := s.queueRows(b, c); err != nil {
 		return 0, err
 	}
-	b.Queue(s.sql.queue, int16(c.Kind), c.ID, c.Version, c.packed(), s.now()).QueryRow(func(row pgx.Row) error {
+	b.Queue(s.sql.queue, int16(c.Kind), c.ID, c.Version, c.Packed(), s.now()).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&seq)
 	})
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
@@ -199,9 +202,9 @@ func (s *Postgres) Prune(ctx context.Context, t time.Time) (total int64, err err
 		return 0, err
 	}
 	for {
-		tag, err := s.pool.Exec(ctx, s.sql.prune, t.UnixMilli(), pruneStep)
+		tag, err := s.pool.Exec(ctx, s.sql.prune, t.UnixMilli(), pruneRows)
 		total += tag.RowsAffected()
-		if err != nil || tag.RowsAffected() < pruneStep {
+		if err != nil || tag.RowsAffected() < pruneRows {
 			return total, brokenPG("prune outbox", err)
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -66,22 +67,19 @@ func statusOf(err error) int {
 	}
 }
 
-// packages takes out of a message what says nothing to callers over HTTP.
-var packages = strings.NewReplacer("origin: ", "", "profile: ", "", "web: ", "")
-
 // problemOf describes err. What is inside a broken origin is for its log, not for its callers.
 func problemOf(err error) problem {
 	p := problem{Type: "about:blank", Status: statusOf(err)}
 	p.Title = http.StatusText(p.Status)
 	switch {
 	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
-		p.Detail = packages.Replace(err.Error())
+		p.Detail = plain.Text(err)
 	case errors.Is(err, ErrUnwritable):
 		p.Detail = unwritableDetail(err)
 	case p.Status >= http.StatusInternalServerError:
 		p.Detail = "the origin could not answer; its log has more"
 	default:
-		p.Detail = packages.Replace(err.Error())
+		p.Detail = plain.Text(err)
 	}
 	p.Errors, _ = errors.AsType[FieldErrors](err)
 	return p
@@ -91,10 +89,10 @@ func problemOf(err error) problem {
 func unwritableDetail(err error) string {
 	for _, reason := range []error{errFull, errReadOnly, errDisk} {
 		if errors.Is(err, reason) {
-			return packages.Replace(reason.Error())
+			return plain.Text(reason)
 		}
 	}
-	return packages.Replace(ErrUnwritable.Error())
+	return plain.Text(ErrUnwritable)
 }
 
 // answerError is the error handler of the service.

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (c RelayConfig) withDefaults() RelayConfig {
 			*d.value = d.standard
 		}
 	}
-	c.Logger = loggerOr(c.Logger)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -106,18 +107,6 @@ type Relay struct {
 type relayCounters struct {
 	announced, failures atomic.Int64
 	logged              atomic.Int64 // when the last failure was logged, in ms since 1970
-}
-
-// RelayStats is a snapshot of what a relay did since Start.
-type RelayStats struct {
-	// Announced counts the changes that were announced.
-	Announced int64 `json:"announced"`
-	// Failures counts attempts that failed.
-	Failures int64 `json:"failures"`
-	// Blocked is the number of stuck users: those who wait after a failure of their own.
-	Blocked int64 `json:"blocked"`
-	// Down tells whether nobody can be announced at present.
-	Down bool `json:"down"`
 }
 
 // NewRelay returns a relay that Start starts.

@@ -57,8 +57,8 @@ func (r *Relay) announceUser(changes []Change) outcome {
 
 // announce calls the Announcer, detached from Close: cut off in the middle, a change would only be announced twice.
 func (r *Relay) announce(c Change) (err error) {
-	if c.fault != nil {
-		return c.fault
+	if c.Fault != nil {
+		return c.Fault
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), r.cfg.Timeout)
 	defer cancel()

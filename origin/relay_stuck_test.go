@@ -61,14 +61,14 @@ func stick(t *testing.T, n int, hangs bool) {
 	pass(time.Minute) // all quiet, so that nobody can be announced
 	before := tr.tries.Load()
 	pass(time.Minute)
-	if tries := tr.tries.Load() - before; tries < 10 || tries > 60*probeRate+60*2 {
+	if tries := tr.tries.Load() - before; tries < 10 || tries > 60*ProbeRate+60*2 {
 		t.Errorf("%d tries in a minute", tries)
 	}
 	if st := r.Stats(); st.Blocked != int64(n) || st.Down != (n > 1) {
 		t.Errorf("stats %+v", st)
 	}
 	tr.over.Store(true)
-	pass(r.cfg.MaxPause + r.cfg.Timeout)
+	pass(r.Config().MaxPause + r.Config().Timeout)
 	tr.check(t, 100, "good")
 	if b, _ := box.Backlog(t.Context()); b.Rows != 0 || len(tr.bad) > 0 {
 		t.Errorf("%d rows left, %v", b.Rows, tr.bad)

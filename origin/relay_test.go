@@ -99,71 +99,6 @@ func (c *memClaim) Done(ctx context.Context, seqs []int64) error {
 	return ctx.Err()
 }
 
-// recorder is an Announcer that keeps what came and fails as fail says.
-type recorder struct {
-	mu   sync.Mutex
-	got  map[string][]int64 // guarded by mu: versions by user
-	busy map[string]bool    // guarded by mu: users being announced
-	bad  []string           // guarded by mu: broken promises of the relay
-	fail func(c Change) error
-}
-
-func newRecorder(fail func(c Change) error) *recorder {
-	return &recorder{got: map[string][]int64{}, busy: map[string]bool{}, fail: fail}
-}
-
-func (r *recorder) Announce(_ context.Context, c Change) error {
-	r.mu.Lock()
-	if r.busy[c.ID] {
-		r.bad = append(r.bad, fmt.Sprintf("%q twice at once", c.ID))
-	}
-	r.busy[c.ID] = true
-	r.mu.Unlock()
-	var err error
-	if r.fail != nil {
-		err = r.fail(c)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.busy[c.ID] = false
-	if err != nil {
-		return err
-	}
-	if n := len(r.got[c.ID]); n > 0 && r.got[c.ID][n-1] >= c.Version {
-		r.bad = append(r.bad, fmt.Sprintf("%q: %d after %d", c.ID, c.Version, r.got[c.ID][n-1]))
-	}
-	r.got[c.ID] = append(r.got[c.ID], c.Version)
-	return nil
-}
-
-// check wants versions 1 to n of each user, in order.
-func (r *recorder) check(t *testing.T, n int, users ...string) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, bad := range r.bad {
-		t.Error(bad)
-	}
-	for _, id := range users {
-		if len(r.got[id]) != n {
-			t.Errorf("user %q: %d changes announced, want %d", id, len(r.got[id]), n)
-		}
-	}
-}
-
-func startRelay(t *testing.T, cfg RelayConfig) *Relay {
-	t.Helper()
-	r, err := NewRelay(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 // pass lets fake time go by.
 func pass(d time.Duration) { <-time.After(d) }
 
@@ -310,7 +245,7 @@ func TestRelayFailures(t *testing.T) {
 	inBubble(t, "a row that cannot be decoded holds up its user only", func(t *testing.T) {
 		out, box := newRecorder(nil), newMemOutbox()
 		box.commit("broken")
-		box.rows[0].fault = profile.ErrMalformed
+		box.rows[0].Fault = profile.ErrMalformed
 		box.commit("broken")
 		box.commit("u")
 		r := startRelay(t, RelayConfig{Outbox: box, Announcer: out})
@@ -345,8 +280,8 @@ func TestRelayWait(t *testing.T) {
 		if !r.Wait(t.Context(), c.Seq) {
 			t.Error("never told")
 		}
-		if len(r.waiters.waiting) != 0 {
-			t.Errorf("left behind: %v", r.waiters.waiting)
+		if n := r.Waiting(); n != 0 {
+			t.Errorf("left behind: %d", n)
 		}
 	})
 	inBubble(t, "closing ends the wait and lets what is being announced end", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (c ServiceConfig) withDefaults() ServiceConfig {
 			*d.value = d.standard
 		}
 	}
-	c.Logger = loggerOr(c.Logger)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -80,7 +81,7 @@ func (c ServiceConfig) validate() error {
 	if c.Store == nil {
 		return errors.New("origin: the service needs a Store")
 	}
-	if err := c.Tokens.validate(); err != nil {
+	if err := c.Tokens.Validate(); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(c.Listen)

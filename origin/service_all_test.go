@@ -3,7 +3,6 @@ package origin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -17,10 +16,10 @@ import (
 )
 
 func TestServiceAll(t *testing.T) {
-	const users = 2*pageUsers + 7
+	const users = 2*PageUsers + 7
 	s := makeSQLite(t, t.TempDir(), time.Now)
 	_, url := startService(t, ServiceConfig{Store: s})
-	for _, accept := range []string{"*/*", mimeNDJSON} {
+	for _, accept := range []string{"*/*", MIMENDJSON} {
 		if got := ask(t, "GET", url+"/all", "", "Accept: "+accept); strings.TrimSpace(got.body) != map[string]string{"*/*": "[]"}[accept] {
 			t.Errorf("nobody as %s: %q", accept, got.body)
 		}
@@ -30,9 +29,9 @@ func TestServiceAll(t *testing.T) {
 	if got := ask(t, "GET", url+"/all", ""); json.Unmarshal([]byte(got.body), &list) != nil || len(list) != users {
 		t.Errorf("array of %d users, %.100s", len(list), got.body)
 	}
-	got := ask(t, "GET", url+"/all?after=000997", "", "Accept: "+mimeNDJSON)
+	got := ask(t, "GET", url+"/all?after=000997", "", "Accept: "+MIMENDJSON)
 	lines := strings.Split(strings.TrimSpace(got.body), "\n")
-	if got.header.Get("Content-Type") != mimeNDJSON || len(lines) != users-998 || !strings.HasPrefix(lines[0], `{"id":"000998"`) {
+	if got.header.Get("Content-Type") != MIMENDJSON || len(lines) != users-998 || !strings.HasPrefix(lines[0], `{"id":"000998"`) {
 		t.Errorf("%d lines, %v", len(lines), got.header)
 	}
 	var ids []string
@@ -71,14 +70,14 @@ type pagesThenError struct {
 
 func (s *pagesThenError) Page(ctx context.Context, after string, limit int) ([]*profile.Profile, error) {
 	if s.left--; s.left < 0 {
-		return nil, broken("read page", errors.New("disk is gone"))
+		return nil, fmt.Errorf("read page: %w: disk is gone", ErrInternal)
 	}
 	return s.Store.Page(ctx, after, limit)
 }
 
 func TestServiceAllThatFailsIsCutOff(t *testing.T) {
 	s := makeSQLite(t, t.TempDir(), time.Now)
-	loadNumbered(t, s, 3*pageUsers)
+	loadNumbered(t, s, 3*PageUsers)
 	_, url := startService(t, ServiceConfig{Store: &pagesThenError{Store: s, left: 1}})
 	for _, want := range []string{"unexpected EOF", ""} {
 		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(mustRequest(t, url+"/all"))

@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -133,24 +134,6 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	return nil
 }
 
-// sortIDs folds duplicates and splits ids into those to look up and those that are none.
-func sortIDs(ids []string) (valid []string, bad map[string]error) {
-	seen := make(map[string]bool, len(ids))
-	bad = map[string]error{}
-	for _, id := range ids {
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		if err := profile.CheckID(id); err != nil {
-			bad[id] = err
-			continue
-		}
-		valid = append(valid, id)
-	}
-	return valid, bad
-}
-
 // appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
 func appendBatch(dst []byte, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
 	dst = slices.Grow(dst, 64+256*len(found))
@@ -175,24 +158,10 @@ func appendBatch(dst []byte, ids []string, found map[string]*profile.Profile, ba
 	sep = ""
 	for _, id := range slices.Sorted(maps.Keys(bad)) {
 		dst = profile.AppendJSONString(append(dst, sep...), id)
-		dst = profile.AppendJSONString(append(dst, ':'), packages.Replace(bad[id].Error()))
+		dst = profile.AppendJSONString(append(dst, ':'), plain.Text(bad[id]))
 		sep = ","
 	}
 	return append(dst, `}}`...)
-}
-
-// Health is the answer of GET /health.
-type Health struct {
-	// Status is "ok".
-	Status string `json:"status"`
-	// Users is the number of users; this and what follows is 0 for who has no token and needs one.
-	Users int64 `json:"users"`
-	// Backlog is the number of changes that are committed and not yet announced.
-	Backlog int64 `json:"backlog"`
-	// BacklogAge is how long the oldest of them has waited, in milliseconds.
-	BacklogAge int64 `json:"backlogAgeMs"`
-	// Relay is what the relay did, nil without one.
-	Relay *RelayStats `json:"relay,omitempty"`
 }
 
 func (s *Service) health(c *fiber.Ctx) error {
@@ -228,7 +197,7 @@ func (s *Service) known(c *fiber.Ctx) bool {
 	if s.tokens == nil {
 		return true
 	}
-	role, err := s.tokens.role(c.Get(fiber.HeaderAuthorization))
+	role, err := s.tokens.Role(c.Get(fiber.HeaderAuthorization))
 	return err == nil && role >= RoleRead
 }
 
@@ -236,9 +205,6 @@ func sendJSON(c *fiber.Ctx, body []byte) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(body)
 }
-
-// etag is a version as an entity tag.
-func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
 // listsTag reports whether an If-None-Match header lists tag, weak or strong, or is *.
 func listsTag(header, tag string) bool {

@@ -20,66 +20,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// startService serves cfg.Store, a new SQLite store by default, on a free port.
-func startService(t *testing.T, cfg ServiceConfig) (*Service, string) {
-	t.Helper()
-	if cfg.Store == nil {
-		cfg.Store = makeSQLite(t, t.TempDir(), time.Now)
-	}
-	cfg.Listen = "127.0.0.1:0"
-	s, err := NewService(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	return s, "http://" + s.Addr()
-}
-
-// answer is one HTTP answer, read to its end.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
-// ask sends one request; headers are "Name: value".
-func ask(t *testing.T, method, url, body string, headers ...string) answer {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		req.Header.Set(name, value)
-	}
-	tr := &http.Transport{DisableKeepAlives: true}
-	resp, err := tr.RoundTrip(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, url, err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatalf("%s %s: %v", method, url, err)
-	}
-	return answer{resp.StatusCode, resp.Header, string(text)}
-}
-
-const jsonType = "Content-Type: application/json"
-
-func (a answer) profile(t *testing.T) *profile.Profile {
-	t.Helper()
-	p, err := profile.DecodeJSON([]byte(a.body))
-	if err != nil {
-		t.Fatalf("%d %s: %v", a.status, a.body, err)
-	}
-	return p
-}
-
 func TestServiceRoundTrip(t *testing.T) {
 	_, url := startService(t, ServiceConfig{})
 	made := ask(t, "POST", url+"/", `{"id":"123","nom":"Dupont","prenom":"Jean","attrs":{"a":"1","b":"2"}}`, jsonType)
@@ -141,13 +81,13 @@ func TestServiceRefusesABodyThatIsTooLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", maxBody+1)
+	fmt.Fprintf(conn, "PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", MaxBody+1)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var p problem
+	var p Problem
 	if err := json.NewDecoder(resp.Body).Decode(&p); err != nil || resp.StatusCode != 413 || p.Status != 413 || p.Detail == "" ||
 		resp.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("%s, %+v, %v; want the problem 413", resp.Status, p, err)
@@ -191,7 +131,7 @@ func TestServiceProblems(t *testing.T) {
 		{"PUT", "/1", `{"name":"x","nom":1,"prenom":"` + long + `","sexe":"a\u0000","attrs":{"k":1,"":"x"}}`, 400, []string{
 			`{"field":"name","detail":"unknown; the fields are nom, prenom,`, `{"field":"nom","detail":"want a JSON string or null"}`,
 			`{"field":"prenom","detail":"300 bytes; at most 256"}`, `"field":"sexe"`, `"field":"attrs.k"`, `attrs.`}},
-		{"PUT", "/1", `{"attrs":{"` + strings.Repeat("k", maxKey+1) + `":"v"}}`, 400, []string{"1-128 bytes"}},
+		{"PUT", "/1", `{"attrs":{"` + strings.Repeat("k", MaxKey+1) + `":"v"}}`, 400, []string{"1-128 bytes"}},
 		{"PUT", "/1", `{"attrs":null}`, 400, []string{"removes a key"}},
 		{"PUT", "/1", `{"attrs":{"k":"` + strings.Repeat("v", 5000) + `"}}`, 400, []string{"4096"}},
 		{"PUT", "/1", bigAttrs(16), 413, []string{"65536"}},
@@ -203,7 +143,7 @@ func TestServiceProblems(t *testing.T) {
 		{"GET", "/batch", "", 400, []string{"no ids"}},
 		{"GET", "/batch?id=1", "", 400, []string{"unknown query parameter"}},
 		{"GET", "/batch?ids=" + strings.Repeat("1,", 500) + "1", "", 413, []string{"more than 500"}},
-		{"GET", "/batch?ids=" + strings.Repeat("1", maxHeader), "", 431, nil},
+		{"GET", "/batch?ids=" + strings.Repeat("1", MaxHeader), "", 431, nil},
 		{"POST", "/batch", `{"ids":[]}`, 400, []string{"no ids"}},
 		{"POST", "/batch", `{"ids":[1]}`, 400, []string{"as strings"}},
 		{"POST", "/batch", `{"id":["1"]}`, 400, []string{"as strings"}},
@@ -219,7 +159,7 @@ func TestServiceProblems(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", name, got.status, got.body, tt.status)
 			continue
 		}
-		var p problem
+		var p Problem
 		if err := json.Unmarshal([]byte(got.body), &p); err != nil || p.Status != tt.status || p.Title == "" || p.Detail == "" {
 			t.Errorf("%s: %s, %v", name, got.body, err)
 		}
@@ -234,7 +174,7 @@ func TestServiceProblems(t *testing.T) {
 		fmt.Fprintf(&many, `,"field%d":0`, i)
 	}
 	got := ask(t, "PUT", url+"/1", `{"`+strings.Repeat("k", 10_000)+`":0`+many.String()+"}")
-	if n := strings.Count(got.body, `"field"`); got.status != 400 || n != maxFieldErrors || len(got.body) > 16<<10 {
+	if n := strings.Count(got.body, `"field"`); got.status != 400 || n != MaxFieldErrors || len(got.body) > 16<<10 {
 		t.Errorf("8000 broken fields: %d, %d named in %d bytes", got.status, n, len(got.body))
 	}
 	var zipped bytes.Buffer
@@ -253,7 +193,7 @@ func TestServiceProblems(t *testing.T) {
 func bigAttrs(n int) string {
 	attrs := map[string]string{}
 	for i := range n {
-		attrs[fmt.Sprint(i)] = strings.Repeat("v", maxValue)
+		attrs[fmt.Sprint(i)] = strings.Repeat("v", MaxValue)
 	}
 	text, _ := json.Marshal(map[string]any{"attrs": attrs})
 	return string(text)
@@ -265,11 +205,11 @@ func TestStatusOf(t *testing.T) {
 		profile.ErrUnavailable: 503, ErrExists: 409, ErrVersion: 412, ErrClosed: 503, ErrInternal: 500,
 		context.DeadlineExceeded: 503, errors.New("x"): 500,
 	} {
-		if got := statusOf(fmt.Errorf("wrapped: %w", err)); got != want {
+		if got := StatusOf(fmt.Errorf("wrapped: %w", err)); got != want {
 			t.Errorf("%v: %d, want %d", err, got, want)
 		}
 	}
-	if got := statusOf(FieldErrors{{Field: "nom", Detail: "bad"}}); got != 400 {
+	if got := StatusOf(FieldErrors{{Field: "nom", Detail: "bad"}}); got != 400 {
 		t.Errorf("field errors: %d", got)
 	}
 }
@@ -434,7 +374,7 @@ func (s *gatedStore) Get(ctx context.Context, id string) (*profile.Profile, erro
 }
 
 func (s *gatedStore) Page(context.Context, string, int) ([]*profile.Profile, error) {
-	return slices.Repeat([]*profile.Profile{{ID: "1", Nom: strings.Repeat("x", 200)}}, pageUsers), nil
+	return slices.Repeat([]*profile.Profile{{ID: "1", Nom: strings.Repeat("x", 200)}}, PageUsers), nil
 }
 
 func TestServiceClose(t *testing.T) {
@@ -451,7 +391,7 @@ func TestServiceClose(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- s.Close() }()
 		eventually(t, 5*time.Second, "nobody new is served", func() bool {
-			conn, err := net.Dial("tcp", s.ln.Addr().String())
+			conn, err := net.Dial("tcp", s.Addr())
 			if err == nil {
 				_ = conn.Close()
 			}
@@ -492,9 +432,7 @@ func TestServiceClose(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 		eventually(t, 5*time.Second, "its connection is gone", func() bool {
-			s.conns.mu.Lock()
-			defer s.conns.mu.Unlock()
-			return len(s.conns.set) == 0
+			return s.Conns() == 0
 		})
 	})
 }

@@ -126,12 +126,6 @@ func (s *Service) answerChange(c *fiber.Ctx, change Change, status int) error {
 	return sendJSON(c, profile.AppendJSON(nil, change.Profile))
 }
 
-// deleted is the answer to a DELETE.
-type deleted struct {
-	ID      string `json:"id"`
-	Version int64  `json:"version"`
-}
-
 // relayed reports whether the change was announced within RelayWait.
 func (s *Service) relayed(change Change) bool {
 	if s.cfg.Relay == nil {

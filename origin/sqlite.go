@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -44,7 +45,7 @@ func (c SQLiteConfig) withDefaults() SQLiteConfig {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.Logger = loggerOr(c.Logger)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -165,26 +166,6 @@ func (s *SQLite) wakeRelay() {
 	}
 }
 
-// broken wraps an error of the database.
-func broken(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("origin: %s: %w", op, err)
-	}
-	if reason := unwritable(err); reason != nil {
-		return fmt.Errorf("origin: %s: %w: %w: %w", op, ErrInternal, reason, err)
-	}
-	return fmt.Errorf("origin: %s: %w: %w", op, ErrInternal, err)
-}
-
-var (
-	errFull     = fmt.Errorf("%w: its disk is full", ErrUnwritable)
-	errReadOnly = fmt.Errorf("%w: it, or its disk, is read-only", ErrUnwritable)
-	errDisk     = fmt.Errorf("%w: its disk fails", ErrUnwritable)
-)
-
 // unwritable returns why SQLite cannot write, nil when that is not what err says.
 func unwritable(err error) error {
 	e, ok := errors.AsType[*sqlite.Error](err)
@@ -200,4 +181,18 @@ func unwritable(err error) error {
 		return errDisk
 	}
 	return nil
+}
+
+// broken wraps an error of the database.
+func broken(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("origin: %s: %w", op, err)
+	}
+	if reason := unwritable(err); reason != nil {
+		return fmt.Errorf("origin: %s: %w: %w: %w", op, ErrInternal, reason, err)
+	}
+	return fmt.Errorf("origin: %s: %w: %w", op, ErrInternal, err)
 }

@@ -88,7 +88,7 @@ func scanChange(rows *sql.Rows) (Change, error) {
 	if err := rows.Scan(&c.Seq, &c.Kind, &c.ID, &c.Version, &packed); err != nil {
 		return Change{}, err
 	}
-	c.unpack(packed)
+	c.Unpack(packed)
 	return c, nil
 }
 

@@ -10,9 +10,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// columns are those of personnel in the order of scanProfile.
-const columns = "id, nom, prenom, full_name, avatar, matricule, ministere, sexe, attrs, updated_at"
-
 // readStatements are prepared once; database/sql prepares them again on each reading connection.
 type readStatements struct {
 	one, batch, page, count                 *sql.Stmt
@@ -129,50 +126,4 @@ func (s *SQLite) Deleted(ctx context.Context, ids []string) (map[string]bool, er
 		deleted[id] = true
 	}
 	return deleted, broken("read deleted users", rows.Err())
-}
-
-func eachProfile(rows *sql.Rows, visit func(*profile.Profile)) error {
-	defer rows.Close()
-	for rows.Next() {
-		p, err := scanProfile(rows)
-		if err != nil {
-			return err
-		}
-		visit(p)
-	}
-	return rows.Err()
-}
-
-// scanProfile reads one row of columns.
-func scanProfile(row interface{ Scan(...any) error }) (*profile.Profile, error) {
-	p := new(profile.Profile)
-	var fullName, attrs sql.NullString
-	err := row.Scan(&p.ID, &p.Nom, &p.Prenom, &fullName, &p.Avatar, &p.Matricule, &p.Ministere, &p.Sexe, &attrs, &p.UpdatedAt)
-	if err != nil {
-		return nil, err
-	}
-	p.FullName = fullName.String
-	p.Complete()
-	if attrs.Valid {
-		if err := json.Unmarshal([]byte(attrs.String), &p.Attrs); err != nil {
-			return nil, fmt.Errorf("attrs of %q: %w", p.ID, err)
-		}
-	}
-	return p, nil
-}
-
-// rowArgs are the values of columns for p.
-func rowArgs(p *profile.Profile) ([]any, error) {
-	var fullName, attrs any
-	if name := customName(p); name != "" {
-		fullName = name
-	}
-	if len(p.Attrs) > 0 {
-		text, err := json.Marshal(p.Attrs)
-		if err != nil {
-			return nil, err
-		}
-		attrs = string(text)
-	}
-	return []any{p.ID, p.Nom, p.Prenom, fullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe, attrs, p.UpdatedAt}, nil
 }

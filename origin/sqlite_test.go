@@ -24,7 +24,7 @@ func TestSQLiteOpens(t *testing.T) {
 		if err := s.Start(t.Context()); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		mustCreate(t, s, profile.Profile{ID: "1"})
+		createOne(t, s)
 		if err := s.Close(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -72,7 +72,7 @@ func TestSQLiteRefusesToOpen(t *testing.T) {
 }
 
 func TestSQLiteOneBrokenWriteDoesNotFailItsGroup(t *testing.T) {
-	s := makeSQLite(t, t.TempDir(), time.Now).(*SQLite)
+	s := opened(t)
 	boom := broken("test", errors.New("boom"))
 	var wg sync.WaitGroup
 	gate := make(chan struct{})
@@ -104,8 +104,8 @@ func TestSQLiteOneBrokenWriteDoesNotFailItsGroup(t *testing.T) {
 }
 
 func TestSQLiteMarksBecomeDurableWithoutFurtherWrites(t *testing.T) {
-	s := makeSQLite(t, t.TempDir(), time.Now).(*SQLite)
-	mustCreate(t, s, profile.Profile{ID: "1"})
+	s := opened(t)
+	createOne(t, s)
 	claim, err := s.Claim(t.Context(), Want{Limit: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -118,21 +118,6 @@ func TestSQLiteMarksBecomeDurableWithoutFurtherWrites(t *testing.T) {
 		err := s.readers.QueryRow("SELECT count(*) FROM outbox WHERE done_at IS NOT NULL").Scan(&n)
 		return err == nil && n == 1 && len(s.marks.snapshot()) == 0
 	})
-}
-
-// eventually polls until ok, and fails the test after limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(limit)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within %v: %s", limit, what)
-		}
-	}
 }
 
 func BenchmarkSQLiteUpdate(b *testing.B) {
@@ -166,4 +151,26 @@ func BenchmarkSQLiteUpdate(b *testing.B) {
 			}
 		})
 	})
+}
+
+// opened returns a store in a new file.
+func opened(t *testing.T) *SQLite {
+	t.Helper()
+	s, err := NewSQLite(SQLiteConfig{Path: filepath.Join(t.TempDir(), "origin.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// createOne adds the user "1".
+func createOne(t *testing.T, s *SQLite) {
+	t.Helper()
+	if _, err := s.Create(t.Context(), &profile.Profile{ID: "1"}); err != nil {
+		t.Fatal(err)
+	}
 }

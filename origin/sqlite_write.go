@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -76,7 +74,7 @@ func (w *sqliteWriter) update(id string, u *Update) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
-	p := u.apply(old)
+	p := u.Apply(old)
 	if p.UpdatedAt, err = nextVersion(w.now(), old.UpdatedAt); err != nil {
 		return Change{}, err
 	}
@@ -132,7 +130,7 @@ func (w *sqliteWriter) current(id string, ifMatch []int64) (*profile.Profile, er
 
 // queue writes the outbox row of c and returns c with its Seq.
 func (w *sqliteWriter) queue(c Change) (Change, error) {
-	res, err := w.stmts.queue.ExecContext(context.Background(), int64(c.Kind), c.ID, c.Version, c.packed(), w.now())
+	res, err := w.stmts.queue.ExecContext(context.Background(), int64(c.Kind), c.ID, c.Version, c.Packed(), w.now())
 	if err != nil {
 		return Change{}, broken("write outbox", err)
 	}
@@ -141,27 +139,6 @@ func (w *sqliteWriter) queue(c Change) (Change, error) {
 	}
 	return c, nil
 }
-
-// checkStorable returns nil for a profile that every store can keep: valid, and its texts UTF-8 without NUL, which
-// PostgreSQL refuses.
-func checkStorable(p *profile.Profile) error {
-	if err := p.Check(); err != nil {
-		return err
-	}
-	for _, s := range []string{p.Nom, p.Prenom, p.FullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe} {
-		if !storableText(s) {
-			return fmt.Errorf("%w: user %q: a field is not UTF-8, or has a NUL byte", profile.ErrMalformed, p.ID)
-		}
-	}
-	for k, v := range p.Attrs {
-		if !storableText(k) || !storableText(v) {
-			return fmt.Errorf("%w: user %q: attribute %q is not UTF-8, or has a NUL byte", profile.ErrMalformed, p.ID, k)
-		}
-	}
-	return nil
-}
-
-func storableText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // BulkLoad implements Store. Other writers wait until it is through.
 func (s *SQLite) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {

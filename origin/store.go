@@ -4,8 +4,9 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strings"
 	"time"
+
+	"fmt"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -95,99 +96,85 @@ type Backlog struct {
 	Oldest time.Duration `json:"oldestNs"`
 }
 
-// Update is a partial change: nil leaves a field as it is.
-type Update struct {
-	// Nom is the family name.
-	Nom *string `json:"nom,omitempty"`
-	// Prenom is the given name.
-	Prenom *string `json:"prenom,omitempty"`
-	// FullName is the name to display when it is not Prenom and Nom; "" makes it follow them again.
-	FullName *string `json:"fullName,omitempty"`
-	// Avatar is the URL or path of the picture.
-	Avatar *string `json:"avatar,omitempty"`
-	// Matricule is the registration number.
-	Matricule *string `json:"matricule,omitempty"`
-	// Ministere is the ministry.
-	Ministere *string `json:"ministere,omitempty"`
-	// Sexe is "M", "F" or "".
-	Sexe *string `json:"sexe,omitempty"`
-	// Attrs is merged into the attributes key by key (RFC 7396): a value sets its key, nil removes it, others stay.
-	Attrs map[string]*string `json:"attrs,omitempty"`
-	// IfMatch makes the change conditional: the user's version must be one of these. nil is unconditional.
-	IfMatch []int64 `json:"-"`
-}
-
-// texts pairs the plain fields of an update with those of a profile, FullName excepted.
-func (u *Update) texts(p *profile.Profile) [6]struct {
-	to   *string
-	from *string
-} {
-	return [6]struct {
-		to   *string
-		from *string
-	}{
-		{&p.Nom, u.Nom}, {&p.Prenom, u.Prenom}, {&p.Avatar, u.Avatar},
-		{&p.Matricule, u.Matricule}, {&p.Ministere, u.Ministere}, {&p.Sexe, u.Sexe},
-	}
-}
-
-// apply returns old with u's fields, owning its strings. The full name goes on following the names unless it was, or is
-// now, given separately.
-func (u *Update) apply(old *profile.Profile) *profile.Profile {
-	p := old.Clone()
-	p.FullName = customName(p)
-	for _, f := range u.texts(p) {
-		if f.from != nil {
-			*f.to = strings.Clone(*f.from)
-		}
-	}
-	if u.FullName != nil {
-		p.FullName = strings.Clone(*u.FullName)
-	}
-	p.Attrs = mergeAttrs(p.Attrs, u.Attrs)
-	p.Complete()
-	return p
-}
-
-func mergeAttrs(attrs map[string]string, changes map[string]*string) map[string]string {
-	if attrs == nil && len(changes) > 0 {
-		attrs = make(map[string]string, len(changes))
-	}
-	for k, v := range changes {
-		if v == nil {
-			delete(attrs, k)
-			continue
-		}
-		attrs[strings.Clone(k)] = strings.Clone(*v)
-	}
-	if len(attrs) == 0 {
-		return nil
-	}
-	return attrs
-}
-
-// customName returns p's full name when it is not the one that its names give, else "". Only such a name is stored.
-func customName(p *profile.Profile) string {
-	derived := profile.Profile{Nom: p.Nom, Prenom: p.Prenom}
-	derived.Complete()
-	if p.FullName == derived.FullName {
-		return ""
-	}
-	return p.FullName
-}
-
 // matches reports whether a change conditional on ifMatch may be made to a user of this version.
 func matches(ifMatch []int64, version int64) bool {
 	return ifMatch == nil || slices.Contains(ifMatch, version)
 }
 
-// empty reports whether u changes nothing.
-func (u *Update) empty() bool {
-	p := new(profile.Profile)
-	for _, f := range u.texts(p) {
-		if f.from != nil {
-			return false
-		}
+// Kind is what a change did to a user.
+type Kind uint8
+
+const (
+	// Created is a user who was not there before.
+	Created Kind = iota + 1
+	// Updated is a user whose fields changed.
+	Updated
+	// Deleted is a user who is gone.
+	Deleted
+	// Imported are users whom a bulk load added.
+	Imported
+)
+
+// String returns "created", "updated", "deleted", "imported", or "kind(n)" for a value that is none of them.
+func (k Kind) String() string {
+	switch k {
+	case Created:
+		return "created"
+	case Updated:
+		return "updated"
+	case Deleted:
+		return "deleted"
+	case Imported:
+		return "imported"
+	default:
+		return fmt.Sprintf("kind(%d)", uint8(k))
 	}
-	return u.FullName == nil && len(u.Attrs) == 0
 }
+
+// Change is one committed change of one user.
+type Change struct {
+	// Seq is the place in the outbox. A user's later change has the higher one.
+	Seq int64
+	// Kind tells what happened.
+	Kind Kind
+	// ID is the user's id. When Kind is Imported it stands for the load, and is no id of a user.
+	ID string
+	// Version is the user's version from this change on, above all that the user ever had.
+	Version int64
+	// Profile is the whole profile as this change left it, nil when Kind is Deleted or Imported. Read only.
+	Profile *profile.Profile
+	// Added are the ids of the users when Kind is Imported, else nil. Read only.
+	Added []string
+
+	// Fault is why Profile could not be read from the outbox: such a row fails until someone mends it, alone with its user.
+	Fault error
+}
+
+// Announcer tells the rest of the world about a change. It is called from several goroutines, never twice at once for one
+// user, and for one user in version order. A change may come again after it succeeded (a process died before it noted so),
+// hence announcing must be idempotent by version. An error makes the relay try again later; ctx carries a deadline.
+type Announcer interface {
+	Announce(ctx context.Context, c Change) error
+}
+
+// AnnouncerFunc is a function as an Announcer.
+type AnnouncerFunc func(ctx context.Context, c Change) error
+
+// Announce calls f.
+func (f AnnouncerFunc) Announce(ctx context.Context, c Change) error { return f(ctx, c) }
+
+// nextVersion is the version of a change made at now (milliseconds since 1970) to a user whose highest version so far is
+// previous: strictly above it whatever the clock does.
+func nextVersion(now, previous int64) (int64, error) {
+	v := max(now, previous+1)
+	if v > profile.MaxVersion {
+		return 0, fmt.Errorf("origin: no version above %d is left: %w", previous, profile.ErrMalformed)
+	}
+	return v, nil
+}
+
+var (
+	errFull     = fmt.Errorf("%w: its disk is full", ErrUnwritable)
+	errReadOnly = fmt.Errorf("%w: it, or its disk, is read-only", ErrUnwritable)
+	errDisk     = fmt.Errorf("%w: its disk fails", ErrUnwritable)
+)

@@ -175,3 +175,13 @@ type Patch struct {
 	Ministere *string
 	Sexe      *string
 }
+
+// CustomName returns the full name when it is not the one that its names give, else "". Only such a name is stored.
+func (p *Profile) CustomName() string {
+	derived := Profile{Nom: p.Nom, Prenom: p.Prenom}
+	derived.Complete()
+	if p.FullName == derived.FullName {
+		return ""
+	}
+	return p.FullName
+}

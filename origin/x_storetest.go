@@ -5,41 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
-
-// testClock is a clock that tests set.
-type testClock struct{ ms atomic.Int64 }
-
-func (c *testClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
-
-// storeMaker opens a store at place (the same place: the same data) whose versions come from now.
-type storeMaker func(t *testing.T, place string, now func() time.Time) Store
-
-func makeSQLite(t *testing.T, place string, now func() time.Time) Store {
-	t.Helper()
-	s, err := NewSQLite(SQLiteConfig{Path: filepath.Join(place, "origin.db"), Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
-}
 
 func TestSQLiteStore(t *testing.T) { testStore(t, makeSQLite) }
 
@@ -70,39 +43,6 @@ func testStore(t *testing.T, open storeMaker) {
 	}
 	t.Run("data and versions survive a restart", func(t *testing.T) { testReopen(t, open) })
 	t.Run("closed stores say so", func(t *testing.T) { testClosed(t, open) })
-}
-
-func ptr(s string) *string { return &s }
-
-func mustCreate(t *testing.T, s Store, p profile.Profile) Change {
-	t.Helper()
-	c, err := s.Create(t.Context(), &p)
-	if err != nil {
-		t.Fatalf("Create(%q): %v", p.ID, err)
-	}
-	return c
-}
-
-func mustUpdate(t *testing.T, s Store, id string, u Update) Change {
-	t.Helper()
-	c, err := s.Update(t.Context(), id, u)
-	if err != nil {
-		t.Fatalf("Update(%q): %v", id, err)
-	}
-	return c
-}
-
-func mustGet(t *testing.T, s Store, id string) *profile.Profile {
-	t.Helper()
-	p, err := s.Get(t.Context(), id)
-	if err != nil {
-		t.Fatalf("Get(%q): %v", id, err)
-	}
-	return p
-}
-
-func sameProfile(a, b *profile.Profile) bool {
-	return string(profile.AppendJSON(nil, a)) == string(profile.AppendJSON(nil, b))
 }
 
 func testCreateGet(t *testing.T, s Store, clock *testClock) {

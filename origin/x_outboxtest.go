@@ -72,24 +72,6 @@ func testClaims(t *testing.T, s Store, _ *testClock) {
 	}
 }
 
-func changeIDs(changes []Change) (ids []string) {
-	for _, c := range changes {
-		ids = append(ids, c.ID)
-	}
-	return ids
-}
-
-// claimAll returns all undone rows and leaves them undone.
-func claimAll(t *testing.T, s Store) []Change {
-	t.Helper()
-	claim, err := s.Claim(t.Context(), Want{Limit: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer claim.Close()
-	return claim.Changes()
-}
-
 func testPrune(t *testing.T, s Store, clock *testClock) {
 	for i := range 5 {
 		mustCreate(t, s, profile.Profile{ID: fmt.Sprint(i)})

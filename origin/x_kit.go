@@ -1,0 +1,29 @@
+package origin
+
+import (
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+func ptr(s string) *string { return &s }
+
+func sameProfile(a, b *profile.Profile) bool {
+	return string(profile.AppendJSON(nil, a)) == string(profile.AppendJSON(nil, b))
+}
+
+// eventually polls until ok, and fails the test after limit.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
