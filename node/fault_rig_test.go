@@ -72,7 +72,7 @@ type rig struct {
 	*testing.T
 	users   int
 	oracle  *oracle.Oracle
-	source  *source
+	source  *truth
 	nodes   []*Node
 	judges  []*oracle.Node
 	links   []*redistest.Proxy // by node; empty without rigConfig.links
@@ -271,9 +271,9 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// source is an origin in memory whose changes are announced as the real one's are: true at once, then told to Redis, then
+// truth is an origin in memory whose changes are announced as the real one's are: true at once, then told to Redis, then
 // put on the stream, again and again until it is done; the answer waits for that up to relayWait.
-type source struct {
+type truth struct {
 	*people
 	announcer announce.Announcer
 	oracle    *oracle.Oracle
@@ -288,7 +288,7 @@ type source struct {
 	ctx                      context.Context
 }
 
-func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(*testing.T) redis.UniversalClient) *source {
+func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(*testing.T) redis.UniversalClient) *truth {
 	t.Helper()
 	client, err := redisconn.Open(url)
 	check(t, err)
@@ -301,7 +301,7 @@ func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: publishing})
 	check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &source{
+	s := &truth{
 		people: newPeople(users + 1), announcer: announce.Announcer{L2: l2, Publisher: publisher}, oracle: o,
 		versions: map[string]int64{}, ctx: ctx,
 	}
@@ -309,21 +309,21 @@ func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(
 	return s
 }
 
-func (s *source) next(id string) int64 {
+func (s *truth) next(id string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.versions[id] = max(s.versions[id], 1) + 1
 	return s.versions[id]
 }
 
-func (s *source) version(id string) int64 {
+func (s *truth) version(id string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.versions[id]
 }
 
 // update changes a user, or creates him anew, and returns the version once the change is acknowledged.
-func (s *source) update(ctx context.Context, id string) int64 {
+func (s *truth) update(ctx context.Context, id string) int64 {
 	v := s.next(id)
 	s.set(person(id, v))
 	kind := origin.Updated
@@ -334,14 +334,14 @@ func (s *source) update(ctx context.Context, id string) int64 {
 	return v
 }
 
-func (s *source) delete(ctx context.Context, id string) {
+func (s *truth) delete(ctx context.Context, id string) {
 	v := s.next(id)
 	s.oracle.Removing(id)
 	s.remove(id)
 	s.acknowledge(ctx, origin.Change{Kind: origin.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
 }
 
-func (s *source) acknowledge(ctx context.Context, c origin.Change, acked func(time.Time)) {
+func (s *truth) acknowledge(ctx context.Context, c origin.Change, acked func(time.Time)) {
 	made := time.Now()
 	s.changes.Add(1)
 	s.pending.Add(1)
@@ -365,7 +365,7 @@ func (s *source) acknowledge(ctx context.Context, c origin.Change, acked func(ti
 }
 
 // relay announces a change until that succeeds.
-func (s *source) relay(c origin.Change) {
+func (s *truth) relay(c origin.Change) {
 	for s.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		err := s.announcer.Announce(ctx, c)
