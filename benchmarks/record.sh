@@ -79,7 +79,7 @@ origin() {
   head 'The source of truth under faults' 'benchmarks/record.sh origin TRACE'
   printf 'Real PostgreSQL, Redis, HTTP and processes; three nodes where nodes are meant.%s\n\n' "${short:+ Short forms, which show that it runs and nothing more.}"
   printf '| demanded | measured | test |\n|---|---|---|\n'
-  { EDGECACHE_LONG=${form:+1} EDGECACHE_CRASH_TRIALS=$trials go test -count=1 -timeout 60m -v -run 'Killed|Stopped' ./origin || true; } | rows
+  { EDGECACHE_LONG=${form:+1} EDGECACHE_CRASH_TRIALS=$trials go test -count=1 -timeout 60m -v -run 'Killed|Stopped' ./source || true; } | rows
   # shellcheck disable=SC2086 # no form is no argument
   { go test -count=1 -timeout 60m -v ./tests/outage $form || true; } | rows
   local table

@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -39,17 +40,17 @@ func startOrigin(t *testing.T, redisURL string, n int) *origin.Client {
 	check(t, err)
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
 	check(t, err)
-	store, err := origin.NewSQLite(origin.SQLiteConfig{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
+	store, err := sqlite.New(sqlite.Config{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
 	check(t, err)
 	check(t, store.Start(t.Context()))
 	t.Cleanup(func() { _ = store.Close() })
 	_, err = store.BulkLoad(t.Context(), persons(n))
 	check(t, err)
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announce.Announcer{L2: l2, Publisher: publisher}})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher}})
 	check(t, err)
 	check(t, relay.Start(t.Context()))
 	t.Cleanup(func() { _ = relay.Close() })
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
 	check(t, err)
 	check(t, service.Start(t.Context()))
 	t.Cleanup(func() { _ = service.Close() })

@@ -15,12 +15,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
-	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -275,7 +274,7 @@ func wait(ctx context.Context, d time.Duration) {
 // put on the stream, again and again until it is done; the answer waits for that up to relayWait.
 type truth struct {
 	*people
-	announcer announce.Announcer
+	announcer source.RedisAnnouncer
 	oracle    *oracle.Oracle
 	// cut makes a change that could not be told bind from when it was made, as the bound of a node that is cut off says.
 	cut atomic.Bool
@@ -302,7 +301,7 @@ func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(
 	check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &truth{
-		people: newPeople(users + 1), announcer: announce.Announcer{L2: l2, Publisher: publisher}, oracle: o,
+		people: newPeople(users + 1), announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher}, oracle: o,
 		versions: map[string]int64{}, ctx: ctx,
 	}
 	t.Cleanup(func() { cancel(); s.relays.Wait(); _ = client.Close() })
@@ -326,11 +325,11 @@ func (s *truth) version(id string) int64 {
 func (s *truth) update(ctx context.Context, id string) int64 {
 	v := s.next(id)
 	s.set(person(id, v))
-	kind := origin.Updated
+	kind := source.Updated
 	if v%2 == 0 {
-		kind = origin.Created // the same to everyone who hears of it
+		kind = source.Created // the same to everyone who hears of it
 	}
-	s.acknowledge(ctx, origin.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}, func(at time.Time) { s.oracle.Acked(id, v, at) })
+	s.acknowledge(ctx, source.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}, func(at time.Time) { s.oracle.Acked(id, v, at) })
 	return v
 }
 
@@ -338,10 +337,10 @@ func (s *truth) delete(ctx context.Context, id string) {
 	v := s.next(id)
 	s.oracle.Removing(id)
 	s.remove(id)
-	s.acknowledge(ctx, origin.Change{Kind: origin.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
+	s.acknowledge(ctx, source.Change{Kind: source.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
 }
 
-func (s *truth) acknowledge(ctx context.Context, c origin.Change, acked func(time.Time)) {
+func (s *truth) acknowledge(ctx context.Context, c source.Change, acked func(time.Time)) {
 	made := time.Now()
 	s.changes.Add(1)
 	s.pending.Add(1)
@@ -365,7 +364,7 @@ func (s *truth) acknowledge(ctx context.Context, c origin.Change, acked func(tim
 }
 
 // relay announces a change until that succeeds.
-func (s *truth) relay(c origin.Change) {
+func (s *truth) relay(c source.Change) {
 	for s.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
 		err := s.announcer.Announce(ctx, c)

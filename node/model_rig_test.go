@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
-	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -36,7 +35,7 @@ type model struct {
 	nodes  []*modelNode
 	wire   *wire // of the source's announcements
 	truth  *modelOrigin
-	announce.Announcer
+	source.RedisAnnouncer
 	oracle *oracle.Oracle
 
 	ctx     context.Context
@@ -91,7 +90,7 @@ func (j *journal) of(user string) string {
 
 // modelChange is one change at the origin, and how it is announced.
 type modelChange struct {
-	origin.Change
+	source.Change
 	invalidate bool
 }
 
@@ -100,7 +99,7 @@ func (c modelChange) event() stream.Event {
 	switch {
 	case c.invalidate:
 		return stream.Event{Kind: stream.Invalidated, UserID: c.ID, Version: c.Version}
-	case c.Kind == origin.Deleted:
+	case c.Kind == source.Deleted:
 		return stream.Event{Kind: stream.Deleted, UserID: c.ID, Version: c.Version}
 	}
 	return stream.Event{Kind: stream.Updated, UserID: c.ID, Version: c.Version, Profile: c.Profile}
@@ -124,7 +123,7 @@ func newModel(t *testing.T, c *compiled) *model {
 	check(t, err)
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
 	check(t, err)
-	m.Announcer = announce.Announcer{L2: l2, Publisher: publisher}
+	m.RedisAnnouncer = source.RedisAnnouncer{L2: l2, Publisher: publisher}
 	m.update("1")
 	m.running.Wait() // so that there is a stream
 	for i := range 3 {
@@ -317,14 +316,14 @@ func (m *model) update(id string) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: origin.Change{Kind: origin.Updated, ID: id, Version: v, Profile: p}}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}}, nil)
 }
 
 func (m *model) delete(id string) {
 	v := m.next(id)
 	m.oracle.Removing(m.key(id))
 	m.truth.remove(id)
-	m.announce(modelChange{Change: origin.Change{Kind: origin.Deleted, ID: id, Version: v}}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: source.Deleted, ID: id, Version: v}}, nil)
 }
 
 // invalidate changes a user without telling the cluster more than that.
@@ -332,7 +331,7 @@ func (m *model) invalidate(id string) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: origin.Change{Kind: origin.Updated, ID: id, Version: v, Profile: p}, invalidate: true}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}, invalidate: true}, nil)
 }
 
 // through changes a user and lets a node tell the cluster; if it cannot the source does.
@@ -340,7 +339,7 @@ func (m *model) through(n *modelNode, id string, invalidate bool) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: origin.Change{Kind: origin.Updated, ID: id, Version: v, Profile: p}, invalidate: invalidate}, func() error {
+	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}, invalidate: invalidate}, func() error {
 		if !invalidate {
 			return n.Put(m.ctx, p)
 		}
@@ -426,7 +425,7 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	}
 	m.newest[c.ID] = c.Version
 	key := m.keyLocked(c.ID)
-	if c.Kind != origin.Deleted {
+	if c.Kind != source.Deleted {
 		m.oracle.Acked(key, c.Version, time.Now())
 		return
 	}

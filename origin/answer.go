@@ -61,7 +61,7 @@ func decodeOne(body []byte, id string) (*profile.Profile, error) {
 	case keys.ID == nil:
 		return nil, fmt.Errorf("%w: an object without id", errNonsense)
 	}
-	p, err := decodeProfile(inside)
+	p, err := profile.DecodeJSONLoose(inside)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +178,7 @@ func (b *bulkAnswer) takeList(list json.RawMessage) error {
 		return fmt.Errorf("%w: want a list of profiles, or an object with users", errNonsense)
 	}
 	for _, raw := range all {
-		p, err := decodeProfile(raw)
+		p, err := profile.DecodeJSONLoose(raw)
 		if err != nil {
 			b.takeBroken(raw, err)
 			continue
@@ -202,7 +202,7 @@ func (b *bulkAnswer) takeMap(users json.RawMessage, keys *wrapped) error {
 		return fmt.Errorf("%w: JSON: %w", errNonsense, err)
 	}
 	for id, raw := range all {
-		p, err := decodeProfile(raw)
+		p, err := profile.DecodeJSONLoose(raw)
 		if err == nil && p.ID != id {
 			err = fmt.Errorf("its profile has id %q", p.ID)
 		}
@@ -249,7 +249,7 @@ func (b *bulkAnswer) takeBroken(raw json.RawMessage, err error) {
 		ID json.RawMessage `json:"id"`
 	}
 	if json.Unmarshal(raw, &only) == nil {
-		if id, ok := idText(only.ID); ok {
+		if id, ok := profile.LooseID(only.ID); ok {
 			b.take(id, nil, err)
 			return
 		}

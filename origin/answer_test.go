@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -27,7 +28,7 @@ func TestClientDecodesOne(t *testing.T) {
 		`{"id":7,"updatedAt":"1700000000123"}`: {ID: "7", UpdatedAt: 1700000000123},
 	} {
 		c := startClient(t, ClientConfig{}, reply(200, body))
-		if got, err := c.Load(t.Context(), "7"); err != nil || !sameProfile(got, want) {
+		if got, err := c.Load(t.Context(), "7"); err != nil || !testkit.SameProfile(got, want) {
 			t.Errorf("%s:\n\t%+v, %v", body, got, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -59,7 +60,7 @@ func TestClientBreaker(t *testing.T) {
 	if state() != "open" || asked.Load() != before || c.Stats().Opened != 1 {
 		t.Fatalf("asked %d times while open, %+v", asked.Load()-before, c.Stats())
 	}
-	eventually(t, 5*time.Second, "half-open", func() bool { return state() == "half-open" })
+	testkit.Eventually(t, 5*time.Second, "half-open", func() bool { return state() == "half-open" })
 	mode.Store("hang")
 	ctx, cancel := context.WithCancel(t.Context())
 	probe := make(chan error, 1)
@@ -78,7 +79,7 @@ func TestClientBreaker(t *testing.T) {
 		t.Errorf("%d probes at once, then %s", n, state())
 	}
 	mode.Store("up")
-	eventually(t, 5*time.Second, "closed again", func() bool {
+	testkit.Eventually(t, 5*time.Second, "closed again", func() bool {
 		return errors.Is(load(t.Context()), profile.ErrNotFound) && state() == "closed"
 	})
 }
@@ -144,7 +145,7 @@ func TestClientProbesOnce(t *testing.T) {
 	for range slow {
 		go func() { _, err := c.Load(t.Context(), "7"); loaded <- err }()
 	}
-	eventually(t, 5*time.Second, "the slow lookups are under way", func() bool { return asked.Load() == slow })
+	testkit.Eventually(t, 5*time.Second, "the slow lookups are under way", func() bool { return asked.Load() == slow })
 	down.Store(true)
 	for c.Stats().Breaker == "closed" {
 		_, _ = c.Load(t.Context(), "7")
@@ -155,7 +156,7 @@ func TestClientProbesOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 5*time.Second, "half-open", func() bool { return c.Stats().Breaker == "half-open" })
+	testkit.Eventually(t, 5*time.Second, "half-open", func() bool { return c.Stats().Breaker == "half-open" })
 	before := asked.Load()
 	if _, err := c.Load(t.Context(), "7"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Error(err)

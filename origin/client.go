@@ -179,7 +179,7 @@ func (c *Client) Load(ctx context.Context, id string) (*profile.Profile, error) 
 	if err := profile.CheckID(id); err != nil {
 		return nil, &Error{Op: op, Err: err}
 	}
-	if reserved(id) {
+	if Reserved(id) {
 		return nil, &Error{Op: op, Detail: "the id is a path of the service", Err: profile.ErrNotFound}
 	}
 	var p *profile.Profile
@@ -233,12 +233,12 @@ func (c *Client) request(ctx context.Context, call *call) (*http.Request, error)
 	if len(call.ifMatch) > 0 {
 		tags := make([]string, len(call.ifMatch))
 		for i, v := range call.ifMatch {
-			tags[i] = etag(v)
+			tags[i] = ETag(v)
 		}
 		req.Header.Set("If-Match", strings.Join(tags, ", "))
 	}
 	return req, c.authorize(req)
 }
 
-// etag is a version as an entity tag.
-func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+// ETag is a version as an entity tag.
+func ETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }

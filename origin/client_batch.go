@@ -20,11 +20,11 @@ func (c *Client) LoadBatch(ctx context.Context, ids []string) (profile.Batch, er
 		err := fmt.Errorf("%w: %d ids; at most %d", profile.ErrTooLarge, len(ids), MaxBatch)
 		return profile.Batch{}, &Error{Op: "load batch", Err: err}
 	}
-	valid, bad := sortIDs(ids)
+	valid, bad := SortIDs(ids)
 	b := profile.Batch{Found: make(map[string]*profile.Profile, len(valid)), Errors: bad}
 	asked := valid[:0]
 	for _, id := range valid {
-		if reserved(id) {
+		if Reserved(id) {
 			b.Missing = append(b.Missing, id)
 			continue
 		}
@@ -143,8 +143,8 @@ func merge(b *profile.Batch, from profile.Batch) {
 	b.Missing = append(b.Missing, from.Missing...)
 }
 
-// sortIDs folds duplicates and splits ids into those to look up and those that are none.
-func sortIDs(ids []string) (valid []string, bad map[string]error) {
+// SortIDs folds duplicates and splits ids into those to look up and those that are none.
+func SortIDs(ids []string) (valid []string, bad map[string]error) {
 	seen := make(map[string]bool, len(ids))
 	bad = map[string]error{}
 	for _, id := range ids {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -196,7 +197,7 @@ func TestClientStatuses(t *testing.T) {
 func TestClientNeverRepeatsWrites(t *testing.T) {
 	c := startClient(t, ClientConfig{}, reply(500, ""))
 	for range 2 {
-		if _, err := c.Put(t.Context(), "1", Update{Nom: ptr("x")}); !errors.Is(err, profile.ErrUnavailable) {
+		if _, err := c.Put(t.Context(), "1", Update{Nom: testkit.Ptr("x")}); !errors.Is(err, profile.ErrUnavailable) {
 			t.Errorf("put: %v", err)
 		}
 	}
@@ -208,7 +209,7 @@ func TestClientNeverRepeatsWrites(t *testing.T) {
 func TestClientWritesToOtherServices(t *testing.T) {
 	for body, want := range map[string]int64{"": 0, `{"success":true,"message":"ok"}`: 0, `{"data":{"id":1,"updatedAt":5}}`: 5, `{"version":7}`: 7} {
 		c := startClient(t, ClientConfig{}, reply(200, body))
-		w, err := c.Put(t.Context(), "1", Update{Nom: ptr("x")})
+		w, err := c.Put(t.Context(), "1", Update{Nom: testkit.Ptr("x")})
 		if err != nil || w.Version != want || (w.Profile != nil) != (want == 5) {
 			t.Errorf("%s: %+v, %v", body, w, err)
 		}
@@ -306,7 +307,7 @@ func TestClientRetryAfter(t *testing.T) {
 			t.Errorf("call %d: %v, asked %d times", i, err, asked.Load())
 		}
 	}
-	eventually(t, 5*time.Second, "the service is asked again when it said", func() bool {
+	testkit.Eventually(t, 5*time.Second, "the service is asked again when it said", func() bool {
 		_, err := c.Load(t.Context(), "7")
 		return err == nil
 	})

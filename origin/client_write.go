@@ -93,16 +93,16 @@ func decodeWritten(body []byte) Written {
 	if err != nil {
 		return Written{}
 	}
-	if p, err := decodeProfile(inside); err == nil && p.UpdatedAt != 0 {
+	if p, err := profile.DecodeJSONLoose(inside); err == nil && p.UpdatedAt != 0 {
 		return Written{Profile: p, Version: p.UpdatedAt}
 	}
-	var d deleted
+	var d Deletion
 	_ = json.Unmarshal(inside, &d)
 	return Written{Version: d.Version}
 }
 
-// deleted is the answer to a DELETE.
-type deleted struct {
+// Deletion is the answer to a DELETE.
+type Deletion struct {
 	ID      string `json:"id"`
 	Version int64  `json:"version"`
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 )
 
 // A source of truth in one process: the store, the relay that announces its changes, the service, and a client of it.
@@ -18,21 +20,21 @@ func Example() {
 	check(err)
 	defer os.RemoveAll(dir)
 
-	store, err := origin.NewSQLite(origin.SQLiteConfig{Path: filepath.Join(dir, "origin.db")})
+	store, err := sqlite.New(sqlite.Config{Path: filepath.Join(dir, "origin.db")})
 	check(err)
 	check(store.Start(ctx))
 	defer store.Close()
 
-	announce := origin.AnnouncerFunc(func(_ context.Context, c origin.Change) error {
+	announce := source.AnnouncerFunc(func(_ context.Context, c source.Change) error {
 		fmt.Println("announced:", c.Kind, c.ID)
 		return nil
 	})
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announce})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announce})
 	check(err)
 	check(relay.Start(ctx))
 	defer relay.Close()
 
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
 	check(err)
 	check(service.Start(ctx))
 	defer service.Close()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -74,7 +75,7 @@ func TestClientHedgesSlowLookups(t *testing.T) {
 		if err := load(t.Context()); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		eventually(t, 5*time.Second, "the loser is cancelled", func() bool { return l.cancelled.Load() == hung+1 })
+		testkit.Eventually(t, 5*time.Second, "the loser is cancelled", func() bool { return l.cancelled.Load() == hung+1 })
 		after := c.Stats()
 		if after.HedgesWon != before.HedgesWon+1 || after.Requests != before.Requests+2 {
 			t.Errorf("%s: %+v, then %+v", name, before, after)
@@ -110,7 +111,7 @@ func TestClientDoesNotHedge(t *testing.T) {
 		l.hang.Store(true)
 		waiting := make(chan error, 1)
 		go func() { _, err := c.Load(t.Context(), "7"); waiting <- err }()
-		eventually(t, 5*time.Second, "the lookup hangs", func() bool { return l.hung.Load() == 1 })
+		testkit.Eventually(t, 5*time.Second, "the lookup hangs", func() bool { return l.hung.Load() == 1 })
 		l.release <- struct{}{}
 		if err := <-waiting; err != nil || c.Stats().Hedges != 0 {
 			t.Errorf("%v, %+v", err, c.Stats())
@@ -120,7 +121,7 @@ func TestClientDoesNotHedge(t *testing.T) {
 		c, l := startHedged(t, ClientConfig{Hedge: true})
 		l.slow.Store(true)
 		before := c.Stats()
-		if _, err := c.Put(t.Context(), "7", Update{Nom: ptr("x")}); err != nil {
+		if _, err := c.Put(t.Context(), "7", Update{Nom: testkit.Ptr("x")}); err != nil {
 			t.Fatal(err)
 		}
 		if st := c.Stats(); st.Hedges != before.Hedges || st.Requests != before.Requests+1 {
@@ -151,7 +152,7 @@ func TestClientDoesNotHedge(t *testing.T) {
 		before := c.Stats()
 		l.slow.Store(true)
 		down.Store(false)
-		eventually(t, 5*time.Second, "the breaker closes", func() bool {
+		testkit.Eventually(t, 5*time.Second, "the breaker closes", func() bool {
 			if err := load(); err != nil && !errors.Is(err, profile.ErrUnavailable) {
 				t.Error(err)
 			}

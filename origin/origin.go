@@ -1,10 +1,6 @@
-// Package origin is the source of truth of the profiles: the store with its outbox, the relay that announces what was
-// committed, the HTTP service in front of them, and the HTTP client that cache nodes load from.
-//
-// A change travels so: the service validates it and hands it to a Store, which commits the row and its outbox row in one
-// transaction; the Relay takes outbox rows in version order per user and hands them to an Announcer (the second tier first,
-// the stream's event second); only then is the outbox row marked done. A process that is killed anywhere in between
-// announces the row again when it is back, so announcing is idempotent by version.
+// Package origin is the protocol between the nodes and the source of truth, and its client: lookups and changes over
+// HTTP, with retries where they are safe and a circuit breaker. What stands behind the protocol is in package source;
+// whoever embeds a node needs this package alone, and links no database and no web server by it.
 package origin
 
 import (
@@ -38,14 +34,14 @@ func CheckNewID(id string) error {
 	if err := profile.CheckID(id); err != nil {
 		return err
 	}
-	if reserved(id) {
+	if Reserved(id) {
 		return fmt.Errorf("%w: %q is reserved: the service uses it as a path", profile.ErrInvalidID, id)
 	}
 	return nil
 }
 
-// reserved reports whether id is a word that the service answers itself or that a URL path cannot carry.
-func reserved(id string) bool {
+// Reserved reports whether id is a word that the service answers itself or that a URL path cannot carry.
+func Reserved(id string) bool {
 	switch id {
 	case "all", "batch", "health", "livez", "metrics", "openapi.json", "readyz", ".", "..":
 		return true

@@ -88,5 +88,5 @@ func (u *Update) Empty() bool {
 	return u.FullName == nil && len(u.Attrs) == 0
 }
 
-// updateFields are the fields that an update may carry.
-const updateFields = "nom, prenom, fullName, avatar, matricule, ministere, sexe, attrs"
+// UpdateFields are the fields that an update may carry.
+const UpdateFields = "nom, prenom, fullName, avatar, matricule, ministere, sexe, attrs"

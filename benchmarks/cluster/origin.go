@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
 // ask is one question: how many users, and when it arrived.

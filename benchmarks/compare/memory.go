@@ -15,8 +15,8 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 

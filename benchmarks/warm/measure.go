@@ -13,9 +13,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 

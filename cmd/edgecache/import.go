@@ -11,8 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/importer"
 )
 
 // shownFailures is how many lines that were left out are printed when no file takes them.
@@ -59,15 +60,15 @@ be read or is none of the form, so that nothing was tried.`,
 }
 
 // form returns the format of the file.
-func (s importSettings) form() (origin.ImportFormat, error) {
+func (s importSettings) form() (importer.Format, error) {
 	switch s.format {
 	case "":
-		if f, ok := origin.ImportFormatOf(s.file); ok {
+		if f, ok := importer.FormatOf(s.file); ok {
 			return f, nil
 		}
 		return "", usagef("the name %s does not tell the form of the file; say --format csv or --format jsonl", s.file)
-	case string(origin.ImportCSV), string(origin.ImportJSONL):
-		return origin.ImportFormat(s.format), nil
+	case string(importer.CSV), string(importer.JSONL):
+		return importer.Format(s.format), nil
 	}
 	return "", usagef("--format %q: want csv or jsonl", s.format)
 }
@@ -106,10 +107,10 @@ func (p *program) runImport(ctx context.Context, s importSettings) (err error) {
 	return p.importInto(ctx, store, in, size, out, form)
 }
 
-func (p *program) importInto(ctx context.Context, store origin.Store, in io.Reader, size int64, out *failures, form origin.ImportFormat) error {
+func (p *program) importInto(ctx context.Context, store source.Store, in io.Reader, size int64, out *failures, form importer.Format) error {
 	bar, began := newMeter(p.stderr), time.Now()
-	stats, err := origin.Import(ctx, store, in, origin.ImportConfig{Format: form, Progress: func(st origin.ImportStats) { bar.show(importProgress(st, size, time.Since(began))) },
-		Failed: func(e origin.LineError) { bar.clear(); out.add(e) }})
+	stats, err := importer.Run(ctx, store, in, importer.Config{Format: form, Progress: func(st importer.Stats) { bar.show(importProgress(st, size, time.Since(began))) },
+		Failed: func(e importer.LineError) { bar.clear(); out.add(e) }})
 	bar.clear()
 	out.end()
 	if err != nil && stats.Users == 0 && errors.Is(err, profile.ErrMalformed) {
@@ -127,7 +128,7 @@ func (p *program) importInto(ctx context.Context, store origin.Store, in io.Read
 }
 
 // importProgress returns how much of size bytes is read, below 0 when size is unknown, and what to say about it.
-func importProgress(s origin.ImportStats, size int64, took time.Duration) (share float64, text string) {
+func importProgress(s importer.Stats, size int64, took time.Duration) (share float64, text string) {
 	text = fmt.Sprintf("%d users, %d left out, %.0f/s", s.Users, s.Failed, float64(s.Users)/max(took.Seconds(), 1e-3))
 	if size <= 0 {
 		return -1, text
@@ -173,7 +174,7 @@ func (p *program) openFailures(file string) (*failures, error) {
 	return &failures{file: f, lines: bufio.NewWriter(f)}, nil
 }
 
-func (f *failures) add(e origin.LineError) {
+func (f *failures) add(e importer.LineError) {
 	f.n++
 	switch {
 	case f.file != nil:

@@ -14,7 +14,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
-	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/source/importer"
 )
 
 // someUsers has three good lines, two bad ones, and a user who is there twice.
@@ -130,7 +130,7 @@ func TestOriginImportIntoAnExistingTable(t *testing.T) {
 }
 
 func TestImportProgress(t *testing.T) {
-	s := origin.ImportStats{Bytes: 100, Users: 50, Failed: 2}
+	s := importer.Stats{Bytes: 100, Users: 50, Failed: 2}
 	if share, text := importProgress(s, 200, 2*time.Second); share != 0.5 || text != "50 users, 2 left out, 25/s" {
 		t.Errorf("%g, %q", share, text)
 	}

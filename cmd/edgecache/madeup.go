@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
 // madeUp is a source of truth that makes up whoever is asked for, and counts.

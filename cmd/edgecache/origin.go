@@ -17,11 +17,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/chatapp-ngomna/edgecache/internal/announce"
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/origin"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/postgres"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
+	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -33,7 +36,7 @@ const (
 )
 
 // tokenFlags are what the tokens of requests must say beside the roles.
-func tokenFlags(f *pflag.FlagSet, t *origin.TokenConfig) {
+func tokenFlags(f *pflag.FlagSet, t *auth.Config) {
 	f.StringVar(&t.Issuer, "token-issuer", "", "`NAME` that the claim iss of tokens must be; any when not given")
 	f.StringVar(&t.Audience, "token-audience", "", "`NAME` that the claim aud of tokens must have; any when not given")
 }
@@ -46,7 +49,7 @@ type originSettings struct {
 	listen       string
 	db           string // sqlite:PATH or postgres://…
 	table        tableSettings
-	tokens       origin.TokenConfig // without a secret nobody needs a token
+	tokens       auth.Config // without a secret nobody needs a token
 	redis        string
 	sampleUsers  int
 	streamMaxLen int
@@ -135,7 +138,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", err
 	}
 	up.add(relay.Close)
-	service, err := origin.NewService(origin.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: s.tokens,
+	service, err := source.NewService(source.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: s.tokens,
 		DrainDelay: s.drainDelay, ShutdownTimeout: s.drain, Logger: up.log})
 	if err != nil {
 		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "origin: "))
@@ -169,8 +172,8 @@ func (s originSettings) check() error {
 	if err := checkDrainDelay(s.drainDelay); err != nil {
 		return err
 	}
-	if n := len(s.tokens.Secret); n > 0 && n < origin.MinSecret {
-		return usagef("JWT_SECRET has %d bytes; want %d or more, such as of: openssl rand -base64 48", n, origin.MinSecret)
+	if n := len(s.tokens.Secret); n > 0 && n < auth.MinSecret {
+		return usagef("JWT_SECRET has %d bytes; want %d or more, such as of: openssl rand -base64 48", n, auth.MinSecret)
 	}
 	if err := checkDB(s.db, s.table); err != nil {
 		return err
@@ -179,15 +182,15 @@ func (s originSettings) check() error {
 }
 
 // store returns the database, not yet opened.
-func (s originSettings) store(log *slog.Logger) (origin.Store, error) {
+func (s originSettings) store(log *slog.Logger) (source.Store, error) {
 	if !isPostgres(s.db) {
-		return origin.NewSQLite(origin.SQLiteConfig{Path: strings.TrimPrefix(s.db, "sqlite:"), NoSync: s.noSync})
+		return sqlite.New(sqlite.Config{Path: strings.TrimPrefix(s.db, "sqlite:"), NoSync: s.noSync})
 	}
 	table, err := s.table.table()
 	if err != nil {
 		return nil, err
 	}
-	return origin.NewPostgres(origin.PostgresConfig{URL: s.db, Users: table, Logger: log})
+	return postgres.New(postgres.Config{URL: s.db, Users: table, Logger: log})
 }
 
 // usageRedis reports a --redis that is no address of a Redis.
@@ -195,7 +198,7 @@ func usageRedis(err error) error {
 	return usagef("--redis: %s", strings.TrimPrefix(err.Error(), "redisconn: "))
 }
 
-func (up *parts) newRelay(store origin.Store, client redis.UniversalClient, maxLen int) (*origin.Relay, error) {
+func (up *parts) newRelay(store source.Store, client redis.UniversalClient, maxLen int) (*source.Relay, error) {
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
 	if err != nil {
 		return nil, err
@@ -204,12 +207,12 @@ func (up *parts) newRelay(store origin.Store, client redis.UniversalClient, maxL
 	if err != nil {
 		return nil, err
 	}
-	return origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announce.Announcer{L2: l2, Publisher: publisher},
+	return source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher},
 		Timeout: time.Second, Logger: up.log})
 }
 
 // fill opens the store and makes up users in it.
-func fill(ctx context.Context, store origin.Store, db string, users int) error {
+func fill(ctx context.Context, store source.Store, db string, users int) error {
 	if err := reach(ctx, store.Start); err != nil {
 		return openError(db, err)
 	}
@@ -234,7 +237,7 @@ func fill(ctx context.Context, store origin.Store, db string, users int) error {
 }
 
 // deletedSamples returns the sample users who were deleted: they are not made up again.
-func deletedSamples(ctx context.Context, store origin.Store, users int) (map[string]bool, error) {
+func deletedSamples(ctx context.Context, store source.Store, users int) (map[string]bool, error) {
 	gone, ids := map[string]bool{}, make([]string, 0, origin.MaxBatch)
 	for n := 1; n <= users; n++ {
 		if ids = append(ids, strconv.Itoa(n)); len(ids) < origin.MaxBatch && n < users {

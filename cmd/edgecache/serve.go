@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chatapp-ngomna/edgecache/api"
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
@@ -38,7 +39,7 @@ type serveSettings struct {
 	drainDelay   time.Duration
 	cluster      clusterSettings
 	hedge        bool
-	tokens       origin.TokenConfig // of the origin that --origin names; without a secret it needs none
+	tokens       auth.Config // of the origin that --origin names; without a secret it needs none
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -238,7 +239,7 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
 	if s.tokens.Secret != "" && s.origin != "" {
 		var err error
-		if conf.Token, err = origin.SignTokens(s.tokens, origin.RoleRead); err != nil {
+		if conf.Token, err = auth.SignTokens(s.tokens, auth.RoleRead); err != nil {
 			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "origin: "))
 		}
 	}

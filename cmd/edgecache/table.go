@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/source/postgres"
 )
 
 // tableSettings are the flags that name an existing table of users.
@@ -25,13 +25,13 @@ func (s *tableSettings) flags(f *pflag.FlagSet) {
 var columnFields = []string{"id", "nom", "prenom", "fullName", "avatar", "matricule", "ministere", "sexe", "attrs", "updatedAt"}
 
 // places are where a table keeps the names of its columns.
-func places(t *origin.PostgresTable) []*string {
+func places(t *postgres.Table) []*string {
 	return []*string{&t.ID, &t.Nom, &t.Prenom, &t.FullName, &t.Avatar, &t.Matricule, &t.Ministere, &t.Sexe, &t.Attrs, &t.UpdatedAt}
 }
 
 // table returns the table that the flags name. Errors are usage errors.
-func (s tableSettings) table() (origin.PostgresTable, error) {
-	t := origin.PostgresTable{Name: s.name}
+func (s tableSettings) table() (postgres.Table, error) {
+	t := postgres.Table{Name: s.name}
 	if s.columns == "" {
 		return t, nil
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source/importer"
 )
 
 // TestImportedUsersAreSeen imports users of whom some were asked for in vain just before: two nodes answer for these as
@@ -49,7 +49,7 @@ func importBehindNodes(t *testing.T, db string) {
 	for i := range users {
 		fmt.Fprintf(&file, "%s,n\n", id(i))
 	}
-	stats, err := origin.Import(t.Context(), store, strings.NewReader(file.String()), origin.ImportConfig{Format: origin.ImportCSV})
+	stats, err := importer.Run(t.Context(), store, strings.NewReader(file.String()), importer.Config{Format: importer.CSV})
 	if err != nil || stats.Added != int64(users) {
 		t.Fatalf("%+v, %v", stats, err)
 	}

@@ -22,6 +22,9 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/postgres"
+	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 )
 
 // childEnv makes the test binary a process of an origin; its value is "crash STEPS", "serve" or "disk".
@@ -44,7 +47,7 @@ func child() {
 	must(store.Start(context.Background()))
 	announcer, client, err := newAnnouncer(os.Getenv(redisEnv))
 	must(err)
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announcer})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
 	must(err)
 	if steps, ok := strings.CutPrefix(os.Getenv(childEnv), "crash "); ok {
 		n, err := strconv.Atoi(steps)
@@ -52,7 +55,7 @@ func child() {
 		crash(store, relay, client, int64(n))
 	}
 	must(relay.Start(context.Background()))
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
 	must(err)
 	must(service.Start(context.Background()))
 	_, _ = fmt.Println(service.Addr())
@@ -66,11 +69,11 @@ func must(err error) {
 	}
 }
 
-func newStore(db string) (origin.Store, error) {
+func newStore(db string) (source.Store, error) {
 	if strings.HasPrefix(db, "postgres://") {
-		return origin.NewPostgres(origin.PostgresConfig{URL: db})
+		return postgres.New(postgres.Config{URL: db})
 	}
-	return origin.NewSQLite(origin.SQLiteConfig{Path: filepath.Join(db, "origin.db")})
+	return sqlite.New(sqlite.Config{Path: filepath.Join(db, "origin.db")})
 }
 
 // killer is a hook of the Redis client: a step before each XADD, and one after it.
@@ -100,7 +103,7 @@ func (killer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 // crash changes users until its steps are used up, then kills the process where it stands: after a commit, before an XADD,
 // or after it, when the note that it was made is not yet written.
-func crash(store origin.Store, relay *origin.Relay, client redis.UniversalClient, steps int64) {
+func crash(store source.Store, relay *source.Relay, client redis.UniversalClient, steps int64) {
 	var left atomic.Int64
 	left.Store(steps)
 	step := func() {
@@ -124,7 +127,7 @@ func crash(store origin.Store, relay *origin.Relay, client redis.UniversalClient
 	writing.Wait()
 }
 
-func changeSomehow(store origin.Store, id string, i int) (origin.Change, error) {
+func changeSomehow(store source.Store, id string, i int) (source.Change, error) {
 	ctx := context.Background()
 	if _, err := store.Get(ctx, id); errors.Is(err, profile.ErrNotFound) {
 		return store.Create(ctx, &profile.Profile{ID: id})

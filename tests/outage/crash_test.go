@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -105,7 +106,7 @@ func restart(t *testing.T, db, redisURL string) (stop func()) {
 	check(t, store.Start(t.Context()))
 	announcer, client, err := newAnnouncer(redisURL)
 	check(t, err)
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announcer})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
 	check(t, err)
 	check(t, relay.Start(t.Context()))
 	return func() { check(t, errors.Join(relay.Close(), store.Close(), client.Close())) }

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/source"
 )
 
 // diskChild is a process in which a folder is a disk of 1 MiB, and another one shows the same read-only. An origin runs on
@@ -33,11 +33,11 @@ func diskChild() {
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes it, or is gone
 }
 
-func serveDisk(dir string) (*origin.Service, error) {
+func serveDisk(dir string) (*source.Service, error) {
 	store, err := newStore(dir)
 	must(err)
 	must(store.Start(context.Background()))
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store})
 	must(err)
 	return service, service.Start(context.Background())
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
-	"github.com/chatapp-ngomna/edgecache/origin"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
+	"github.com/chatapp-ngomna/edgecache/source/importer"
+	"github.com/chatapp-ngomna/edgecache/source/postgres"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
 // copyHeader are the columns of the file, and of the table that a bare COPY fills, under the names of both.
@@ -93,7 +94,7 @@ func importUsers(t *testing.T, url, schema string, conn *pgx.Conn, file string, 
 	check(t, err)
 	_, err = conn.Exec(t.Context(), "CHECKPOINT")
 	check(t, err)
-	store, err := origin.NewPostgres(origin.PostgresConfig{URL: url + "&search_path=" + schema})
+	store, err := postgres.New(postgres.Config{URL: url + "&search_path=" + schema})
 	check(t, err)
 	check(t, store.Start(t.Context()))
 	defer store.Close()
@@ -101,8 +102,8 @@ func importUsers(t *testing.T, url, schema string, conn *pgx.Conn, file string, 
 	check(t, err)
 	defer f.Close()
 	began := time.Now()
-	stats, err := origin.Import(t.Context(), store, f, origin.ImportConfig{Format: origin.ImportCSV,
-		Failed: func(e origin.LineError) { t.Error(e) }})
+	stats, err := importer.Run(t.Context(), store, f, importer.Config{Format: importer.CSV,
+		Failed: func(e importer.LineError) { t.Error(e) }})
 	check(t, err)
 	if stats.Added != int64(n) {
 		t.Fatalf("imported %+v of %d", stats, n)

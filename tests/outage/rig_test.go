@@ -15,27 +15,28 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
+	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
 // newAnnouncer returns what the origin's relay tells of changes, and the client that it does so with.
-func newAnnouncer(redisURL string) (announce.Announcer, redis.UniversalClient, error) {
+func newAnnouncer(redisURL string) (source.RedisAnnouncer, redis.UniversalClient, error) {
 	client, err := redisconn.Open(redisURL)
 	if err != nil {
-		return announce.Announcer{}, nil, err
+		return source.RedisAnnouncer{}, nil, err
 	}
 	l2, err := tier.NewL2(tier.L2Config{Client: client})
 	if err != nil {
-		return announce.Announcer{}, client, err
+		return source.RedisAnnouncer{}, client, err
 	}
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
-	return announce.Announcer{L2: l2, Publisher: publisher}, client, err
+	return source.RedisAnnouncer{L2: l2, Publisher: publisher}, client, err
 }
 
 // startOrigin starts a source of truth with made-up users "1".."n", over SQLite and HTTP, and returns its address.
@@ -44,17 +45,17 @@ func startOrigin(t *testing.T, redisURL string, n int) string {
 	announcer, client, err := newAnnouncer(redisURL)
 	check(t, err)
 	closing(t, client)
-	store, err := origin.NewSQLite(origin.SQLiteConfig{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
+	store, err := sqlite.New(sqlite.Config{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
 	check(t, err)
 	check(t, store.Start(t.Context()))
 	closing(t, store)
 	_, err = store.BulkLoad(t.Context(), sample.Users(1, n))
 	check(t, err)
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announcer})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
 	check(t, err)
 	check(t, relay.Start(t.Context()))
 	closing(t, relay)
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
 	check(t, err)
 	check(t, service.Start(t.Context()))
 	closing(t, service)

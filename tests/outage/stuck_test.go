@@ -15,8 +15,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/origin"
-	"github.com/chatapp-ngomna/edgecache/origin/sample"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
+	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
 // stuckUsers sample users are enough to find a thousand whose keys are on one shard.
@@ -127,7 +128,7 @@ func fillTruth(t *testing.T, db string) {
 	check(t, newTruthStore(t, db).Close())
 }
 
-func newTruthStore(t *testing.T, db string) origin.Store {
+func newTruthStore(t *testing.T, db string) source.Store {
 	t.Helper()
 	store, err := newStore(db)
 	check(t, err)
@@ -214,14 +215,14 @@ func putAll(t *testing.T, clients []*origin.Client, ids []string, writers int) (
 }
 
 // startTruth starts a relay and the service on a store, until the end of the test.
-func startTruth(t *testing.T, store origin.Store, redisURL string) string {
+func startTruth(t *testing.T, store source.Store, redisURL string) string {
 	t.Helper()
 	announcer, client, err := newAnnouncer(redisURL)
 	check(t, err)
-	relay, err := origin.NewRelay(origin.RelayConfig{Outbox: store, Announcer: announcer, Timeout: time.Second})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer, Timeout: time.Second})
 	check(t, err)
 	check(t, relay.Start(t.Context()))
-	service, err := origin.NewService(origin.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
+	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
 	check(t, err)
 	check(t, service.Start(t.Context()))
 	t.Cleanup(func() { check(t, errors.Join(service.Close(), relay.Close(), client.Close())) })

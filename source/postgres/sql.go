@@ -1,0 +1,163 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/chatapp-ngomna/edgecache/source/internal/record"
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed migrations/*.sql personnel.sql
+var postgresMigrations embed.FS
+
+// beginPG begins a transaction in which each statement sees what was committed before it: changes take a user's lock in one
+// statement and read in the next.
+const beginPG = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+
+// migratePostgres runs the migrations that the database has not seen, all in one transaction. Processes that start together
+// do it one after another. The file at place n brings the database to version n+1.
+func migratePostgres(ctx context.Context, conn *pgx.Conn, users Table) error {
+	files, err := fs.Glob(postgresMigrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('edgecache migrations', 0))"); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "CREATE TABLE IF NOT EXISTS edgecache_schema (version integer NOT NULL)"); err != nil {
+		return err
+	}
+	var have int
+	if err := tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM edgecache_schema").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(files) {
+		return fmt.Errorf("the database has schema version %d, made by a newer edgecache; this one knows %d", have, len(files))
+	}
+	steps := files[have:]
+	if users == (Table{}) {
+		steps = append(steps, "personnel.sql")
+	}
+	for _, file := range steps {
+		if err := migrateStepPG(ctx, tx, file); err != nil {
+			return fmt.Errorf("migration %s: %w", file, err)
+		}
+	}
+	if have < len(files) {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("INSERT INTO edgecache_schema VALUES (%d)", len(files))); err != nil {
+			return err
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+func migrateStepPG(ctx context.Context, tx pgx.Tx, file string) error {
+	text, err := postgresMigrations.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, string(text))
+	return err
+}
+
+// postgresSQL are the statements for one table of users.
+type postgresSQL struct {
+	users *usersTable
+
+	one, batch, page, count      string
+	lock, current, tombstone     string
+	insert, update, remove, bury string
+	queue, undone, mark          string
+	heads, headsOf, headsNewest  string
+	backlog, prune, waits        string
+	stage, load                  string
+}
+
+// statements writes the texts. Parameters have their types spelled out, since the columns' may be others.
+func (u *usersTable) statements() *postgresSQL {
+	var reads, values, sets, staged []string
+	for at := range u.columns {
+		reads = append(reads, u.read(at))
+		value := fmt.Sprintf("$%d::%s", at+1, paramType(at))
+		values = append(values, u.write(at, value))
+		staged = append(staged, u.write(at, stagedValue(at)))
+		if at != atID {
+			sets = append(sets, u.columns[at]+" = "+u.write(at, value))
+		}
+	}
+	selectFrom := "SELECT " + strings.Join(reads, ", ") + " FROM " + u.name
+	isID := " WHERE " + u.columns[atID] + " = " + u.write(atID, "$1::text")
+	all := strings.Join(u.columns, ", ")
+	idType := "text"
+	if !u.idIsText() {
+		idType = u.types[atID]
+	}
+	return &postgresSQL{users: u,
+		one:   selectFrom + isID,
+		batch: selectFrom + " WHERE " + u.columns[atID] + " = ANY($1::text[]::" + idType + "[])",
+		page:  selectFrom + " WHERE " + u.order + " > $1::text ORDER BY " + u.order + " LIMIT $2",
+		count: "SELECT count(*) FROM " + u.name,
+
+		lock:      "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))",
+		current:   selectFrom + isID + " FOR UPDATE",
+		tombstone: "SELECT version FROM edgecache_deleted WHERE id = $1",
+		insert:    "INSERT INTO " + u.name + " (" + all + ") VALUES (" + strings.Join(values, ", ") + ")",
+		update:    "UPDATE " + u.name + " SET " + strings.Join(sets, ", ") + isID,
+		remove:    "DELETE FROM " + u.name + isID,
+		bury: `INSERT INTO edgecache_deleted (id, version) VALUES ($1, $2)
+			ON CONFLICT (id) DO UPDATE SET version = excluded.version`,
+		queue: `INSERT INTO edgecache_outbox (kind, user_id, version, profile, committed_at)
+			VALUES ($1, $2, $3, $4, $5) RETURNING seq`,
+
+		heads:       headsPG("<> ALL", "ASC"),
+		headsOf:     headsPG("= ANY", "ASC"),
+		headsNewest: headsPG("<> ALL", "DESC"),
+		undone: `SELECT seq, kind, user_id, version, profile FROM edgecache_outbox
+			WHERE done_at IS NULL AND user_id = ANY($1::text[]) ORDER BY seq LIMIT $2`,
+		mark:    "UPDATE edgecache_outbox SET done_at = $1 WHERE seq = ANY($2::bigint[])",
+		backlog: "SELECT count(*), coalesce(min(committed_at), 0) FROM edgecache_outbox WHERE done_at IS NULL",
+		waits:   "SELECT EXISTS (SELECT FROM edgecache_outbox WHERE seq = $1 AND done_at IS NULL)",
+		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
+			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
+
+		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
+			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
+		load: "INSERT INTO " + u.name + " (" + all + ") SELECT " + strings.Join(staged, ", ") +
+			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING RETURNING " + u.columns[atID] + "::text",
+	}
+}
+
+// headsPG locks the oldest undone row of users: those that compare to a list, in an order of these rows. Rows of users on
+// the list cost no more than the comparison.
+func headsPG(users, order string) string {
+	return `SELECT o.user_id FROM edgecache_outbox o
+		WHERE o.done_at IS NULL AND o.user_id ` + users + `($1::text[])
+			AND o.seq = (SELECT e.seq FROM edgecache_outbox e
+				WHERE e.user_id = o.user_id AND e.done_at IS NULL ORDER BY e.seq LIMIT 1)
+		ORDER BY o.seq ` + order + ` LIMIT $2 FOR UPDATE OF o SKIP LOCKED`
+}
+
+func paramType(at int) string {
+	if at == atUpdated {
+		return "bigint"
+	}
+	return "text"
+}
+
+// stagedValue is column at of a row that was copied in.
+func stagedValue(at int) string {
+	name := strings.Split(record.Columns, ", ")[at]
+	if at != atUpdated {
+		return "l." + name
+	}
+	return "greatest(l.updated_at, coalesce((SELECT d.version + 1 FROM edgecache_deleted d WHERE d.id = l.id), 0))"
+}

@@ -1,0 +1,118 @@
+package source
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
+	"github.com/chatapp-ngomna/edgecache/origin"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// retryAfter is what a 503 of the service asks its callers to wait.
+const retryAfter = time.Second
+
+// problem is the body of every error answer (RFC 9457, application/problem+json).
+type problem struct {
+	Type   string             `json:"type"`
+	Title  string             `json:"title"`
+	Status int                `json:"status"`
+	Detail string             `json:"detail,omitempty"`
+	Errors origin.FieldErrors `json:"errors,omitempty"`
+}
+
+// statusOf is the one place where errors become HTTP statuses.
+func statusOf(err error) int {
+	if fe, ok := errors.AsType[*fiber.Error](err); ok {
+		return fe.Code
+	}
+	switch {
+	case errors.Is(err, web.ErrCrossSite):
+		return http.StatusForbidden
+	case errors.Is(err, web.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, web.ErrNoBody), errors.Is(err, web.ErrTruncated):
+		return http.StatusBadRequest
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout
+	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, profile.ErrInvalidID), errors.Is(err, profile.ErrMalformed):
+		return http.StatusBadRequest
+	case errors.Is(err, profile.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, auth.ErrUnauthorized):
+		return http.StatusUnauthorized
+	case errors.Is(err, auth.ErrForbidden):
+		return http.StatusForbidden
+	case errors.Is(err, origin.ErrExists):
+		return http.StatusConflict
+	case errors.Is(err, origin.ErrVersion):
+		return http.StatusPreconditionFailed
+	case errors.Is(err, profile.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, origin.ErrClosed), errors.Is(err, profile.ErrUnavailable), errors.Is(err, origin.ErrUnwritable),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusInternalServerError
+	}
+}
+
+// problemOf describes err. What is inside a broken origin is for its log, not for its callers.
+func problemOf(err error) problem {
+	p := problem{Type: "about:blank", Status: statusOf(err)}
+	p.Title = http.StatusText(p.Status)
+	switch {
+	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
+		p.Detail = plain.Text(err)
+	case errors.Is(err, origin.ErrUnwritable):
+		p.Detail = unwritableDetail(err)
+	case p.Status >= http.StatusInternalServerError:
+		p.Detail = "the origin could not answer; its log has more"
+	default:
+		p.Detail = plain.Text(err)
+	}
+	p.Errors, _ = errors.AsType[origin.FieldErrors](err)
+	return p
+}
+
+// unwritableDetail is the reason why the database takes no changes, without what the database says of itself.
+func unwritableDetail(err error) string {
+	for _, reason := range []error{ErrFull, ErrReadOnly, ErrDisk} {
+		if errors.Is(err, reason) {
+			return plain.Text(reason)
+		}
+	}
+	return plain.Text(origin.ErrUnwritable)
+}
+
+// answerError is the error handler of the service.
+func (s *Service) answerError(c *fiber.Ctx, err error) error {
+	p := problemOf(err)
+	if errors.Is(err, origin.ErrUnwritable) && c.Path() != "/health" {
+		s.probe.refuse(err)
+	}
+	if p.Status >= http.StatusInternalServerError {
+		s.cfg.Logger.Error("origin: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, "application/problem+json")
+	return c.Status(p.Status).Send(body)
+}

@@ -1,0 +1,82 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/truth"
+	"github.com/chatapp-ngomna/edgecache/source"
+)
+
+// trouble is an Announcer that cannot announce users whose ids begin with "bad" until it is over.
+type trouble struct {
+	*truth.Recorder
+	hangs bool // instead of failing at once
+	over  atomic.Bool
+	tries atomic.Int64
+}
+
+func (tr *trouble) Announce(ctx context.Context, c source.Change) error {
+	if strings.HasPrefix(c.ID, "bad") && !tr.over.Load() {
+		tr.tries.Add(1)
+		if tr.hangs {
+			<-ctx.Done()
+		}
+		return errors.New("refused")
+	}
+	return tr.Recorder.Announce(ctx, c)
+}
+
+func TestRelayStuckUsers(t *testing.T) {
+	for _, n := range []int{1, 10, 100, 1000} {
+		for _, hangs := range []bool{false, true} {
+			inBubble(t, fmt.Sprintf("%d users, who hang: %v", n, hangs), func(t *testing.T) { stick(t, n, hangs) })
+		}
+	}
+}
+
+// stick has n users fail, and wants changes of others to be announced at once, tries of the n to be few, and all to be
+// announced soon after the trouble is over.
+func stick(t *testing.T, n int, hangs bool) {
+	tr := &trouble{Recorder: truth.NewRecorder(nil), hangs: hangs}
+	box := newMemOutbox()
+	r := truth.StartRelay(t, source.RelayConfig{Outbox: box, Announcer: tr})
+	var bad []string
+	for u := range n {
+		bad = append(bad, fmt.Sprint("bad", u))
+		box.commit(bad[u])
+	}
+	for i := range 100 {
+		box.commit(bad[i%n])
+		pass(10 * time.Millisecond)
+		c := box.commit("good")
+		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		if !r.Wait(ctx, c.Seq) {
+			t.Errorf("change %d of another user waits behind those who cannot be announced", i)
+		}
+		cancel()
+	}
+	pass(time.Minute) // all quiet, so that nobody can be announced
+	before := tr.tries.Load()
+	pass(time.Minute)
+	if tries := tr.tries.Load() - before; tries < 10 || tries > 60*source.ProbeRate+60*2 {
+		t.Errorf("%d tries in a minute", tries)
+	}
+	if st := r.Stats(); st.Blocked != int64(n) || st.Down != (n > 1) {
+		t.Errorf("stats %+v", st)
+	}
+	tr.over.Store(true)
+	pass(r.Config().MaxPause + r.Config().Timeout)
+	tr.Check(t, 100, "good")
+	if b, _ := box.Backlog(t.Context()); b.Rows != 0 || len(tr.Bad) > 0 {
+		t.Errorf("%d rows left, %v", b.Rows, tr.Bad)
+	}
+	if st := r.Stats(); st.Blocked != 0 || st.Down {
+		t.Errorf("after the trouble: %+v", st)
+	}
+}

@@ -1,0 +1,273 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	recovery "github.com/gofiber/fiber/v2/middleware/recover"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/origin"
+)
+
+// ServiceConfig configures a Service.
+type ServiceConfig struct {
+	// Listen is HOST:PORT; port 0 takes a free one, see Addr. Default 127.0.0.1:8001. Without Tokens.Secret the service does
+	// not know who asks, so only loopback hosts are accepted.
+	Listen string
+	// Tokens are the bearer tokens that requests need. Default: none are needed. They travel as they are, so a service
+	// beyond a trusted network needs TLS in front of it.
+	Tokens auth.Config
+	// Store holds the users. Required; whoever made it starts and closes it.
+	Store Store
+	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced, writes answer 200 or 201.
+	Relay *Relay
+	// RelayWait is how long a write's answer waits for the relay before it is 202. Default 250 ms.
+	RelayWait time.Duration
+	// ReadTimeout bounds the reading of one request. Default 10 s.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds the writing of an answer, of GET /all each page of it. Default 30 s.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection may be idle between requests. Default 2 min.
+	IdleTimeout time.Duration
+	// DrainDelay is how long Close goes on serving before it refuses connections: /health is 503, and each answer says that it
+	// is the last of its connection. Default 0.
+	DrainDelay time.Duration
+	// ShutdownTimeout is how long Close waits for requests in progress. Default 4 s.
+	ShutdownTimeout time.Duration
+	// Logger gets what goes wrong inside. Default: none.
+	Logger *slog.Logger
+}
+
+const (
+	// maxBody is the largest request body: MaxBatch ids of the longest kind, or a profile of profile.MaxSize with escapes.
+	maxBody = 128 << 10
+	// maxHeader bounds request line and headers together. The URL of a batch of 500 UUIDs has 18 KiB.
+	maxHeader = 32 << 10
+	// maxConns bounds the open connections.
+	maxConns = 8192
+)
+
+func (c ServiceConfig) withDefaults() ServiceConfig {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8001"
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{&c.RelayWait, 250 * time.Millisecond}, {&c.ReadTimeout, 10 * time.Second}, {&c.WriteTimeout, 30 * time.Second},
+		{&c.IdleTimeout, 2 * time.Minute}, {&c.ShutdownTimeout, 4 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.standard
+		}
+	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	return c
+}
+
+func (c ServiceConfig) validate() error {
+	if c.Store == nil {
+		return errors.New("origin: the service needs a Store")
+	}
+	if err := c.Tokens.Validate(); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("origin: listen address %q: want HOST:PORT: %w", c.Listen, err)
+	}
+	if c.Tokens.Secret == "" && !loopback(host) {
+		return fmt.Errorf("origin: not listening on %q: without a secret for tokens the service cannot check who asks, so it "+
+			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", c.Listen)
+	}
+	return nil
+}
+
+// loopback reports whether host can be reached from this machine only.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// Service is the source of truth over HTTP:
+//
+//	GET /:id             one user; ETag is the version in quotes, If-None-Match gives 304
+//	GET /batch?ids=a,b   up to 500 users: {"users":{id:profile},"missing":[id],"errors":{id:why}}
+//	POST /batch          {"ids":[…]}, the same answer
+//	GET /all             every user by id: a JSON array, or NDJSON by Accept: application/x-ndjson; ?after=ID&limit=N pages
+//	POST /               create; the body needs an id; 201, or 409 when it exists
+//	PUT /:id             partial update: absent fields stay, null empties, attrs merge by key (RFC 7396); If-Match
+//	DELETE /:id          delete; If-Match
+//	GET /health          whether the store answers and takes changes, the number of users, and what waits to be announced
+//	GET /openapi.json    this, for machines (OpenAPI 3.1)
+//	GET /metrics         for Prometheus: what waits to be announced, what the relay did
+//
+// With ServiceConfig.Tokens all but /health and /openapi.json need a bearer token: role read for lookups, write to create and change,
+// admin to delete. GET /health without a token tells no more than whether the store answers.
+//
+// A write answers 200 (or 201) once it was announced, and 202 when that took longer than RelayWait: it is committed either
+// way, and announced as soon as that is possible. Errors are RFC 9457 problems. "batch", "all", "health" and a few more
+// words are no ids (see CheckNewID).
+type Service struct {
+	cfg    ServiceConfig
+	app    *fiber.App
+	tokens *auth.Verifier // nil: nobody needs a token
+	conns  openConns
+	budget web.Budget
+	probe  probe
+	// closing: /health is 503, and each answer is the last of its connection.
+	closing atomic.Bool
+	ctx     context.Context // ends with the service; requests have no context of their own
+	cancel  context.CancelCauseFunc
+
+	mu     sync.Mutex   // guards what follows
+	ln     net.Listener // nil before Start
+	served chan struct{}
+	closed bool
+}
+
+// NewService returns a service that Start starts.
+func NewService(cfg ServiceConfig) (*Service, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, tokens: auth.NewVerifier(cfg.Tokens), served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.app = fiber.New(fiber.Config{
+		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,
+		ReadBufferSize: maxHeader, Concurrency: maxConns,
+		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
+		ErrorHandler: s.answerError,
+	})
+	s.guard(s.app.Server())
+	s.app.Server().ConnState = s.conns.track
+	s.app.Use(recovery.New())
+	s.routes()
+	return s, nil
+}
+
+// routes puts the service's own words before the ids.
+func (s *Service) routes() {
+	s.app.Get("/health", s.health)
+	s.app.Get("/openapi.json", s.openAPI)
+	s.app.Get("/metrics", s.allow(auth.RoleRead, newMetrics(s)))
+	s.app.Get("/batch", s.allow(auth.RoleRead, s.getBatch))
+	s.app.Post("/batch", s.allow(auth.RoleRead, s.postBatch))
+	s.app.Get("/all", s.allow(auth.RoleRead, s.getAll))
+	s.app.Get("/:id", s.allow(auth.RoleRead, s.getOne))
+	s.app.Post("/", ownSite(s.allow(auth.RoleWrite, s.create)))
+	s.app.Put("/:id", ownSite(s.allow(auth.RoleWrite, s.update)))
+	s.app.Delete("/:id", ownSite(s.allow(auth.RoleAdmin, s.remove)))
+}
+
+// Start listens and asks itself for its health, so that nil means that it serves. It may be called once.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln != nil || s.closed {
+		return fmt.Errorf("origin: start service: already started or closed: %w", origin.ErrClosed)
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("origin: start service: %w", err)
+	}
+	s.ln = ln
+	go s.serve(ln)
+	if err := s.ask(ctx); err != nil {
+		return fmt.Errorf("origin: start service on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Service) serve(ln net.Listener) {
+	defer close(s.served)
+	if err := s.app.Listener(ln); err != nil && s.ctx.Err() == nil {
+		s.cfg.Logger.Error("origin: service", "error", err)
+	}
+}
+
+// ask gets /health over the network.
+func (s *Service) ask(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ln.Addr().String()+"/health", nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+		return fmt.Errorf("health is %s: %s", resp.Status, text)
+	}
+	return nil
+}
+
+// Addr returns the address that the service listens on, "" before Start.
+func (s *Service) Addr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ln == nil {
+		return ""
+	}
+	return s.ln.Addr().String()
+}
+
+// Close says for DrainDelay that the service goes, then stops accepting, lets requests in progress end within ShutdownTimeout, and cuts off the rest. It may be called
+// twice and before Start.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.ln == nil {
+		s.closed = true
+		s.cancel(origin.ErrClosed)
+		return nil
+	}
+	s.closed = true
+	s.closing.Store(true)
+	if s.cfg.DrainDelay > 0 {
+		<-time.After(s.cfg.DrainDelay)
+	}
+	err := s.shutdown()
+	_ = s.ln.Close() // ends a server that had not begun to accept; else it is closed already
+	<-s.served
+	if err != nil {
+		return fmt.Errorf("origin: close service: requests did not end and were cut off: %w", err)
+	}
+	return nil
+}
+
+// shutdown waits for requests in progress. Those that wait for the store or the relay are told after three quarters of
+// the time, so that they still get an answer out.
+func (s *Service) shutdown() error {
+	stop := time.AfterFunc(s.cfg.ShutdownTimeout*3/4, func() { s.cancel(origin.ErrClosed) })
+	defer stop.Stop()
+	err := s.app.ShutdownWithTimeout(s.cfg.ShutdownTimeout)
+	s.cancel(origin.ErrClosed)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.conns.cut()
+		_ = s.app.ShutdownWithTimeout(s.cfg.ShutdownTimeout / 4) // until the handlers saw it
+		return err
+	}
+	return nil // that the listener is closed already is no error here
+}

@@ -1,0 +1,77 @@
+package source
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+)
+
+// heldPerUser is what a user of an answer to many is held to take before it is known, in bytes.
+const heldPerUser = 512
+
+// errClosing is what /health says once Close began.
+var errClosing = errors.New("origin: the service is closing")
+
+// guard bounds what requests and answers hold, and ends connections once the service closes.
+func (s *Service) guard(server *fasthttp.Server) {
+	web.Stream(server, maxBody)
+	server.CloseOnShutdown = true // keep-alive connections end with their next answer
+	server.ExpectHandler = func(ctx *fasthttp.RequestCtx) int {
+		err := web.Unwanted(ctx)
+		if err == nil && ctx.Request.Header.ContentLength() > maxBody {
+			err = web.ErrTooLarge
+		}
+		if err == nil {
+			return fasthttp.StatusContinue
+		}
+		return writeProblem(&ctx.Response, err)
+	}
+	next := server.Handler
+	server.Handler = func(ctx *fasthttp.RequestCtx) {
+		if err := web.Unwanted(ctx); err != nil {
+			writeProblem(&ctx.Response, err)
+		} else {
+			next(ctx)
+		}
+		if err := s.budget.Count(&ctx.Response); err != nil {
+			ctx.Response.Reset()
+			writeProblem(&ctx.Response, err)
+		}
+		web.EndUnread(ctx)
+		if s.closing.Load() {
+			ctx.SetConnectionClose()
+		}
+	}
+}
+
+// writeProblem makes the problem of err the response, outside of Fiber, and returns its status.
+func writeProblem(r *fasthttp.Response, err error) int {
+	p := problemOf(err)
+	body, _ := json.Marshal(p) // of texts and a number
+	r.SetStatusCode(p.Status)
+	r.Header.SetContentType("application/problem+json")
+	if p.Status == fasthttp.StatusServiceUnavailable {
+		r.Header.Set(fasthttp.HeaderRetryAfter, "1")
+	}
+	r.SetBody(body)
+	return p.Status
+}
+
+// body reads the body of a request. Release it.
+func (s *Service) body(c *fiber.Ctx) (*web.Body, error) {
+	return s.budget.ReadBody(c.Context(), maxBody)
+}
+
+// ownSite keeps pages of other sites from making changes through the browser of somebody who may.
+func ownSite(next fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := web.OwnSite(&c.Request().Header); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}

@@ -1,0 +1,219 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
+	"github.com/chatapp-ngomna/edgecache/origin"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/profile"
+)
+
+// requestTimeout bounds the work of the store for one request.
+const requestTimeout = 5 * time.Second
+
+// request returns a context for the work of one request. Fiber's own says nothing about the client, and its memory is
+// used again for the next request.
+func (s *Service) request() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, requestTimeout)
+}
+
+// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the connection.
+func pathID(c *fiber.Ctx) (string, error) {
+	id, err := url.PathUnescape(c.Params("id")) // once: clients may escape what they like
+	if err != nil {
+		return "", fmt.Errorf("%w: %.60q has a broken percent escape", profile.ErrInvalidID, c.Params("id"))
+	}
+	id = utils.CopyString(id)
+	if err := profile.CheckID(id); err != nil {
+		return "", err
+	}
+	if origin.Reserved(id) {
+		return "", fmt.Errorf("%w: %q is reserved: the service uses it as a path", profile.ErrInvalidID, id)
+	}
+	return id, nil
+}
+
+func (s *Service) getOne(c *fiber.Ctx) error {
+	id, err := pathID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.request()
+	defer cancel()
+	p, err := s.cfg.Store.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	tag := origin.ETag(p.UpdatedAt)
+	c.Set(fiber.HeaderETag, tag)
+	if listsTag(c.Get(fiber.HeaderIfNoneMatch), tag) {
+		return c.SendStatus(http.StatusNotModified)
+	}
+	return sendJSON(c, profile.AppendJSON(nil, p))
+}
+
+// getBatch takes ids from the query: ids=1,2,3, also several times.
+func (s *Service) getBatch(c *fiber.Ctx) error {
+	var ids []string
+	for key, value := range c.Context().QueryArgs().All() {
+		if string(key) != "ids" {
+			return fmt.Errorf("%w: unknown query parameter %.40q; the one of /batch is ids", profile.ErrMalformed, key)
+		}
+		for id := range strings.SplitSeq(string(value), ",") {
+			if ids = append(ids, id); len(ids) > origin.MaxBatch {
+				return tooManyIDs()
+			}
+		}
+	}
+	return s.batch(c, ids)
+}
+
+func (s *Service) postBatch(c *fiber.Ctx) error {
+	var body struct {
+		IDs []string `json:"ids"`
+	}
+	text, err := s.body(c)
+	if err != nil {
+		return err
+	}
+	defer text.Release()
+	if err := web.CheckText(text.Bytes); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text.Bytes))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&body); err != nil || dec.More() {
+		return fmt.Errorf(`%w: want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed)
+	}
+	return s.batch(c, body.IDs)
+}
+
+func tooManyIDs() error {
+	return fmt.Errorf("%w: more than %d ids in one batch", profile.ErrTooLarge, origin.MaxBatch)
+}
+
+// batch answers a bulk lookup; one bad id never fails the others.
+func (s *Service) batch(c *fiber.Ctx, ids []string) error {
+	if len(ids) == 0 {
+		return fmt.Errorf("%w: no ids; give 1-%d", profile.ErrMalformed, origin.MaxBatch)
+	}
+	if len(ids) > origin.MaxBatch {
+		return tooManyIDs()
+	}
+	hold, err := s.budget.Hold(len(ids) * heldPerUser)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
+	valid, bad := origin.SortIDs(ids)
+	ctx, cancel := s.request()
+	defer cancel()
+	found, err := s.cfg.Store.GetBatch(ctx, valid)
+	if err != nil {
+		return err
+	}
+	body := appendBatch(nil, valid, found, bad)
+	if err := hold.Grow(len(body)); err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	hold.Send(c.Response(), body)
+	return nil
+}
+
+// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
+func appendBatch(dst []byte, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
+	dst = slices.Grow(dst, 64+256*len(found))
+	dst = append(dst, `{"users":{`...)
+	sep := ""
+	for _, id := range ids {
+		if p := found[id]; p != nil {
+			dst = profile.AppendJSONString(append(dst, sep...), id)
+			dst = profile.AppendJSON(append(dst, ':'), p)
+			sep = ","
+		}
+	}
+	dst = append(dst, `},"missing":[`...)
+	sep = ""
+	for _, id := range ids {
+		if found[id] == nil {
+			dst = profile.AppendJSONString(append(dst, sep...), id)
+			sep = ","
+		}
+	}
+	dst = append(dst, `],"errors":{`...)
+	sep = ""
+	for _, id := range slices.Sorted(maps.Keys(bad)) {
+		dst = profile.AppendJSONString(append(dst, sep...), id)
+		dst = profile.AppendJSONString(append(dst, ':'), plain.Text(bad[id]))
+		sep = ","
+	}
+	return append(dst, `}}`...)
+}
+
+func (s *Service) health(c *fiber.Ctx) error {
+	if s.closing.Load() {
+		return errClosing
+	}
+	ctx, cancel := s.request()
+	defer cancel()
+	users, err := s.cfg.Store.Count(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
+	backlog, err := s.cfg.Store.Backlog(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
+	if err := s.probe.ask(ctx, s.cfg.Store.Probe); err != nil {
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
+	}
+	if !s.known(c) {
+		return c.JSON(map[string]string{"status": "ok"})
+	}
+	h := origin.Health{Status: "ok", Users: users, Backlog: backlog.Rows, BacklogAge: backlog.Oldest.Milliseconds()}
+	if s.cfg.Relay != nil {
+		stats := s.cfg.Relay.Stats()
+		h.Relay = &stats
+	}
+	return c.JSON(h)
+}
+
+// known reports whether the caller may look users up.
+func (s *Service) known(c *fiber.Ctx) bool {
+	if s.tokens == nil {
+		return true
+	}
+	role, err := s.tokens.Role(c.Get(fiber.HeaderAuthorization))
+	return err == nil && role >= auth.RoleRead
+}
+
+func sendJSON(c *fiber.Ctx, body []byte) error {
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(body)
+}
+
+// listsTag reports whether an If-None-Match header lists tag, weak or strong, or is *.
+func listsTag(header, tag string) bool {
+	for one := range strings.SplitSeq(header, ",") {
+		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
+			return true
+		}
+	}
+	return false
+}
