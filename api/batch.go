@@ -24,7 +24,7 @@ const (
 	// typicalUser is what one user of a batch is held to take before it is known, in bytes.
 	typicalUser = 256
 	// maxWork is how many users batches look up at the same time; further batches wait.
-	maxWork = 20_000
+	maxWork = 10_000
 	// maxCharged is the number of ids from which on a batch is refused, and no more room is wanted for it.
 	maxCharged = 10_000
 )

@@ -14,7 +14,7 @@ const (
 	// Free is how many bytes a body or an answer may have without being counted: what one connection costs anyway.
 	Free = 4 << 10
 	// MaxHeld is what the counted bodies and answers of one server hold together.
-	MaxHeld = 16 << 20
+	MaxHeld = 12 << 20
 )
 
 // ErrBusy reports that the bodies and answers of other requests hold all that they may.
