@@ -3,22 +3,22 @@ package api
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/chatapp-ngomna/edgecache/internal/originstats"
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
 // originRows are about a node's calls of the origin, as its client counts them; names as in counterRows. Never changed.
 var originRows = []struct {
 	name, help string
-	value      func(*originstats.Client) int64
+	value      func(*origin.ClientStats) int64
 }{
-	{"origin_requests", "Requests sent to the origin, retries and hedges included.", func(s *originstats.Client) int64 { return s.Requests }},
-	{"origin_failures", "Requests to the origin that the breaker took as failures.", func(s *originstats.Client) int64 { return s.Failures }},
-	{"origin_retries", "Requests to the origin that repeated one.", func(s *originstats.Client) int64 { return s.Retries }},
-	{"origin_refused", "Calls not sent: the breaker was open, or the origin had asked for time.", func(s *originstats.Client) int64 { return s.Refused }},
-	{"origin_hedges", "Second requests for lookups that were slow.", func(s *originstats.Client) int64 { return s.Hedges }},
-	{"origin_hedges_won", "Second requests that answered before the first.", func(s *originstats.Client) int64 { return s.HedgesWon }},
-	{"origin_breaker_opened", "Times at which the breaker of the origin opened.", func(s *originstats.Client) int64 { return s.Opened }},
+	{"origin_requests", "Requests sent to the origin, retries and hedges included.", func(s *origin.ClientStats) int64 { return s.Requests }},
+	{"origin_failures", "Requests to the origin that the breaker took as failures.", func(s *origin.ClientStats) int64 { return s.Failures }},
+	{"origin_retries", "Requests to the origin that repeated one.", func(s *origin.ClientStats) int64 { return s.Retries }},
+	{"origin_refused", "Calls not sent: the breaker was open, or the origin had asked for time.", func(s *origin.ClientStats) int64 { return s.Refused }},
+	{"origin_hedges", "Second requests for lookups that were slow.", func(s *origin.ClientStats) int64 { return s.Hedges }},
+	{"origin_hedges_won", "Second requests that answered before the first.", func(s *origin.ClientStats) int64 { return s.HedgesWon }},
+	{"origin_breaker_opened", "Times at which the breaker of the origin opened.", func(s *origin.ClientStats) int64 { return s.Opened }},
 }
 
 func (c *nodeCollector) addOrigin() {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
-	"github.com/chatapp-ngomna/edgecache/internal/originstats"
+	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -21,7 +21,7 @@ type Stats struct {
 	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
 	Watch *tier.WatchStats `json:"watch,omitempty"`
 	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when Config.Origin does not say.
-	Origin *originstats.Client `json:"origin,omitempty"`
+	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// Gossip tells how the node does among the others; nil without Config.Cluster.
 	Gossip *gossip.Stats `json:"gossip,omitempty"`
 	// Hot tells of the list of users whom the nodes have shown, Prewarm of this node's part in the run that is under way, or
@@ -51,7 +51,7 @@ func (n *Node) Stats() Stats {
 		w := n.watch.Stats()
 		s.Watch = &w
 	}
-	if counting, ok := n.conf.Origin.(interface{ Stats() originstats.Client }); ok {
+	if counting, ok := n.conf.Origin.(interface{ Stats() origin.ClientStats }); ok {
 		o := counting.Stats()
 		s.Origin = &o
 	}

@@ -16,7 +16,6 @@ import (
 
 	"strconv"
 
-	"github.com/chatapp-ngomna/edgecache/internal/originstats"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -122,9 +121,6 @@ type Client struct {
 
 	requests, failures, retries, refused, hedges, hedgesWon atomic.Int64
 }
-
-// ClientStats is a snapshot of what a client did.
-type ClientStats = originstats.Client
 
 // NewClient returns a client. It sends nothing yet; Start is not needed for lookups.
 func NewClient(cfg ClientConfig) (*Client, error) {

@@ -1,9 +1,7 @@
-// Package originstats holds what a client of the source of truth counts, for those who show it and must not depend on the
-// databases that package origin brings along.
-package originstats
+package origin
 
-// Client is a snapshot of what a client did.
-type Client struct {
+// ClientStats is a snapshot of what a client did.
+type ClientStats struct {
 	// Breaker is "closed" (calls go through), "open" (refused) or "half-open" (one is finding out).
 	Breaker string `json:"breaker"`
 	// Opened counts how often the breaker opened.
