@@ -102,7 +102,7 @@ func (c *Cache) pulseForEver(ctx context.Context) {
 
 // quiet reports whether the stream, that was read before, has been silent for a third of FenceAfter.
 func (c *Cache) quiet() bool {
-	until := c.aliveUntil.Load()
+	until := c.fence.until.Load()
 	return c.conf.FenceAfter > 0 && until != 0 && c.clock.tick() > until-int64(c.conf.FenceAfter)*2/3
 }
 
