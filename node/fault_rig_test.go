@@ -131,7 +131,7 @@ func startOn(t *testing.T, url string, from tier.Loader, i int, c rigConfig) (n 
 	if c.wrap != nil {
 		handler = c.wrap(i, handler)
 	}
-	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: handler, Block: c.block})
+	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: handler, Block: cmp.Or(c.block, tailBlock(c.fence))})
 	check(t, err)
 	check(t, n.Start(t.Context()))
 	return n, link
