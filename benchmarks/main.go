@@ -17,6 +17,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/benchmarks/cluster"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/compare"
+	"github.com/chatapp-ngomna/edgecache/benchmarks/fence"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/verify"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/warm"
 )
@@ -30,6 +31,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"compare", "each tier beside the bare library under it and its peers, in turns; under five minutes", compare.Run},
+		{"fence", "what a shorter FenceAfter costs in Redis calls and processor time; under two minutes", fence.Run},
 		{"cluster", "prewarms of three and ten processes, some of them killed; about ten minutes", cluster.Run},
 		{"verify", "a million changes under edgecache verify; about seven minutes", verify.Run},
 		{"warm", "the first minute of a recorded chat after a full restart, cold and prewarmed", warm.Run},

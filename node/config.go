@@ -11,6 +11,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
+// MinFenceAfter is the shortest Config.Tier.FenceAfter that the proofs of a calm stream keep up with.
+const MinFenceAfter = 250 * time.Millisecond
+
 // Config configures a Node. RedisURL and Origin are required; the zero value of everything else is a default.
 type Config struct {
 	// RedisURL is redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,… or
@@ -21,7 +24,8 @@ type Config struct {
 	Origin tier.Loader
 	// L2 sets the times of the Redis tier; its Client is the node's.
 	L2 tier.L2Config
-	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's.
+	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's. Its FenceAfter is at least
+	// MinFenceAfter, or negative; below 1.5 s the stream is read more often, three times per FenceAfter.
 	Tier tier.Config
 	// StreamMaxLen is how many entries the stream keeps, about: this node trims it to that when it adds one, and as a worker
 	// for writers that do not. Default stream.DefaultMaxLen.
@@ -66,6 +70,9 @@ func (c Config) validate() error {
 		return errors.New("node: Config.Origin is nil; want a tier.Loader")
 	case c.StreamMaxLen < 0:
 		return fmt.Errorf("node: Config.StreamMaxLen is %d; want at least 1, or 0 for the default", c.StreamMaxLen)
+	case c.Tier.FenceAfter > 0 && c.Tier.FenceAfter < MinFenceAfter:
+		return fmt.Errorf("node: Config.Tier.FenceAfter is %v; want at least %v, 0 for 3s, or below 0 for never",
+			c.Tier.FenceAfter, MinFenceAfter)
 	case c.ReadyAt < 0 || c.ReadyAt > 1:
 		return fmt.Errorf("node: Config.ReadyAt is %g; want 0 to 1", c.ReadyAt)
 	case c.NoPrewarm && c.Prewarm != nil:
@@ -76,4 +83,12 @@ func (c Config) validate() error {
 		return fmt.Errorf("node: Config.ReadyWithin is %v; want a positive duration", c.ReadyWithin)
 	}
 	return nil
+}
+
+// tailBlock returns how long one read of the stream waits, so that three proofs fit into fenceAfter; 0 is the tail's default.
+func tailBlock(fenceAfter time.Duration) time.Duration {
+	if fenceAfter <= 0 {
+		return 0
+	}
+	return min(500*time.Millisecond, fenceAfter/3)
 }

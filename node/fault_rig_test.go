@@ -54,6 +54,8 @@ type rigConfig struct {
 	users int
 	// fence and block set tier.Config.FenceAfter, and with links the tail's Block, to be quick about it.
 	fence, block time.Duration
+	// pace is how long a writer waits at most between changes. Default 4 ms.
+	pace time.Duration
 	// wrap puts something before each node's handler of events.
 	wrap func(node int, h stream.Handler) stream.Handler
 	// origin puts something before the nodes' origin, and data puts a proxy between each node's lookups and Redis.
@@ -69,6 +71,7 @@ type rigConfig struct {
 // rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the oracle that judges them.
 type rig struct {
 	*testing.T
+	pace    time.Duration // see rigConfig
 	users   int
 	oracle  *oracle.Oracle
 	source  *truth
@@ -85,7 +88,7 @@ type rig struct {
 
 func newRig(t *testing.T, url string, c rigConfig) *rig {
 	t.Helper()
-	r := &rig{T: t, users: c.users, seed: uint64(time.Now().UnixNano())}
+	r := &rig{T: t, users: c.users, pace: cmp.Or(c.pace, 4*time.Millisecond), seed: uint64(time.Now().UnixNano())}
 	if r.users == 0 {
 		r.users = 200
 	}
@@ -130,7 +133,7 @@ func startOn(t *testing.T, url string, from tier.Loader, i int, c rigConfig) (n 
 	if c.wrap != nil {
 		handler = c.wrap(i, handler)
 	}
-	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: handler, Block: c.block})
+	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: handler, Block: cmp.Or(c.block, tailBlock(c.fence))})
 	check(t, err)
 	check(t, n.Start(t.Context()))
 	return n, link
@@ -196,7 +199,7 @@ func (r *rig) write(ctx context.Context, w, writers int) {
 		} else {
 			r.source.update(ctx, id)
 		}
-		wait(ctx, time.Duration(rnd.Int64N(int64(4*time.Millisecond))))
+		wait(ctx, time.Duration(rnd.Int64N(int64(r.pace))))
 	}
 }
 

@@ -110,7 +110,9 @@ func (n *Node) compose() (err error) {
 	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client, MaxLen: n.conf.StreamMaxLen}); err != nil {
 		return err
 	}
-	if n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: feed{n.cache}, Logger: n.conf.Logger}); err != nil {
+	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: feed{n.cache},
+		Block: tailBlock(n.conf.Tier.FenceAfter), Logger: n.conf.Logger})
+	if err != nil {
 		return err
 	}
 	if !n.conf.NoWatch {

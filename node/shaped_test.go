@@ -10,26 +10,37 @@ import (
 )
 
 // TestShapedNetwork runs three nodes whose links to Redis are slow, uneven and lossy. No version
-// goes back, and no unmarked answer is older than the bound of a node that is cut off.
+// goes back. On the uneven network an entry waits for the reply under way, the next request and its
+// reply: no unmarked answer is older than the bound and three ways. On the lossy one the fence
+// decides.
 func TestShapedNetwork(t *testing.T) {
 	netem, _ := exec.Command("unshare", "-n", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms").CombinedOutput()
 	t.Logf("network: userspace proxy; netem, which is not used, said %q", strings.TrimSpace(string(netem)))
-	for name, shape := range map[string]redistest.Shape{
-		"uneven": {Delay: 5 * time.Millisecond, Jitter: 60 * time.Millisecond},
-		"lossy":  {Delay: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05},
+	for name, c := range map[string]struct {
+		shape       redistest.Shape
+		pace, bound time.Duration
+	}{
+		"uneven": {redistest.Shape{Delay: 5 * time.Millisecond, Jitter: 60 * time.Millisecond}, 400 * time.Millisecond,
+			bound + 3*65*time.Millisecond},
+		"lossy": {redistest.Shape{Delay: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05}, 0, cutBound},
 	} {
 		t.Run(name, func(t *testing.T) {
+			shape := c.shape
 			for range pick(1, 5) {
 				shape.Seed = uint64(time.Now().UnixNano())
 				url := redistest.Server(t).URL()
-				r := newRig(t, url, rigConfig{links: true, data: true, users: 20, shape: shape})
+				r := newRig(t, url, rigConfig{links: true, data: true, users: 20, pace: c.pace, shape: shape})
 				t.Logf("network %+v", shape)
-				r.bind(cutBound)
+				r.bind(c.bound)
 				stop := r.blow(4, 24)
 				wait(t.Context(), pick(4*time.Second, 30*time.Second))
 				stop()
+				for i, n := range r.nodes {
+					s := n.Stats().Cache
+					t.Logf("node %d: %d hits, %d misses", i+1, s.L1Hits, s.L1Misses)
+				}
 				t.Logf("result: three nodes over a network of %v + 0-%v and %.0f %% loss | no version goes back, nothing unmarked is older than %v | %v",
-					shape.Delay, shape.Jitter, 100*shape.Loss, cutBound, r.oracle.Stats())
+					shape.Delay, shape.Jitter, 100*shape.Loss, c.bound, r.oracle.Stats())
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 
 // linkGrace is how much longer than the server may block a reply may take, connecting included. It is the watchdog of a
 // link on which nothing arrives and nothing fails: with the longest Block a dead link is given up after a second, well
-// before the node's fence.
+// before a fence of 3 s. A shorter fence falls first, and a late reply proves no more than what it says: see query.asOf.
 const linkGrace = 500 * time.Millisecond
 
 // errNotMaster reports that a replica answered. A former master goes on answering reads after its demotion.

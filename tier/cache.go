@@ -108,10 +108,9 @@ type Cache struct {
 	shares    shares
 	loads     chan struct{} // one element per call under way to the origin
 	aheads    chan struct{} // one element per refresh-ahead under way
-	// aliveUntil is when the fence falls, on the node's clock.
-	aliveUntil atomic.Int64
-	total      atomic.Pointer[total]
-	closed     atomic.Bool
+	fence     fence
+	total     atomic.Pointer[total]
+	closed    atomic.Bool
 
 	// base ends with Close; every load and background goroutine runs under it.
 	base       context.Context
@@ -145,11 +144,11 @@ func New(conf Config) (*Cache, error) {
 		loads: make(chan struct{}, conf.MaxLoads), aheads: make(chan struct{}, maxAheads),
 	}
 	c.lingerers.some = make(chan struct{}, 1)
-	c.clock.start()
+	c.clock.start(c.paused)
 	c.base, c.end = context.WithCancelCause(context.Background())
 	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
 	if conf.FenceAfter < 0 {
-		c.aliveUntil.Store(1<<63 - 1)
+		c.fence.until.Store(1<<63 - 1)
 	}
 	return c, nil
 }
@@ -189,16 +188,6 @@ func (c *Cache) Close() error {
 	c.l1.close()
 	return nil
 }
-
-// Alive tells the cache that everything is handled that was in the stream of changes age ago.
-func (c *Cache) Alive(age time.Duration) {
-	if c.conf.FenceAfter > 0 {
-		c.aliveUntil.Store(c.clock.tick() - int64(age) + int64(c.conf.FenceAfter))
-	}
-}
-
-// alive reports whether L1 answers as fresh.
-func (c *Cache) alive(now int64) bool { return now <= c.aliveUntil.Load() }
 
 // Tick brings the clock of the hit path up to date, for a caller that can afford to ask the system: it closes the gap
 // after the whole process was stopped and continued.

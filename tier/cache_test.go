@@ -445,6 +445,39 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// TestPauseLowersTheFence lets 200 ms pass that the cache's clock does not see, as a stopped
+// process does not.
+func TestPauseLowersTheFence(t *testing.T) {
+	origin := newTruth(3)
+	l2, err := NewL2(L2Config{Client: open(t, redistest.Server(t).URL())})
+	check(t, err)
+	c, err := New(Config{L2: l2, Origin: origin}) // not started, so that its clock moves with calls only
+	check(t, err)
+	t.Cleanup(func() { check(t, c.Close()) })
+	prove := func() { eventually(t, "a proof to count", func() bool { c.Alive(0); return !c.Stats().Fenced }) }
+	prove()
+	getFrom(t, c, "1", FromL1)
+	held := make(chan struct{})
+	origin.before = func(context.Context, string) error { <-held; return nil }
+	slow := make(chan int64)
+	go func() { r, _ := c.Get(t.Context(), "2"); slow <- r.Version() }()
+	eventually(t, "the origin to be asked", func() bool { return origin.timesAsked("2") == 1 })
+	<-time.After(200 * time.Millisecond)
+	c.Alive(150 * time.Millisecond) // it was read before the end of the pause
+	if r := get(t, c, "1", Want{}); r.Tier != FromL2 {
+		t.Errorf("after the pause: from %v, want L2", r.Tier)
+	}
+	go func() { r, _ := c.Get(t.Context(), "2"); slow <- r.Version() }()
+	eventually(t, "a load of its own", func() bool { return c.Stats().LeaseWaits > 0 })
+	close(held)
+	<-slow
+	<-slow
+	prove()
+	if r := get(t, c, "1", Want{}); r.Tier != FromL1 {
+		t.Errorf("after the next proof: from %v, want L1", r.Tier)
+	}
+}
+
 func TestRefreshAhead(t *testing.T) {
 	url, origin := redistest.Server(t).URL(), newTruth(1)
 	c := newCache(t, url, origin, func(conf *Config) { conf.L1TTL = 400 * time.Millisecond })

@@ -9,15 +9,21 @@ import (
 // clockStep is how far the coarse clock may lag: a hit would spend more on time.Now than on all its other checks.
 const clockStep = 5 * time.Millisecond
 
+// clockJump is how far the clock moves at once only when the process did not run in between.
+const clockJump = 100 * time.Millisecond
+
 // clock is a monotonic clock that is read by one atomic load.
 type clock struct {
 	base time.Time
 	now  atomic.Int64
+	// jumped is called before the clock moves from old by more than clockJump, maybe more than
+	// once, so that nobody reads the new time before it has returned.
+	jumped func(old, now int64)
 }
 
 // start sets the clock to the present, 1.
-func (c *clock) start() {
-	c.base = time.Now()
+func (c *clock) start(jumped func(old, now int64)) {
+	c.base, c.jumped = time.Now(), jumped
 	c.tick()
 }
 
@@ -31,6 +37,9 @@ func (c *clock) tick() int64 {
 		old := c.now.Load()
 		if old >= now {
 			return old
+		}
+		if now-old > int64(clockJump) {
+			c.jumped(old, now)
 		}
 		if c.now.CompareAndSwap(old, now) {
 			return now

@@ -89,7 +89,7 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	// An atomic write waits for the reads before it. None of those below, which seldom lie in the processor's cache, is.
 	s.left.Add(1)
 	if now := c.clock.nanos(); c.l1.counts(e, h, c.l1.stamps.of(h)) {
-		if now < e.plain && now <= c.aliveUntil.Load() && w == (Want{}) {
+		if now < e.plain && now <= c.fence.until.Load() && w == (Want{}) {
 			return e.result(FromL1, time.Duration(now-e.loaded)), nil
 		}
 	} else {
@@ -115,12 +115,6 @@ func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (R
 	}
 	s.misses.Add(1)
 	return c.miss(ctx, mine, w)
-}
-
-// fresh reports whether e may answer unmarked. A fenced node trusts an entry only while it cannot be older than the
-// fence: the stream may hide changes since the fence fell, but not from a load that began at the origin after that.
-func (c *Cache) fresh(e *entry, now int64) bool {
-	return now < c.expires(e) && (c.alive(now) || e.origin && now-e.loaded < int64(c.conf.FenceAfter))
 }
 
 func (w Want) accepts(e *entry, now int64) bool {
@@ -180,9 +174,9 @@ func (c *Cache) join(mine *call, w Want) (*call, role) {
 	mine.began = c.clock.tick()
 	mine.pair = c.l1.stamps.of(mine.hash)
 	mine.news, mine.demand = c.recent.floor(mine.id), w.MinVersion
-	oldest := int64(0)
+	oldest := c.fence.resumed.Load() // what was read before a pause is not what is there after it
 	if w.MaxAge > 0 {
-		oldest = mine.began - int64(w.MaxAge)
+		oldest = max(oldest, mine.began-int64(w.MaxAge))
 	}
 	load, part := c.flights.join(mine, oldest, c.alive(mine.began))
 	if part != lead {

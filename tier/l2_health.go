@@ -76,7 +76,7 @@ func (h *health) hear(err error) {
 // pulseForEver finds out that Redis hangs before many readers do, and that it is back without making one of them wait:
 //
 //	round trips under way, none answered for silentPulses: ping, and without an answer it is down
-//	the stream silent for a third of FenceAfter: the same, to know before the fence sends all readers there
+//	no proof from the stream for quietAfter: the same, to know before the fence sends all readers there
 //	down: ping until it answers
 func (c *Cache) pulseForEver(ctx context.Context) {
 	h := &c.l2.health
@@ -100,11 +100,15 @@ func (c *Cache) pulseForEver(ctx context.Context) {
 	}
 }
 
-// quiet reports whether the stream, that was read before, has been silent for a third of FenceAfter.
+// quiet reports whether the stream, that was read before, has brought no proof for quietAfter.
 func (c *Cache) quiet() bool {
-	until := c.aliveUntil.Load()
-	return c.conf.FenceAfter > 0 && until != 0 && c.clock.tick() > until-int64(c.conf.FenceAfter)*2/3
+	until, after := c.fence.until.Load(), c.conf.FenceAfter
+	return after > 0 && until != 0 && c.clock.tick() > until-int64(after)+int64(quietAfter(after))
 }
+
+// quietAfter returns when a silent stream is a sign that Redis hangs. A calm one brings a proof every 0.5 s, or three times per
+// fence where that is less; one of them may be missing.
+func quietAfter(fence time.Duration) time.Duration { return min(time.Second, fence*2/3) }
 
 // ping asks Redis itself. One that lets it wait is down at once.
 func (c *Cache) ping(ctx context.Context) {

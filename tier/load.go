@@ -104,12 +104,17 @@ func (c *Cache) outdated(call *call, e *entry) bool {
 
 // countL2 counts a failure of Redis and reports whether it was one to decode the record.
 func (c *Cache) countL2(err error) (malformed bool) {
-	if errors.Is(err, profile.ErrMalformed) || errors.Is(err, profile.ErrTooLarge) {
+	if undecodable(err) {
 		c.counters.malformed.Add(1)
 		return true
 	}
 	c.counters.l2Errors.Add(1)
 	return false
+}
+
+// undecodable reports whether Redis answered with what is no profile.
+func undecodable(err error) bool {
+	return errors.Is(err, profile.ErrMalformed) || errors.Is(err, profile.ErrTooLarge)
 }
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills Redis, without one it

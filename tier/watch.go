@@ -292,12 +292,23 @@ func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int
 	for len(held) > 0 && ctx.Err() == nil {
 		part := held[:min(maxAsk, len(held))]
 		held = held[len(part):]
-		now, errs := c.l2.get(ctx, part)
-		for i, id := range part {
-			if e := c.l1.peek(c.l1.hash(id)); e != nil && (errs[i] != nil || !e.says(now[i])) {
-				c.Forget(id, 0)
-				wrong++
-			}
+		wrong += c.look(ctx, part)
+	}
+	return wrong
+}
+
+// look forgets what L1 holds of ids and Redis says otherwise, and returns how many that were. What Redis did not answer goes as
+// well, since a write may hide behind it, and is not counted: a slow Redis is no write of others.
+func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
+	now, errs := c.l2.get(ctx, ids)
+	for i, id := range ids {
+		e := c.l1.peek(c.l1.hash(id))
+		if e == nil || errs[i] == nil && e.says(now[i]) {
+			continue
+		}
+		c.Forget(id, 0)
+		if errs[i] == nil || undecodable(errs[i]) {
+			wrong++
 		}
 	}
 	return wrong

@@ -123,6 +123,22 @@ func TestOwnFillsStay(t *testing.T) {
 	}
 }
 
+// TestRedisThatDoesNotAnswerTheWatch has Redis hang while the watch looks at what it noticed. The
+// entry goes, because nobody knows, but it does not count as a write of others.
+func TestRedisThatDoesNotAnswerTheWatch(t *testing.T) {
+	c := newCache(t, redistest.Server(t).URL(), newTruth(2), nil)
+	getFrom(t, c, "1", FromL1)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	<-ctx.Done()
+	if wrong := c.look(ctx, []string{"1"}); wrong != 0 {
+		t.Errorf("%d writes of others without an answer of Redis, want 0", wrong)
+	}
+	if r := get(t, c, "1", Want{}); r.Tier == FromL1 {
+		t.Error("an entry that nobody could look at still answers")
+	}
+}
+
 func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
 	server := redistest.ServerWith(t, redistest.Options{AOF: true})
 	c, w := watched(t, server.URL(), newTruth(1), 1)

@@ -37,6 +37,7 @@ type serveSettings struct {
 	l1MiB        int
 	streamMaxLen int
 	drainDelay   time.Duration
+	fenceAfter   time.Duration
 	cluster      clusterSettings
 	hedge        bool
 	tokens       auth.Config // of the origin that --origin names; without a secret it needs none
@@ -79,6 +80,8 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 	f.IntVar(&s.l1MiB, "l1-mib", 256, "memory for profiles, in `MiB`")
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
+	f.DurationVar(&s.fenceAfter, "fence-after", 3*time.Second,
+		"answer from memory for `TIME` after the stream last proved that it is fresh; 250ms or more, less costs Redis calls")
 	s.cluster.flags(cmd)
 	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
 	tokenFlags(f, &s.tokens)
@@ -160,6 +163,9 @@ func (s serveSettings) check() error {
 	if err := checkDrainDelay(s.drainDelay); err != nil {
 		return err
 	}
+	if s.fenceAfter < node.MinFenceAfter {
+		return usagef("--fence-after %v: want %v or more", s.fenceAfter, node.MinFenceAfter)
+	}
 	if s.redis != "" {
 		client, err := redisconn.Open(s.redis)
 		if err != nil {
@@ -194,7 +200,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err != nil {
 		return nil, err
 	}
-	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20},
+	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20, FenceAfter: s.fenceAfter},
 		StreamMaxLen: int64(s.streamMaxLen), Logger: log}
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err

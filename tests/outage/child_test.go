@@ -27,10 +27,11 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 )
 
-// childEnv makes the test binary a process of an origin; its value is "crash STEPS", "serve" or "disk".
+// childEnv makes the test binary a process of an origin, or of a node; its value is "crash STEPS", "serve", "disk" or "node".
 const childEnv = "EDGECACHE_OUTAGE_CHILD"
 
-// dbEnv and redisEnv are its database, postgres://… or the folder of a SQLite file, and its Redis.
+// dbEnv and redisEnv are its database, postgres://… or the folder of a SQLite file, and its Redis. A
+// node's dbEnv is the address of its origin.
 const (
 	dbEnv    = "EDGECACHE_OUTAGE_DB"
 	redisEnv = "EDGECACHE_OUTAGE_REDIS"
@@ -38,8 +39,12 @@ const (
 
 // child is that process; what it cannot do ends it with a panic, which its parent shows.
 func child() {
-	if os.Getenv(childEnv) == "disk" {
+	switch os.Getenv(childEnv) {
+	case "disk":
 		diskChild()
+		return
+	case "node":
+		nodeChild()
 		return
 	}
 	store, err := newStore(os.Getenv(dbEnv))
@@ -166,7 +171,14 @@ func runUntilKilled(t *testing.T, steps int, db, redisURL string) (acked []strin
 // serveOrigin starts an origin in a process of its own until the end of the test, and returns its address.
 func serveOrigin(t *testing.T, db, redisURL string) string {
 	t.Helper()
-	cmd, stderr := process(t, "serve", db, redisURL)
+	addr, _ := startProcess(t, "serve", db, redisURL)
+	return addr
+}
+
+// startProcess starts a child that tells its address, until the end of the test.
+func startProcess(t *testing.T, what, db, redisURL string) (addr string, pid int) {
+	t.Helper()
+	cmd, stderr := process(t, what, db, redisURL)
 	in, err := cmd.StdinPipe()
 	check(t, err)
 	out, err := cmd.StdoutPipe()
@@ -175,12 +187,12 @@ func serveOrigin(t *testing.T, db, redisURL string) string {
 	t.Cleanup(func() {
 		_ = in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("an origin's process: %v\n%s", err, stderr.Bytes())
+			t.Errorf("process %q: %v\n%s", what, err, stderr.Bytes())
 		}
 	})
-	addr, err := bufio.NewReader(out).ReadString('\n')
+	addr, err = bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("an origin's process: %v\n%s", err, stderr.Bytes())
+		t.Fatalf("process %q: %v\n%s", what, err, stderr.Bytes())
 	}
-	return strings.TrimSpace(addr)
+	return strings.TrimSpace(addr), cmd.Process.Pid
 }
