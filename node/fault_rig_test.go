@@ -17,6 +17,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/announce"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/origin"
@@ -63,6 +64,8 @@ type rigConfig struct {
 	server string // address of Redis itself, with data
 	// shape is the network behind the proxies of links and data.
 	shape redistest.Shape
+	// canary excuses what the machine held up; nil excuses nothing.
+	canary *canary.Canary
 	// publisher makes the client that changes are announced with; nil for an ordinary one.
 	publisher func(*testing.T) redis.UniversalClient
 }
@@ -72,6 +75,7 @@ type rig struct {
 	*testing.T
 	users   int
 	oracle  *oracle.Oracle
+	canary  *canary.Canary
 	source  *source
 	nodes   []*Node
 	judges  []*oracle.Node
@@ -86,12 +90,16 @@ type rig struct {
 
 func newRig(t *testing.T, url string, c rigConfig) *rig {
 	t.Helper()
-	r := &rig{T: t, users: c.users, seed: uint64(time.Now().UnixNano())}
+	r := &rig{T: t, canary: c.canary, users: c.users, seed: uint64(time.Now().UnixNano())}
 	if r.users == 0 {
 		r.users = 200
 	}
 	t.Logf("seed %d", r.seed)
-	r.oracle = oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged})
+	judge := oracle.Config{Bound: bound, MaxBound: unjudged}
+	if c.canary != nil {
+		judge.Excuses = c.canary.Excuses
+	}
+	r.oracle = oracle.New(judge)
 	r.source = newSource(t, url, r.users, r.oracle, c.publisher)
 	from := tier.Loader(r.source)
 	if c.origin != nil {
