@@ -238,6 +238,17 @@ func (r *rig) look(ctx context.Context, node int, id string) (tier.Result, error
 	return got, err
 }
 
+// lookAgain looks, and once more for as long as the machine stood still while the node had no answer.
+func (r *rig) lookAgain(node int, id string) (tier.Result, error) {
+	for {
+		began := time.Now()
+		got, err := r.look(r.Context(), node, id)
+		if !errors.Is(err, profile.ErrUnavailable) || r.canary.Stall(began, time.Now()) == 0 {
+			return got, err
+		}
+	}
+}
+
 // lookAtAll has an answer of every node for every user judged.
 func (r *rig) lookAtAll() {
 	for id := 1; id <= r.users; id++ {
@@ -247,24 +258,18 @@ func (r *rig) lookAtAll() {
 	}
 }
 
-// awaitService waits until every node answers from L1 again, and a change is seen on all of them, at most until deadline.
+// awaitService waits until every node answers from L1 again, and a change is seen on all of them, which may take most.
 func (r *rig) awaitService(since time.Time, most time.Duration) {
 	r.Helper()
-	ctx, cancel := context.WithDeadline(r.Context(), since.Add(most))
-	defer cancel()
 	id := strconv.Itoa(r.users + 1) // nobody else changes this one
 	version := r.source.update(r.Context(), id)
 	for n := range r.nodes {
-		for {
-			got, err := r.look(ctx, n, id)
-			if err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced {
-				break
-			}
-			if ctx.Err() != nil {
-				r.Errorf("node %d: no service %v after Redis was back: %v from %v, stream %+v", n+1, time.Since(since), err, got.Tier, r.nodes[n].Stats().Stream)
-				return
-			}
-			wait(ctx, time.Millisecond)
+		eventually(r.T, "service on node "+strconv.Itoa(n+1), func() bool {
+			got, err := r.look(r.Context(), n, id)
+			return err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced
+		})
+		if at := time.Now(); !r.canary.Excuses("service", since, at, most) {
+			r.Errorf("node %d: service only %v after Redis was back, want %v; stream %+v", n+1, at.Sub(since), most, r.nodes[n].Stats().Stream)
 		}
 	}
 	r.slowest = max(r.slowest, time.Since(since))

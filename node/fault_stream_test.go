@@ -448,7 +448,7 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	for id := 1; id <= 500; id++ {
 		id := strconv.Itoa(id)
 		for n := range r.nodes {
-			if got, err := r.look(ctx, n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == tier.FromStale {
+			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == tier.FromStale {
 				lost++
 			}
 		}
