@@ -114,7 +114,9 @@ func TestStress(t *testing.T) {
 				err := l.Start(t.Context(), func(context.Context) error {
 					begun++ // Start calls one begin at a time
 					change(1)
-					l.Go(func(ctx context.Context) { <-ctx.Done(); change(-1) })
+					if !l.Go(func(ctx context.Context) { <-ctx.Done(); change(-1) }) {
+						change(-1) // Close came first
+					}
 					return nil
 				})
 				if err != nil && !errors.Is(err, ErrClosed) {

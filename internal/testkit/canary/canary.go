@@ -1,6 +1,7 @@
-// Package canary tells a slow machine from a slow cache. A canary asks all the time how late it is woken, and how
-// long an entry takes through a Redis of its own, which no fault of a test touches. A bound in time is judged as it
-// stands; only a breach is held against what the canary saw between the beginning and the end of that one window.
+// Package canary tells a slow machine from a slow cache. A canary asks all the time how late it is
+// woken, and how long an entry takes through a Redis of its own, which no fault of a test touches.
+// A bound in time is judged as it stands; only a breach is held against what the canary saw between
+// the beginning and the end of that one window.
 package canary
 
 import (
@@ -36,7 +37,8 @@ type watcher struct {
 	stalls []stall   // by time
 }
 
-// Canary is the watchers of one test. Its methods may be called concurrently. Nil is a canary that sees no stall.
+// Canary is the watchers of one test. Its methods may be called concurrently. Nil is a canary that
+// sees no stall.
 type Canary struct {
 	watchers []*watcher
 
@@ -80,9 +82,11 @@ func through(client *redis.Client) func(context.Context, *watcher) {
 	return func(ctx context.Context, w *watcher) {
 		for last := "0"; ctx.Err() == nil; time.Sleep(every) {
 			w.begin(time.Now())
-			id, err := client.XAdd(ctx, &redis.XAddArgs{Stream: key, MaxLen: 100, Approx: true, Values: []any{"n", 1}}).Result()
+			add := &redis.XAddArgs{Stream: key, MaxLen: 100, Approx: true, Values: []any{"n", 1}}
+			id, err := client.XAdd(ctx, add).Result()
 			if err == nil {
-				err = client.XRead(ctx, &redis.XReadArgs{Streams: []string{key, last}, Block: time.Second}).Err()
+				read := &redis.XReadArgs{Streams: []string{key, last}, Block: time.Second}
+				err = client.XRead(ctx, read).Err()
 				last = id
 			}
 			w.end()
@@ -137,7 +141,8 @@ func clip(s stall, from, to time.Time, all []stall) []stall {
 	return all
 }
 
-// Stall is for how long between two times a watcher at least got nothing done. What several missed at once counts once.
+// Stall is for how long between two times a watcher at least got nothing done. What several missed
+// at once counts once.
 func (c *Canary) Stall(from, to time.Time) (sum time.Duration) {
 	if c == nil {
 		return 0
@@ -160,9 +165,10 @@ func (c *Canary) Stall(from, to time.Time) (sum time.Duration) {
 	return sum
 }
 
-// Excuses reports whether what was to end within bound of from, and ended at to, was held up by the machine: without
-// the stalls of that window it would have kept the bound. A window that was stalled for longer than the bound proves
-// nothing either way; it is excused, and named by Inconclusive.
+// Excuses reports whether what was to end within bound of from, and ended at to, was held up by the
+// machine: without the stalls of that window it would have kept the bound. A window that was
+// stalled for longer than the bound proves nothing either way; it is excused, and named by
+// Inconclusive.
 func (c *Canary) Excuses(what string, from, to time.Time, bound time.Duration) bool {
 	if !to.After(from.Add(bound)) {
 		return true
@@ -175,7 +181,8 @@ func (c *Canary) Excuses(what string, from, to time.Time, bound time.Duration) b
 	defer c.mu.Unlock()
 	c.worst = max(c.worst, stalled)
 	if stalled > bound {
-		c.inconclusive = append(c.inconclusive, fmt.Sprintf("%s: %v instead of %v, stalled for %v of it", what, to.Sub(from), bound, stalled))
+		c.inconclusive = append(c.inconclusive, fmt.Sprintf("%s: %v instead of %v, stalled for %v of it",
+			what, to.Sub(from), bound, stalled))
 		return true
 	}
 	if to.Sub(from)-stalled > bound {
@@ -209,12 +216,13 @@ func (c *Canary) String() string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return fmt.Sprintf("canary: %d stalls, the longest %v; excused %d windows, %d inconclusive, stalled for %v at most",
+	return fmt.Sprintf(
+		"canary: %d stalls, the longest %v; excused %d windows, %d inconclusive, stalled for %v at most",
 		n, longest.Round(time.Millisecond), c.excused, times, c.worst.Round(time.Millisecond))
 }
 
-// Judge runs a test whose bounds a canary watches. An attempt that passes, but has windows that prove nothing, is
-// made again; the last one that proves nothing is a failure.
+// Judge runs a test whose bounds a canary watches. An attempt that passes, but has windows that
+// prove nothing, is made again; the last one that proves nothing is a failure.
 func Judge(t *testing.T, attempt func(*testing.T, *Canary)) {
 	t.Helper()
 	for n := range attempts {
@@ -232,5 +240,5 @@ func Judge(t *testing.T, attempt func(*testing.T, *Canary)) {
 		}
 		t.Logf("attempt %d is inconclusive: %d windows, first: %s", n+1, times, first)
 	}
-	t.Errorf("inconclusive %d times in a row: the machine is too busy to judge this test's bounds", attempts)
+	t.Errorf("inconclusive %d times in a row: the machine is too busy for this test", attempts)
 }

@@ -24,7 +24,8 @@ func at(origin time.Time, ms int) time.Time { return origin.Add(time.Duration(ms
 
 func TestStallIsWhatAnyWatcherMissed(t *testing.T) {
 	origin := time.Now()
-	c := stalled(origin, []stallAt{{10, 50}, {100, 200}}, []stallAt{{40, 60}, {120, 130}, {300, 400}})
+	one, other := []stallAt{{10, 50}, {100, 200}}, []stallAt{{40, 60}, {120, 130}, {300, 400}}
+	c := stalled(origin, one, other)
 	for _, want := range []struct{ from, to, ms int }{
 		{0, 500, 250}, {0, 10, 0}, {20, 30, 10}, {45, 55, 10}, {60, 100, 0}, {150, 350, 100}, {400, 500, 0},
 	} {

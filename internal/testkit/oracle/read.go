@@ -115,7 +115,7 @@ func (r Read) Missing() *Violation {
 	return r.violation(Lost, 0, false, f.live)
 }
 
-// excused asks whether the machine held up a change for all the time since the first floor that the answer broke. An
+// excused asks whether the machine held up a change since the first floor that the answer broke. An
 // answer that went back, or that the node knew to be wrong, has no excuse.
 func (r Read) excused(broken func(floor) bool) bool {
 	o := r.node.oracle
@@ -124,7 +124,8 @@ func (r Read) excused(broken func(floor) bool) bool {
 	}
 	from := o.origin.Add(time.Duration(r.key.first(broken)))
 	bound := time.Duration(max(r.bound, r.node.bound.Load()))
-	return o.config.Excuses("key "+r.key.name+" on "+r.node.Name, from, o.origin.Add(time.Duration(r.start)), bound)
+	what := "key " + r.key.name + " on " + r.node.Name
+	return o.config.Excuses(what, from, o.origin.Add(time.Duration(r.start)), bound)
 }
 
 // cut is the time before which an acknowledgement binds this read.
