@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
@@ -30,32 +31,38 @@ func TestRedisIsKilled(t *testing.T) {
 	for name, aof := range map[string]bool{"with AOF": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // mostly waiting
-			server := redistest.ServerWith(t, redistest.Options{AOF: aof})
-			r := newRig(t, server.URL(), rigConfig{})
-			stop := r.blow(4, 6)
-			defer stop()
-			for i := range pick(2, 5) {
-				wait(t.Context(), pick(500*time.Millisecond, 6*time.Second))
-				down := fence / 4 // the nodes do not even notice the fence
-				if i%2 == 0 {
-					down = fence + time.Second
+			canary.Judge(t, func(t *testing.T, c *canary.Canary) {
+				server := redistest.ServerWith(t, redistest.Options{AOF: aof})
+				r := newRig(t, server.URL(), rigConfig{canary: c})
+				stop := r.blow(4, 6)
+				defer stop()
+				for i := range pick(2, 5) {
+					wait(t.Context(), pick(500*time.Millisecond, 6*time.Second))
+					down := fence / 4 // the nodes do not even notice the fence
+					if i%2 == 0 {
+						down = fence + time.Second
+					}
+					r.cutOff(down, server.Kill, server.Restart)
 				}
-				r.cutOff(down, server.Kill, server.Restart)
-			}
-			wait(t.Context(), time.Second)
-			stop()
-			r.lookAtAll()
-			r.verdict()
-			t.Logf("result: Redis killed %d times, %s | 0 unmarked older than %v, 0 older than %v from 1s on, service within 2s | %d violations, service within %v",
-				pick(2, 5), name, cutBound, bound, r.oracle.Stats().Violations, r.slowest.Round(time.Millisecond))
+				wait(t.Context(), time.Second)
+				stop()
+				r.lookAtAll()
+				r.verdict()
+				t.Logf("result: Redis killed %d times, %s | 0 unmarked older than %v, 0 older than %v from 1s on, service within 2s | %d violations, service within %v",
+					pick(2, 5), name, cutBound, bound, r.oracle.Stats().Violations, r.slowest.Round(time.Millisecond))
+			})
 		})
 	}
 }
 
 // TestRedisHangs stops the server without closing anything, and lets it go on.
 func TestRedisHangs(t *testing.T) {
+	canary.Judge(t, redisHangs)
+}
+
+func redisHangs(t *testing.T, c *canary.Canary) {
 	server := redistest.Server(t)
-	r := newRig(t, server.URL(), rigConfig{})
+	r := newRig(t, server.URL(), rigConfig{canary: c})
 	stop := r.blow(4, 6)
 	defer stop()
 	for range pick(1, 3) {

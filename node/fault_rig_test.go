@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
@@ -64,6 +65,8 @@ type rigConfig struct {
 	server string // address of Redis itself, with data
 	// shape is the network behind the proxies of links and data.
 	shape redistest.Shape
+	// canary excuses what the machine held up; nil excuses nothing.
+	canary *canary.Canary
 	// publisher makes the client that changes are announced with; nil for an ordinary one.
 	publisher func(*testing.T) redis.UniversalClient
 }
@@ -74,6 +77,7 @@ type rig struct {
 	pace    time.Duration // see rigConfig
 	users   int
 	oracle  *oracle.Oracle
+	canary  *canary.Canary
 	source  *truth
 	nodes   []*Node
 	judges  []*oracle.Node
@@ -88,12 +92,16 @@ type rig struct {
 
 func newRig(t *testing.T, url string, c rigConfig) *rig {
 	t.Helper()
-	r := &rig{T: t, users: c.users, pace: cmp.Or(c.pace, 4*time.Millisecond), seed: uint64(time.Now().UnixNano())}
+	r := &rig{T: t, canary: c.canary, users: c.users, pace: cmp.Or(c.pace, 4*time.Millisecond), seed: uint64(time.Now().UnixNano())}
 	if r.users == 0 {
 		r.users = 200
 	}
 	t.Logf("seed %d", r.seed)
-	r.oracle = oracle.New(oracle.Config{Bound: bound, MaxBound: unjudged})
+	judge := oracle.Config{Bound: bound, MaxBound: unjudged}
+	if c.canary != nil {
+		judge.Excuses = c.canary.Excuses
+	}
+	r.oracle = oracle.New(judge)
 	r.source = newSource(t, url, r.users, r.oracle, c.publisher)
 	from := tier.Loader(r.source)
 	if c.origin != nil {
@@ -232,6 +240,17 @@ func (r *rig) look(ctx context.Context, node int, id string) (tier.Result, error
 	return got, err
 }
 
+// lookAgain looks, and once more for as long as the machine stood still while the node had no answer.
+func (r *rig) lookAgain(node int, id string) (tier.Result, error) {
+	for {
+		began := time.Now()
+		got, err := r.look(r.Context(), node, id)
+		if !errors.Is(err, profile.ErrUnavailable) || r.canary.Stall(began, time.Now()) == 0 {
+			return got, err
+		}
+	}
+}
+
 // lookAtAll has an answer of every node for every user judged.
 func (r *rig) lookAtAll() {
 	for id := 1; id <= r.users; id++ {
@@ -241,24 +260,18 @@ func (r *rig) lookAtAll() {
 	}
 }
 
-// awaitService waits until every node answers from L1 again, and a change is seen on all of them, at most until deadline.
+// awaitService waits until every node answers from L1 again, and a change is seen on all of them, which may take most.
 func (r *rig) awaitService(since time.Time, most time.Duration) {
 	r.Helper()
-	ctx, cancel := context.WithDeadline(r.Context(), since.Add(most))
-	defer cancel()
 	id := strconv.Itoa(r.users + 1) // nobody else changes this one
 	version := r.source.update(r.Context(), id)
 	for n := range r.nodes {
-		for {
-			got, err := r.look(ctx, n, id)
-			if err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced {
-				break
-			}
-			if ctx.Err() != nil {
-				r.Errorf("node %d: no service %v after Redis was back: %v from %v, stream %+v", n+1, time.Since(since), err, got.Tier, r.nodes[n].Stats().Stream)
-				return
-			}
-			wait(ctx, time.Millisecond)
+		eventually(r.T, "service on node "+strconv.Itoa(n+1), func() bool {
+			got, err := r.look(r.Context(), n, id)
+			return err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced
+		})
+		if at := time.Now(); !r.canary.Excuses("service", since, at, most) {
+			r.Errorf("node %d: service only %v after Redis was back, want %v; stream %+v", n+1, at.Sub(since), most, r.nodes[n].Stats().Stream)
 		}
 	}
 	r.slowest = max(r.slowest, time.Since(since))

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -23,8 +24,12 @@ import (
 
 // A node whose link to the stream falls silent, while all else works, stops to trust L1 in time.
 func TestSilentStreamFencesOneNode(t *testing.T) {
+	canary.Judge(t, silentStream)
+}
+
+func silentStream(t *testing.T, c *canary.Canary) {
 	server := redistest.Server(t)
-	r := newRig(t, server.URL(), rigConfig{links: true, bare: true})
+	r := newRig(t, server.URL(), rigConfig{links: true, bare: true, canary: c})
 	stop := r.blow(4, 6)
 	defer stop()
 	wait(t.Context(), 500*time.Millisecond)
@@ -48,7 +53,8 @@ func TestSilentStreamFencesOneNode(t *testing.T) {
 	t.Logf("result: stream link of one node black-holed %v | fenced within 3s, unfenced within 2s | %v, %v",
 		pick(5*time.Second, 30*time.Second), fenced.Round(time.Millisecond), unfenced.Round(time.Millisecond))
 	t.Logf("fenced after %v, unfenced %v after it healed", fenced.Round(time.Millisecond), unfenced.Round(time.Millisecond))
-	if fenced > fence+100*time.Millisecond || unfenced > 2*time.Second {
+	if !c.Excuses("the fence", silent, silent.Add(fenced), fence+100*time.Millisecond) ||
+		!c.Excuses("the end of the fence", healed, healed.Add(unfenced), 2*time.Second) {
 		t.Errorf("fenced after %v, unfenced after %v; want %v and 2s", fenced, unfenced, fence)
 	}
 	r.lookAtAll()
@@ -377,18 +383,16 @@ func TestFailoverThatLosesTheLastChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // mostly waiting
-			s := redistest.Sentinel(t, redistest.Options{Lines: lines})
-			r := newRig(t, s.URL(), rigConfig{users: 600})
-			for id := 1; id <= r.users; id++ {
-				for n := range r.nodes {
-					_, _ = r.look(t.Context(), n, strconv.Itoa(id))
-				}
-			}
-			stop := r.blow(0, 6)
-			defer stop()
-			r.failOver(s, lines != nil)
-			r.lookAtAll()
-			stop()
+			canary.Judge(t, func(t *testing.T, c *canary.Canary) {
+				s := redistest.Sentinel(t, redistest.Options{Lines: lines})
+				r := newRig(t, s.URL(), rigConfig{users: 600, canary: c})
+				r.lookAtAll()
+				stop := r.blow(0, 6)
+				defer stop()
+				r.failOver(s, lines != nil)
+				r.lookAtAll()
+				stop()
+			})
 		})
 	}
 }
@@ -432,8 +436,8 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	})
 	r.Logf("every node has flushed %v after the failover", time.Since(back).Round(time.Millisecond))
 	flushed := time.Since(back)
-	if d := flushed; d > fence {
-		r.Errorf("the last node flushed after %v, want 3s", d)
+	if !r.canary.Excuses("flushes after the failover", back, back.Add(flushed), fence) {
+		r.Errorf("the last node flushed after %v, want 3s", flushed)
 	}
 	changes.Wait()
 	eventually(r.T, "all changes to be told", func() bool { return r.source.pending.Load() == 0 })
@@ -444,7 +448,7 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	for id := 1; id <= 500; id++ {
 		id := strconv.Itoa(id)
 		for n := range r.nodes {
-			if got, err := r.look(ctx, n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == tier.FromStale {
+			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == tier.FromStale {
 				lost++
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
@@ -22,17 +23,19 @@ func TestSafeguards(t *testing.T) {
 		"cursor":         reconnectLate,
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := redistest.Server(t)
-			r := newRig(t, server.URL(), rigConfig{links: true, bare: true, users: 20})
-			stop := r.gather(6)
-			defer stop()
-			started := time.Now()
-			fault(r, server)
-			for r.oracle.Err() == nil && time.Since(started) < *safeguardFor {
+			canary.Judge(t, func(t *testing.T, c *canary.Canary) {
+				server := redistest.Server(t)
+				r := newRig(t, server.URL(), rigConfig{links: true, bare: true, users: 20, canary: c})
+				stop := r.gather(6)
+				defer stop()
+				started := time.Now()
 				fault(r, server)
-			}
-			stop()
-			r.verdict()
+				for r.oracle.Err() == nil && time.Since(started) < *safeguardFor {
+					fault(r, server)
+				}
+				stop()
+				r.verdict()
+			})
 		})
 	}
 }

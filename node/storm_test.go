@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -88,13 +89,15 @@ func (h timed) Handle(e stream.Event) {
 	}
 }
 
-func newGale(t *testing.T) *gale {
+func newGale(t *testing.T, c *canary.Canary) *gale {
 	g := &gale{probes: map[string]*probe{}, bare: map[string]*probe{}}
 	for id := 1; id <= stormUsers; id++ {
 		g.probes[strconv.Itoa(id)], g.bare[strconv.Itoa(id)] = &probe{}, &probe{}
 	}
 	url := redistest.Server(t).URL()
-	g.rig = newRig(t, url, rigConfig{users: stormUsers, wrap: func(_ int, h stream.Handler) stream.Handler { return timed{h, g.probes} }})
+	g.rig = newRig(t, url, rigConfig{
+		users: stormUsers, canary: c, wrap: func(_ int, h stream.Handler) stream.Handler { return timed{h, g.probes} },
+	})
 	for range 3 {
 		client, err := redisconn.OpenTail(url)
 		check(t, err)
@@ -230,7 +233,11 @@ type result struct {
 
 // TestStormOverThreeNodes has every answer judged while changes fall on three nodes as fast as they arrive.
 func TestStormOverThreeNodes(t *testing.T) {
-	g := newGale(t)
+	canary.Judge(t, stormOverThreeNodes)
+}
+
+func stormOverThreeNodes(t *testing.T, c *canary.Canary) {
+	g := newGale(t, c)
 	g.lookAtAll() // so that the storm finds warm caches
 	g.blowFor(*stormFor)
 	wait(t.Context(), bound)

@@ -28,6 +28,7 @@ type witness struct {
 const (
 	oracleSays = "oracle: consistency violated"
 	modelSays  = "flushed " // node 1 flushed 1 times, want 2
+	relaySays  = "waits behind those who cannot be announced"
 )
 
 // storm is the storm in tier, and model the cluster in virtual time: either sees most of the bugs.
@@ -35,8 +36,10 @@ func storm() witness {
 	return witness{"tier", "TestStorm", []string{"-storm=3s"}, oracleSays}
 }
 
+// model begins at a seed that shows the rarest of them, no-stamp-check, within a few runs.
 func model(says string) witness {
-	return witness{"node", "TestModel", []string{"-runs=10000", "-rapid.nofailfile", "-rapid.shrinktime=0s"}, says}
+	args := []string{"-runs=10000", "-rapid.nofailfile", "-rapid.shrinktime=0s", "-rapid.seed=19111"}
+	return witness{"node", "TestModel/half", args, says}
 }
 
 func fault(name string) witness {
@@ -45,16 +48,18 @@ func fault(name string) witness {
 
 // bugs are the patches of testdata by name, and who sees each.
 var bugs = map[string][]witness{
-	"no-stamp-check":       {storm(), model(oracleSays)},
-	"no-lease":             {storm()},
-	"no-flight-key":        {storm()},
-	"del-only":             {storm(), model(oracleSays)},
-	"set-over-set":         {storm(), model(oracleSays)},
-	"del-instead-of-guard": {storm(), model(oracleSays)},
-	"event-first":          {fault("event_after_L2")},
-	"no-gap-check":         {fault("gap_check"), model(modelSays)},
-	"no-fence":             {fault("fence"), model(oracleSays)},
-	"end-on-reconnect":     {fault("cursor"), model(modelSays)},
+	"no-stamp-check":          {storm(), model(oracleSays)},
+	"no-lease":                {storm()},
+	"no-flight-key":           {storm()},
+	"del-only":                {storm(), model(oracleSays)},
+	"set-over-set":            {storm(), model(oracleSays)},
+	"del-instead-of-guard":    {storm(), model(oracleSays)},
+	"event-first":             {fault("event_after_L2")},
+	"no-gap-check":            {fault("gap_check"), model(modelSays)},
+	"no-fence":                {fault("fence"), model(oracleSays)},
+	"end-on-reconnect":        {fault("cursor"), model(modelSays)},
+	"slow-tail":               {fault("event_after_L2")}, // beyond what the canary excuses
+	"stuck-users-hold-others": {{"source", "TestRelayStuckUsers/10_users,_who_hang:_true", nil, relaySays}},
 }
 
 // TestEachSeededBugIsSeen removes one safeguard at a time.
@@ -81,7 +86,7 @@ func TestEachSeededBugIsSeen(t *testing.T) {
 func build(t *testing.T, list, dir, pkg string) string {
 	t.Helper()
 	binary := filepath.Join(dir, pkg+".test")
-	out, err := goTool(t, "test", "-c", "-overlay", list, "-o", binary, "./"+pkg).CombinedOutput()
+	out, err := goTool(t, "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", list, "-o", binary, "./"+pkg).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s does not compile: %v\n%s", pkg, err, out)
 	}

@@ -130,6 +130,12 @@ func (k *key) lag(version, start int64) time.Duration {
 	return max(0, time.Duration(start-fs[i].at))
 }
 
+// first returns when the first of the floors came for which f holds. There is one.
+func (k *key) first(f func(floor) bool) int64 {
+	fs := *k.floors.Load()
+	return fs[slices.IndexFunc(fs, f)].at
+}
+
 // acks returns what is kept of the key's history, by time.
 func (k *key) acks() []Ack {
 	p := k.floors.Load()

@@ -396,3 +396,46 @@ func ExampleOracle() {
 	//          -1.3s acked 1
 	//         -300ms acked 2
 }
+
+// TestOnlyTheBoundHasAnExcuse: a machine that stood still explains an old answer, and nothing else.
+func TestOnlyTheBoundHasAnExcuse(t *testing.T) {
+	asked := 0
+	o := New(Config{Bound: bound, Excuses: func(_ string, from, to time.Time, b time.Duration) bool {
+		asked++
+		return b == bound && to.Sub(from) <= bound+100*time.Millisecond
+	}})
+	n, at := o.Node("n"), clock{o.origin}
+	o.Acked("k", 1, at.ms(0))
+	o.Acked("k", 2, at.ms(10))
+	for _, c := range []struct {
+		version   int64
+		ms, asked int
+		want      Kind
+	}{
+		{2, 300, 0, 0}, {1, 200, 0, 0}, // right, and within the bound
+	} {
+		if got := kind(o.BeginAt("k", at.ms(c.ms)).End(c.version, false)); got != c.want || asked != c.asked {
+			t.Errorf("%+v: %v, asked %d times", c, got, asked)
+		}
+	}
+	if got := n.BeginAt("k", at.ms(360)).End(1, false); got != nil || asked != 1 {
+		t.Errorf("held up by the machine: %v", got)
+	}
+	if got := kind(n.BeginAt("k", at.ms(361)).End(1, false)); got != Old {
+		t.Errorf("beyond what the machine explains: %v", got)
+	}
+	n.BeginAt("k", at.ms(300)).End(2, false)
+	if got := kind(n.BeginAt("k", at.ms(360)).End(1, false)); got != Back {
+		t.Errorf("after the newer version: %v", got)
+	}
+	n.Told("k", 2)
+	if got := kind(n.BeginAt("k", at.ms(360)).End(1, false)); got != Told {
+		t.Errorf("what the node knows: %v", got)
+	}
+	if got := o.BeginAt("k", at.ms(350)).Missing(); got != nil {
+		t.Errorf("missing, held up by the machine: %v", got)
+	}
+	if got := kind(o.BeginAt("k", at.ms(351)).Missing()); got != Lost {
+		t.Errorf("missing beyond it: %v", got)
+	}
+}

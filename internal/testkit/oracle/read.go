@@ -85,7 +85,8 @@ func (r Read) End(version int64, stale bool) *Violation {
 	}
 	// The floor is looked up now and not at the begin: an acknowledgement that was recorded since,
 	// but is older than the read by more than the bound, binds it all the same.
-	if f := r.key.binding(r.cut()); f != nil && version < f.min {
+	f := r.key.binding(r.cut())
+	if f != nil && version < f.min && !r.excused(func(f floor) bool { return f.min > version }) {
 		return r.violation(kindOf(f), version, false, f.min)
 	}
 	if r.node == r.node.oracle.all {
@@ -108,7 +109,23 @@ func (r Read) Missing() *Violation {
 	if f == nil || f.live == 0 || r.key.removing.Load() > 0 || r.key.removed.Load() >= f.live {
 		return nil
 	}
+	if r.excused(func(f floor) bool { return f.live > r.key.removed.Load() }) {
+		return nil
+	}
 	return r.violation(Lost, 0, false, f.live)
+}
+
+// excused asks whether the machine held up a change since the first floor that the answer broke. An
+// answer that went back, or that the node knew to be wrong, has no excuse.
+func (r Read) excused(broken func(floor) bool) bool {
+	o := r.node.oracle
+	if o.config.Excuses == nil {
+		return false
+	}
+	from := o.origin.Add(time.Duration(r.key.first(broken)))
+	bound := time.Duration(max(r.bound, r.node.bound.Load()))
+	what := "key " + r.key.name + " on " + r.node.Name
+	return o.config.Excuses(what, from, o.origin.Add(time.Duration(r.start)), bound)
 }
 
 // cut is the time before which an acknowledgement binds this read.
