@@ -44,12 +44,12 @@ run() {
   (cd "$dir" && "$bin/${package//\//_}" -test.paniconexit0 -test.timeout=10m \
     -test.shuffle=on -test.bench=. -test.benchtime=1x) >"$log" 2>&1 </dev/null || verdict=FAIL
   [ $verdict = ok ] || cat "$log"
-  took=$(((${EPOCHREALTIME/./} - ${began/./}) / 100000))
-  printf '%-4s %s %d.%ds\n' $verdict "$package" $((took / 10)) $((took % 10))
+  took=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
+  printf '%-4s\t%s\t%d.%03ds\n' $verdict "$package" $((took / 1000)) $((took % 1000)) # as go test says it
   [ $verdict = ok ]
 }
 
-start=$SECONDS failed=0
+start=$SECONDS failed=0 passed=0
 for module in $(find . -name go.mod -not -path '*/testdata/*' | sort); do
   dir=$(dirname "$module")
   [ $# -eq 0 ] || [ "$dir" = . ] || continue
@@ -59,7 +59,7 @@ for module in $(find . -name go.mod -not -path '*/testdata/*' | sort); do
   compile <"$TMPDIR/packages" || { say "does not compile"; exit 1; }
   say "tests of $dir, compiled in $((SECONDS - compiled)) s"
   while read -r folder package; do
-    run "$folder" "$package" || failed=1
+    if run "$folder" "$package"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
   done <"$TMPDIR/packages"
 done
 
@@ -68,5 +68,6 @@ if [ -n "$rest" ]; then
   printf 'test: still running after the tests:\n%s\n' "$rest"
   exit 1
 fi
+printf '\n%d passed, %d failed\n' $passed $failed
 [ $failed -eq 0 ] || { say "failed after $((SECONDS - start)) s"; exit 1; }
 say "passed in $((SECONDS - start)) s, nothing left running"
