@@ -390,7 +390,11 @@ func (c *Cache) finishAbsent(call *call, from Tier, keep bool) {
 
 func (c *Cache) finish(call *call, e *entry, from Tier, keep bool) {
 	e.pair, e.check = call.pair, call.hash.check
-	lingers := keep && c.keep(call, e)
+	binds := from != FromStale
+	lingers := binds && c.flights.bind(call, e, c.l1.stamps) && keep && c.keep(call, e)
+	if binds && !lingers {
+		c.l1.unkept(call.hash, e)
+	}
 	c.flights.finish(call, e, from, nil, lingers)
 	if lingers {
 		c.lingerers.add(call)

@@ -28,7 +28,9 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 	names := make([]string, len(cold))
 	for i := range cold {
 		names[i] = cold[i].id
+		c.flights.watch(&cold[i])
 	}
+	defer c.unwatch(cold)
 	found, fails := c.l2.get(ctx, names)
 	for i, e := range found {
 		if fails[i] != nil && !c.countL2(fails[i]) {
@@ -60,6 +62,15 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 	return calls, warm
 }
 
+// unwatch frees what was watched and does not linger.
+func (c *Cache) unwatch(cold []call) {
+	for i := range cold {
+		if !cold[i].finished {
+			c.flights.forget(&cold[i])
+		}
+	}
+}
+
 // warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers it to the engine; see
 // linger.go for why. A load of the same key that is under way, or lingers itself, has an answer as good.
 func (c *Cache) warmOne(mine *call, e *entry) bool {
@@ -77,8 +88,8 @@ func (c *Cache) warmOne(mine *call, e *entry) bool {
 	e.keepFor(mine.began, c.conf.L1TTL)
 	e.pair, e.check = mine.pair, mine.hash.check
 	e.pack()
-	mine.entry, mine.tier, mine.finished = e, FromL2, true
-	if !c.flights.settled(mine) {
+	mine.entry, mine.tier = e, FromL2
+	if !c.flights.settled(mine, func() bool { return c.l1.stamps.of(mine.hash) == mine.pair }) {
 		return true
 	}
 	// From here on nobody begins a load under this pair; one that had ended before shows in the engine by now.
