@@ -98,7 +98,7 @@ func (c *Cache) take(call *call, e *entry, err error) bool {
 // outdated reports whether what Redis answered is older than what this node knows by now. Another load of the same id may have
 // brought a newer version while this one waited for Redis, and readers that came after that may have joined this one.
 func (c *Cache) outdated(call *call, e *entry) bool {
-	call.news = max(call.news, c.recent.floor(call.id))
+	call.news = max(call.news, c.recent.floor(call.id, c.clock.nanos()))
 	return e.profile.UpdatedAt < call.known()
 }
 
@@ -224,8 +224,9 @@ func (c *Cache) fill(load context.Context, asks []asking, found []*profile.Profi
 		filled[places[n]] = err
 	}
 	for i, a := range asks {
-		// What Redis was not told is news to it: the older record that it may have must not be shown after this.
-		if p := found[i]; p != nil && (a.token == "" || filled[i] != nil) {
+		// What Redis was not told is news to it: the older record that it may have must not be shown after this. When it knows
+		// of more, there is none.
+		if p := found[i]; p != nil && (a.token == "" || filled[i] != nil) && !errors.Is(filled[i], errOlder) {
 			c.recent.learn(a.id, p.UpdatedAt, c.clock.tick())
 		}
 	}
@@ -241,9 +242,9 @@ func (c *Cache) settle(load *call, p *profile.Profile, err, filled error, last b
 		c.countL2(filled)
 	}
 	// Another load of the same user may have been answered more, meanwhile.
-	load.news = max(load.news, c.recent.floor(load.id))
+	load.news = max(load.news, c.recent.floor(load.id, c.clock.nanos()))
 	// "No such user" about one whom an event told of is old as well, or the news of a deletion: asked again to tell.
-	old := load.news > 0 && (p == nil || p.UpdatedAt < load.news)
+	old := load.news > 0 && (p == nil || p.UpdatedAt < load.news) || errors.Is(filled, errOlder)
 	behind := old || p != nil && p.UpdatedAt < load.demand
 	if behind {
 		c.counters.behind.Add(1)

@@ -50,7 +50,7 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 	now := c.clock.tick()
 	for _, id := range ids {
 		h := c.l1.hash(id)
-		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id)}
+		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id, now)}
 		e := c.l1.peek(h)
 		switch {
 		case c.l1.counts(e, h, mine.pair) && c.fresh(e, now):
