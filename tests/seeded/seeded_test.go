@@ -48,6 +48,7 @@ var bugs = map[string][]witness{
 	"no-stamp-check":       {storm(), model(oracleSays)},
 	"no-lease":             {storm()},
 	"no-flight-key":        {storm()},
+	"answered-version":     {model(oracleSays)},
 	"del-only":             {storm(), model(oracleSays)},
 	"set-over-set":         {storm(), model(oracleSays)},
 	"del-instead-of-guard": {storm(), model(oracleSays)},
