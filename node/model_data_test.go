@@ -139,6 +139,8 @@ func (s *modelRedis) command(name string, args []string) any {
 		return s.stringCommand(name, args)
 	case "EXPIRE", "PEXPIRE":
 		return s.expireKey(args[0], args[1], map[string]time.Duration{"EXPIRE": time.Second, "PEXPIRE": time.Millisecond}[name])
+	case "PTTL":
+		return s.left(args[0])
 	case "TIME":
 		now := s.now()
 		return []any{strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond() / 1000)}
@@ -151,6 +153,18 @@ func (s *modelRedis) command(name string, args []string) any {
 		return s.hashCommand(name, args)
 	}
 	return s.streamCommand(name, args)
+}
+
+// left is PTTL.
+func (s *modelRedis) left(key string) any {
+	at, ends := s.data.expires[key]
+	switch {
+	case s.data.count(key) == 0:
+		return -2
+	case !ends:
+		return -1
+	}
+	return int(at.Sub(s.now()).Milliseconds())
 }
 
 func (s *modelRedis) expireKey(key, n string, unit time.Duration) any {

@@ -51,6 +51,7 @@ type model struct {
 	last        map[string]chan struct{} // closed when a user's last change has been told
 	unjudged    time.Time                // nothing is promised before
 	downSince   time.Time                // zero while the server is up
+	hinted      bool
 	past        []*keyspace
 	journal     *journal
 }
@@ -105,7 +106,11 @@ func (c modelChange) event() stream.Event {
 	return stream.Event{Kind: stream.Updated, UserID: c.ID, Version: c.Version, Profile: c.Profile}
 }
 
-const modelUsers = 3
+const (
+	modelUsers = 3
+	// modelStride is how far apart the versions of a user are, which leaves room for versions that there are not.
+	modelStride = 10
+)
 
 func newModel(t *testing.T, c *compiled) *model {
 	m := &model{
@@ -115,7 +120,7 @@ func newModel(t *testing.T, c *compiled) *model {
 	m.journal = &journal{start: time.Now()}
 	m.server.journal = m.journal
 	m.ctx, m.end = context.WithCancel(context.Background())
-	m.truth = &modelOrigin{people: newPeople(modelUsers), journal: m.journal}
+	m.truth = &modelOrigin{people: newPeople(modelUsers), asked: map[string]int{}, journal: m.journal}
 	m.wire = m.server.wire("source", nil)
 	client := m.wire.client(t, redisconn.Open)
 	t.Cleanup(func() { _ = client.Close() })
@@ -193,8 +198,18 @@ type modelOrigin struct {
 	mu    sync.Mutex
 	down  bool
 	delay time.Duration
+	asked map[string]int
 
 	journal *journal
+}
+
+// clearAsked returns how often the origin was asked for each user since it was called last.
+func (o *modelOrigin) clearAsked() map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	asked := o.asked
+	o.asked = map[string]int{}
+	return asked
 }
 
 // Flush is noted as well.
@@ -213,6 +228,7 @@ func (o *modelOrigin) Load(ctx context.Context, id string) (*profile.Profile, er
 	p, err := o.people.Load(ctx, id)
 	o.journal.note(id, "origin reads %v", p)
 	o.mu.Lock()
+	o.asked[id]++
 	down, delay := o.down, o.delay
 	o.mu.Unlock()
 	if wait(ctx, delay); ctx.Err() != nil {
@@ -236,7 +252,7 @@ func (m *model) keyLocked(id string) string { return fmt.Sprintf("%s.%d", id, m.
 func (m *model) next(id string) int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.versions[id] = max(m.versions[id], 1) + 1
+	m.versions[id] = max(m.versions[id], 1) + modelStride
 	return m.versions[id]
 }
 

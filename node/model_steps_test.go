@@ -17,6 +17,9 @@ import (
 
 // The steps of the model.
 
+// hintEnds is how long a version above the truth counts.
+const hintEnds = time.Minute
+
 func (m *model) do(s step) {
 	m.server.mu.Lock()
 	m.past = append(m.past, m.server.data.clone())
@@ -79,6 +82,47 @@ func (m *model) tailFault(s step, fault func(*wire)) {
 func (m *model) dataFault(s step, fault func(*wire)) {
 	fault(m.nodes[s.node].data)
 	m.later(s.lasts, m.nodes[s.node].data.heal)
+}
+
+// overtake has a node look twice for a user whom it is made to forget in between, with a change just after that, of which it
+// hears late. The first look is done after the change and the second before, and the first is answered first.
+func (m *model) overtake(n *modelNode, s step) {
+	s.lasts = swayLate
+	m.dataFault(s, func(w *wire) { w.overtake(1) })
+	m.tailFault(s, func(w *wire) { w.hush(true) })
+	n.cache.Forget(s.user, 0)
+	m.look(n, s.user)
+	synctest.Wait()
+	n.cache.Forget(s.user, 0)
+	m.look(n, s.user)
+	synctest.Wait()
+	m.update(s.user)
+	time.Sleep(swayLate * 2 / 3)
+	m.look(n, s.user)
+}
+
+// hint has another service announce a version that there is not, above that of a user who is not in Redis, as its worker would
+// leave it there: the floor is raised, and no record is made.
+func (m *model) hint(id string) {
+	m.mu.Lock()
+	version := max(m.versions[id], 1) + modelStride/2
+	m.mu.Unlock()
+	m.server.mu.Lock()
+	profile := profile.Key(id)
+	guard, there := "{"+profile+"}:guard", m.server.data.count(profile) > 0
+	if !there {
+		m.server.command("HSET", []string{guard, "floor", strconv.FormatInt(version, 10)})
+		m.server.command("HDEL", []string{guard, "absent"})
+		m.server.command("PEXPIRE", []string{guard, "600000"})
+		m.server.command("DEL", []string{"{" + profile + "}:lease"})
+	}
+	m.server.mu.Unlock()
+	if !there {
+		m.hinted = true
+		m.journal.note(id, "a hint of %d", version)
+		e := stream.Event{Kind: stream.Updated, UserID: id, Version: version}
+		m.running.Go(func() { _, _ = m.Publisher.Publish(m.ctx, e) })
+	}
 }
 
 // sourceFault breaks the way of the announcements, unless the server is down: what it cannot be told of is not promised then.
@@ -260,7 +304,8 @@ func (m *model) forgive(now, then *keyspace) {
 	}
 }
 
-// finish heals everything: soon after, every node must answer with what is true.
+// finish heals everything: soon after, or once a hint is old, every node must answer with what is true, and the origin is asked
+// no more.
 func (m *model) finish() error {
 	m.bringBack(false)
 	for _, w := range m.server.wires {
@@ -268,6 +313,9 @@ func (m *model) finish() error {
 	}
 	m.truth.spoil(false, 0)
 	time.Sleep(5 * time.Second)
+	if m.hinted {
+		time.Sleep(hintEnds)
+	}
 	m.bind()
 	m.lookAtAll()
 	m.running.Wait()
@@ -275,6 +323,21 @@ func (m *model) finish() error {
 	if err := m.settled(); err != nil {
 		return err
 	}
+	if err := m.healed(); err != nil {
+		return err
+	}
+	m.truth.clearAsked()
+	if err := m.healed(); err != nil {
+		return err
+	}
+	for id := range m.truth.clearAsked() {
+		return fmt.Errorf("the origin is asked for user %s, for whom all nodes have just answered\n%s", id, m.journal.of(id))
+	}
+	return nil
+}
+
+// healed reports the first node that does not answer for all, unmarked.
+func (m *model) healed() error {
 	for i, n := range m.nodes {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})

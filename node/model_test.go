@@ -40,6 +40,7 @@ var steps = []struct {
 	{4, "invalidate", func(m *model, s step) { m.invalidate(s.user) }},
 	{3, "put through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, false) }},
 	{3, "invalidate through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, true) }},
+	{2, "a hint above the truth", func(m *model, s step) { m.hint(s.user) }},
 	{3, "tell again", func(m *model, s step) { m.tellAgain(s.n) }},
 	{3, "tail falls silent", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.hush(true) }) }},
 	{3, "tail is refused", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.refuse(true) }) }},
@@ -51,6 +52,8 @@ var steps = []struct {
 		m.dataFault(s, func(w *wire) { w.delay(time.Duration(s.n*20) * time.Millisecond) })
 	}},
 	{2, "lookups lose replies", func(m *model, s step) { m.dataFault(s, func(w *wire) { w.loseReplies(1 + s.n) }) }},
+	{3, "lookups overtake each other", func(m *model, s step) { m.dataFault(s, func(w *wire) { w.overtake(1 + s.n%3) }) }},
+	{3, "a lookup overtakes another", func(m *model, s step) { m.overtake(m.nodes[s.node], s) }},
 	{3, "announcements lose replies", func(m *model, s step) { m.sourceFault(s, func(w *wire) { w.loseReplies(1 + s.n) }) }},
 	{1, "announcements are slow", func(m *model, s step) {
 		m.sourceFault(s, func(w *wire) { w.delay(time.Duration(s.n*20) * time.Millisecond) })
@@ -113,8 +116,8 @@ const modelSteps = 100
 // TestModel does runs of 100 steps each, in virtual time: writes, deletions, invalidations, through the origin and through
 // nodes; events that come twice, late, or never because their entries were trimmed, deleted or rolled back; fills on any node
 // that begin before a change and end after it; Redis and the origin slow, silent, refused, or losing replies; nodes cut off
-// from the stream; restarts with and without what the server knew; failovers that lose the last steps; a clock of the server that
-// is set forward and back; flushes.
+// from the stream; lookups that overtake each other; announcements of versions that there are not; restarts with and without
+// what the server knew; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
 //
 // Real are the nodes (tier.Cache with ristretto, tier.L2, the handler, stream.Tail with its ledger), the publisher and
 // announcer, the Redis client with its pools, retries and timeouts, Redis's protocol, and the text of the five scripts, run by

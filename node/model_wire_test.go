@@ -26,6 +26,8 @@ type wire struct {
 	down  bool
 	open  chan struct{} // closed while bytes may pass
 	slow  time.Duration // half of it before a command, half after
+	sway  int           // every such command is late, before or after it is done, so that others overtake it
+	count int           // of commands while they sway
 	lose  int           // replies to lose
 	lines map[*line]struct{}
 }
@@ -126,6 +128,33 @@ func (w *wire) delay(d time.Duration) {
 	w.slow = d
 }
 
+// overtake makes one command in n late, and another one's reply, until n is 0.
+func (w *wire) overtake(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sway, w.count = n, 0
+}
+
+// swayLate is how late a command, or its reply, is that others overtake.
+const swayLate = 60 * time.Millisecond
+
+// lateness returns for how long the next command, and then its reply, are held up.
+func (w *wire) lateness() (before, after time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sway == 0 {
+		return 0, 0
+	}
+	w.count++
+	switch w.count % (w.sway + 1) {
+	case 1:
+		return swayLate / 2, 0
+	case 0:
+		return 0, swayLate
+	}
+	return 0, 0
+}
+
 // loseReplies ends n connections just before a reply arrives: the command was done.
 func (w *wire) loseReplies(n int) {
 	w.mu.Lock()
@@ -144,6 +173,7 @@ func (w *wire) heal() {
 	w.refuse(false)
 	w.hush(false)
 	w.delay(0)
+	w.overtake(0)
 	w.loseReplies(0)
 }
 
@@ -163,11 +193,12 @@ func (w *wire) loses(l *line) bool {
 	return true
 }
 
-func (l *line) pass() error {
+// pass waits until bytes may pass, and for late beyond what all take.
+func (l *line) pass(late time.Duration) error {
 	open, slow := l.wire.state()
-	if slow > 0 {
+	if late += slow / 2; late > 0 {
 		select {
-		case <-time.After(slow / 2):
+		case <-time.After(late):
 		case <-l.ended:
 		}
 	}
@@ -185,11 +216,12 @@ func (l *line) serve() {
 	requests := bufio.NewReaderSize(l.conn, 64<<10) // a client that is still writing does not read
 	for {
 		name, args, err := readCommand(requests)
-		if err != nil || l.pass() != nil {
+		before, after := l.wire.lateness()
+		if err != nil || l.pass(before) != nil {
 			return
 		}
 		reply := encode(l.wire.server.serve(l, name, args))
-		if l.send(reply) != nil {
+		if l.send(reply, after) != nil {
 			return
 		}
 	}
@@ -224,10 +256,10 @@ func readLength(r *bufio.Reader) (int, error) {
 }
 
 // send lets a reply through. A net.Pipe's Write returns when the other side has read it: then the node knows.
-func (l *line) send(reply string) error {
+func (l *line) send(reply string, late time.Duration) error {
 	staged := l.staged
 	l.staged = nil
-	if err := l.pass(); err != nil {
+	if err := l.pass(late); err != nil {
 		return err
 	}
 	if l.wire.loses(l) {

@@ -55,14 +55,15 @@ func (c *Cache) Refresh(p *profile.Profile) {
 	h, now := c.l1.hash(p.ID), c.clock.tick()
 	c.counters.invalidations.Add(1)
 	c.recent.learn(p.ID, p.UpdatedAt, now)
+	valid := c.l1.stamps.of(h)
 	held := c.l1.peek(h)
 	// The event may be a late one. What is known absent has no version, and what an invalidation has ended is older than the
 	// truth, so neither shows that the event is news: the next read asks Redis, which knows.
-	if c.l1.counts(held, h, c.l1.stamps.of(h)) && !held.absent && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID) {
+	if c.l1.counts(held, h, valid) && !held.absent && held.profile.UpdatedAt <= p.UpdatedAt && p.UpdatedAt >= c.recent.floor(p.ID, now) {
 		e := newEntry(p)
 		e.check = h.check
 		e.keepFor(now, c.conf.L1TTL)
-		if c.replace(h, e) {
+		if c.replace(h, e, valid) {
 			return
 		}
 	}

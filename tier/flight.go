@@ -23,6 +23,12 @@ type call struct {
 	// over says that the load took the place of another of the same key, whose answer did not do.
 	over bool
 
+	// Guarded by the shard's mutex, as pair is once readers may join. hidden says that nobody joins the load, heard is the
+	// newest answer of other loads of the id of which this one need not know. next is another load of the id.
+	hidden bool
+	heard  *entry
+	next   *call
+
 	// The outcome; set together with finished.
 	entry *entry
 	tier  Tier
@@ -48,19 +54,24 @@ const flightShards = 64
 
 // flights holds the loads under way, so that each key is loaded once per node at a time.
 type flights struct {
-	shards [flightShards]struct {
-		mu    sync.Mutex
-		calls map[flightKey]*call
-	}
+	shards [flightShards]flightShard
+}
+
+type flightShard struct {
+	mu sync.Mutex
+	// calls holds, by id, the first of its loads, which leads to the others.
+	calls map[hash]*call
 }
 
 func newFlights() *flights {
 	f := new(flights)
 	for i := range f.shards {
-		f.shards[i].calls = make(map[flightKey]*call)
+		f.shards[i].calls = make(map[hash]*call)
 	}
 	return f
 }
+
+func (f *flights) shard(h hash) *flightShard { return &f.shards[h.key>>58] }
 
 // known returns the version below which a record in Redis counts as a miss.
 func (c *call) known() int64 {
@@ -86,14 +97,16 @@ const (
 // join returns the load to take part in: mine, unless there is one for the same key that began at oldest or later. One that
 // has ended does only if it has the version that mine demands, and while ended says that such answers count.
 func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
-	s := &f.shards[mine.hash.key>>58]
+	s := f.shard(mine.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.calls[mine.key()]
+	c := s.openLocked(mine.key())
 	switch {
 	case c == nil || c.began < oldest || c.finished && (!ended || c.entry.profile.UpdatedAt < mine.known()):
-		mine.over = c != nil
-		s.calls[mine.key()] = mine
+		if mine.over = c != nil; mine.over {
+			c.hidden = true
+		}
+		s.addLocked(mine)
 		return mine, lead
 	case c.finished:
 		return c, late
@@ -101,49 +114,98 @@ func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
 	return c, follow
 }
 
+// watch adds a load that nobody joins.
+func (f *flights) watch(c *call) {
+	s := f.shard(c.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.hidden = true
+	s.addLocked(c)
+}
+
+// openLocked returns the load that readers of a key join.
+func (s *flightShard) openLocked(k flightKey) *call {
+	for c := s.calls[k.hash]; c != nil; c = c.next {
+		if !c.hidden && c.key() == k {
+			return c
+		}
+	}
+	return nil
+}
+
+func (s *flightShard) addLocked(c *call) {
+	c.next = s.calls[c.hash]
+	s.calls[c.hash] = c
+	for o := c.next; o != nil; o = o.next {
+		c.hear(o.heard)
+		if o.finished {
+			c.hear(o.entry)
+		}
+	}
+}
+
+func (s *flightShard) dropLocked(c *call) {
+	first := s.calls[c.hash]
+	switch {
+	case first == c && c.next == nil:
+		delete(s.calls, c.hash)
+	case first == c:
+		s.calls[c.hash] = c.next
+	default:
+		for o := first; o != nil; o = o.next {
+			if o.next == c {
+				o.next = c.next
+			}
+		}
+	}
+	c.next = nil
+}
+
 // finish publishes the outcome of c. Its key is free at once, unless it lingers: then later readers find the outcome until
 // forget. Only the first outcome counts.
 func (f *flights) finish(c *call, e *entry, from Tier, err error, lingers bool) {
-	s := &f.shards[c.hash.key>>58]
+	s := f.shard(c.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.finished {
 		return
 	}
 	c.finished, c.entry, c.tier, c.err = true, e, from, err
-	if s.calls[c.key()] == c && !lingers {
-		delete(s.calls, c.key())
+	if !lingers {
+		s.dropLocked(c)
 	}
 	if c.done != nil {
 		close(c.done)
 	}
 }
 
-// settled adds a load that has ended and lingers, unless there is one of the same key.
-func (f *flights) settled(c *call) bool {
-	s := &f.shards[c.hash.key>>58]
+// settled makes c a load that has ended and lingers, unless there is one of the same key, or its pair is not valid; which is
+// for valid to say, or to bring about.
+func (f *flights) settled(c *call, valid func() bool) bool {
+	s := f.shard(c.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls[c.key()] != nil {
+	if s.openLocked(c.key()) != nil || !valid() {
 		return false
 	}
-	s.calls[c.key()] = c
+	s.dropLocked(c)
+	s.addLocked(c)
+	c.finished, c.hidden = true, false
+	s.tellLocked(c, c.entry)
 	return true
 }
 
 // forget frees the key of a call that lingered.
 func (f *flights) forget(c *call) {
-	s := &f.shards[c.hash.key>>58]
+	s := f.shard(c.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.calls[c.key()] == c {
-		delete(s.calls, c.key())
-	}
+	s.dropLocked(c)
 }
 
 // wait returns nil when c is finished, else why the caller left.
 func (f *flights) wait(ctx context.Context, c *call) error {
-	s := &f.shards[c.hash.key>>58]
+	s := f.shard(c.hash)
 	s.mu.Lock()
 	if c.finished {
 		s.mu.Unlock()

@@ -216,8 +216,11 @@ const (
 // errReply reports a reply of a script that is none of those it makes.
 var errReply = errors.New("tier: the script's reply makes no sense")
 
-// errRefused reports a fill whose lease was gone or whose profile is older than what is known.
-var errRefused = errors.New("tier: fill refused")
+// errRefused reports a fill whose lease was gone or whose profile is older than what is known; errOlder is the latter alone.
+var (
+	errRefused = errors.New("tier: fill refused")
+	errOlder   = fmt.Errorf("%w: Redis knows of a newer version", errRefused)
+)
 
 // fill stores the answers, whose ids are distinct. The i-th error is nil when stored, wraps errRefused when refused, else is Redis's.
 func (l *L2) fill(ctx context.Context, fills []filling) []error {
@@ -239,6 +242,8 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 		switch n, ok := r.value.(int64); {
 		case r.err != nil || !ok:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], cmp.Or(r.err, errReply))
+		case n == -1:
+			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errOlder)
 		case n != 1:
 			errs[i] = fmt.Errorf("tier: fill %q: %w", ids[i], errRefused)
 		}

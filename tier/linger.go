@@ -17,7 +17,7 @@ import (
 //
 // What a change puts in the place of an entry waits in the same queue, so it lingers as a load that has ended would.
 //
-// Only a reader with demands begins another load meanwhile; its newer version advances the stamp.
+// Only a reader with demands begins another load meanwhile; its answer advances the stamp (binding.go).
 
 // settlePause lets ends of loads gather, so that the engine is waited for once for many.
 const settlePause = 20 * time.Millisecond
@@ -63,18 +63,11 @@ func (c *Cache) settleForEver(ctx context.Context) {
 	}
 }
 
-// keep offers the entry of a load to L1 and reports whether it may show up there. When this node may already have answered
-// an older version under the same pair, the stamp is advanced, so that the older one cannot surface any more.
+// keep offers the entry of a load to L1 and reports whether it may show up there.
 func (c *Cache) keep(call *call, e *entry) bool {
 	held := call.held
 	if held != nil && held.pair == e.pair && held.profile.UpdatedAt > e.profile.UpdatedAt && !e.absent {
 		return false
-	}
-	if call.over || held != nil && held.pair == e.pair && held.profile.UpdatedAt < e.profile.UpdatedAt {
-		var ok bool
-		if e.pair, ok = c.l1.stamps.advance(call.hash, e.pair); !ok {
-			return false
-		}
 	}
 	if held == nil && !e.origin && !c.l1.admission.admit(call.hash) {
 		c.counters.unadmitted.Add(1)
@@ -86,18 +79,13 @@ func (c *Cache) keep(call *call, e *entry) bool {
 	return c.l1.set(call.hash, e)
 }
 
-// replace ends the validity of what is held in e's place and puts e there. It reports false, and has done nothing, when
-// another change of the same user comes between.
-func (c *Cache) replace(h hash, e *entry) bool {
-	from := c.l1.stamps.of(h)
+// replace ends the validity of what is held in e's place under the pair from, and puts e there. It reports false, and has
+// done nothing, when another change of the same user comes between.
+func (c *Cache) replace(h hash, e *entry, from pair) bool {
 	e.pair = pair{from.epoch, from.stamp + 1}
 	// Nobody has seen that pair yet, so nobody begins a load under it before it finds this one.
-	load := &call{id: e.profile.ID, hash: h, pair: e.pair, began: e.loaded, entry: e, tier: FromL1, finished: true}
-	if !c.flights.settled(load) {
-		return false
-	}
-	if _, ok := c.l1.stamps.advance(h, from); !ok {
-		c.flights.forget(load)
+	load := &call{id: e.profile.ID, hash: h, pair: e.pair, began: e.loaded, entry: e, tier: FromL1}
+	if !c.flights.settled(load, func() bool { _, ok := c.l1.stamps.advance(h, from); return ok }) {
 		return false
 	}
 	c.counters.refreshes.Add(1)

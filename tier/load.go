@@ -98,7 +98,7 @@ func (c *Cache) take(call *call, e *entry, err error) bool {
 // outdated reports whether what Redis answered is older than what this node knows by now. Another load of the same id may have
 // brought a newer version while this one waited for Redis, and readers that came after that may have joined this one.
 func (c *Cache) outdated(call *call, e *entry) bool {
-	call.news = max(call.news, c.recent.floor(call.id))
+	call.news = max(call.news, c.recent.floor(call.id, c.clock.nanos()))
 	return e.profile.UpdatedAt < call.known()
 }
 
@@ -229,8 +229,9 @@ func (c *Cache) fill(load context.Context, asks []asking, found []*profile.Profi
 		filled[places[n]] = err
 	}
 	for i, a := range asks {
-		// What Redis was not told is news to it: the older record that it may have must not be shown after this.
-		if p := found[i]; p != nil && (a.token == "" || filled[i] != nil) {
+		// What Redis was not told is news to it: the older record that it may have must not be shown after this. When it knows
+		// of more, there is none.
+		if p := found[i]; p != nil && (a.token == "" || filled[i] != nil) && !errors.Is(filled[i], errOlder) {
 			c.recent.learn(a.id, p.UpdatedAt, c.clock.tick())
 		}
 	}
@@ -246,9 +247,9 @@ func (c *Cache) settle(load *call, p *profile.Profile, err, filled error, last b
 		c.countL2(filled)
 	}
 	// Another load of the same user may have been answered more, meanwhile.
-	load.news = max(load.news, c.recent.floor(load.id))
+	load.news = max(load.news, c.recent.floor(load.id, c.clock.nanos()))
 	// "No such user" about one whom an event told of is old as well, or the news of a deletion: asked again to tell.
-	old := load.news > 0 && (p == nil || p.UpdatedAt < load.news)
+	old := load.news > 0 && (p == nil || p.UpdatedAt < load.news) || errors.Is(filled, errOlder)
 	behind := old || p != nil && p.UpdatedAt < load.demand
 	if behind {
 		c.counters.behind.Add(1)
@@ -395,7 +396,11 @@ func (c *Cache) finishAbsent(call *call, from Tier, keep bool) {
 
 func (c *Cache) finish(call *call, e *entry, from Tier, keep bool) {
 	e.pair, e.check = call.pair, call.hash.check
-	lingers := keep && c.keep(call, e)
+	binds := from != FromStale
+	lingers := binds && c.flights.bind(call, e, c.l1.stamps) && keep && c.keep(call, e)
+	if binds && !lingers {
+		c.l1.unkept(call.hash, e)
+	}
 	c.flights.finish(call, e, from, nil, lingers)
 	if lingers {
 		c.lingerers.add(call)

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// recentFor is how long at least a version is remembered; at most twice as long.
+	// recentFor is how long a version is remembered.
 	recentFor = 60 * time.Second
 	// maxRecent bounds the ids remembered in one generation. Past it the oldest half is forgotten early: L2 was written
 	// before the event, so only entries that another service put on the stream alone lose by it.
@@ -17,13 +17,17 @@ const (
 // generations take turns: no timer per id, no scan.
 type recent struct {
 	mu       sync.RWMutex
-	now, old map[string]int64
+	now, old map[string]news
 	turned   int64
 }
 
-func newRecent() *recent { return &recent{now: map[string]int64{}} }
+// news is a version, and when this node learned of it.
+type news struct{ version, at int64 }
 
-// learn notes that version of id exists; at is the node's clock.
+func newRecent() *recent { return &recent{now: map[string]news{}} }
+
+// learn notes that version of id exists; at is the node's clock. A higher version that is known already is remembered as long
+// as it would have been: what is learned later does not prolong it.
 func (r *recent) learn(id string, version, at int64) {
 	if version == 0 {
 		return
@@ -31,14 +35,24 @@ func (r *recent) learn(id string, version, at int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at-r.turned > int64(recentFor) || len(r.now) >= maxRecent {
-		r.old, r.now, r.turned = r.now, map[string]int64{}, at
+		r.old, r.now, r.turned = r.now, map[string]news{}, at
 	}
-	r.now[id] = max(version, r.now[id], r.old[id])
+	if version >= r.now[id].since(at) {
+		r.now[id] = news{version, at}
+	}
 }
 
-// floor returns the highest version known of id, 0 when none is remembered.
-func (r *recent) floor(id string) int64 {
+// floor returns the highest version known of id, 0 when none is remembered at this time.
+func (r *recent) floor(id string, at int64) int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return max(r.now[id], r.old[id])
+	return max(r.now[id].since(at), r.old[id].since(at))
+}
+
+// since returns the version while it is news.
+func (n news) since(at int64) int64 {
+	if at-n.at > int64(recentFor) {
+		return 0
+	}
+	return n.version
 }

@@ -28,7 +28,9 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 	names := make([]string, len(cold))
 	for i := range cold {
 		names[i] = cold[i].id
+		c.flights.watch(&cold[i])
 	}
+	defer c.unwatch(cold)
 	found, fails := c.l2.get(ctx, names)
 	for i, e := range found {
 		if fails[i] != nil && !c.countL2(fails[i]) {
@@ -48,7 +50,7 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 	now := c.clock.tick()
 	for _, id := range ids {
 		h := c.l1.hash(id)
-		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id)}
+		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id, now)}
 		e := c.l1.peek(h)
 		switch {
 		case c.l1.counts(e, h, mine.pair) && c.fresh(e, now):
@@ -58,6 +60,15 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 		}
 	}
 	return calls, warm
+}
+
+// unwatch frees what was watched and does not linger.
+func (c *Cache) unwatch(cold []call) {
+	for i := range cold {
+		if !cold[i].finished {
+			c.flights.forget(&cold[i])
+		}
+	}
 }
 
 // warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers it to the engine; see
@@ -77,8 +88,8 @@ func (c *Cache) warmOne(mine *call, e *entry) bool {
 	e.keepFor(mine.began, c.conf.L1TTL)
 	e.pair, e.check = mine.pair, mine.hash.check
 	e.pack()
-	mine.entry, mine.tier, mine.finished = e, FromL2, true
-	if !c.flights.settled(mine) {
+	mine.entry, mine.tier = e, FromL2
+	if !c.flights.settled(mine, func() bool { return c.l1.stamps.of(mine.hash) == mine.pair }) {
 		return true
 	}
 	// From here on nobody begins a load under this pair; one that had ended before shows in the engine by now.

@@ -60,6 +60,7 @@ var bugs = map[string][]witness{
 	"end-on-reconnect":        {fault("cursor"), model(modelSays)},
 	"slow-tail":               {fault("event_after_L2")}, // beyond what the canary excuses
 	"stuck-users-hold-others": {{"source", "TestRelayStuckUsers/10_users,_who_hang:_true", nil, relaySays}},
+	"answered-version":        {model(oracleSays)},
 }
 
 // TestEachSeededBugIsSeen removes one safeguard at a time.

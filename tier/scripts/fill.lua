@@ -2,8 +2,12 @@
 -- KEYS profile, guard, lease of each user, nobody twice. ARGV absent ms, guard ms, then for each: token, ttl s, version, how many arguments
 -- follow, then field, value, … (none: the user does not exist, or with version -1: the origin did not answer).
 -- Returns for each 1 done; 0 the lease is gone; -1 the answer is older than what is known.
+-- A floor that no change has raised for a while gives way: what raised it was no change at the origin, or has long been taken
+-- back there. It sinks to the answer, or it would refuse the next change; and should the origin lag after all, the record ends
+-- when the guard would have. That is before nodes forget the news that sends them to the origin (60 s).
+local firm = 50000
 local call = redis.call
-local leases, others, spent, replies, places, noted = {}, {}, {}, {}, {}, {}
+local leases, others, spent, replies, places, noted, sunk = {}, {}, {}, {}, {}, {}, {}
 for at = 1, #KEYS, 3 do
   leases[#leases + 1] = KEYS[at + 2]
   others[#others + 1] = KEYS[at]
@@ -17,7 +21,12 @@ local function judge(key, guard, at)
   local had, version = call('HMGET', guard, 'floor', 'absent'), tonumber(ARGV[at + 2])
   if ARGV[at + 3] == '0' then return 1 end
   local stored = tonumber(call('HGET', key, 'updatedAt') or 0) or 0
-  if version < (tonumber(had[1]) or 0) or version < stored then return -1 end
+  if version < stored then return -1 end
+  if version < (tonumber(had[1]) or 0) then
+    local left, whole = call('PTTL', guard), tonumber(ARGV[2])
+    if left > whole - firm and left <= whole then return -1 end -- more is from a clock that was set back
+    sunk[guard] = math.min(left, whole)
+  end
   noted[guard] = had[2]
   return 1
 end
@@ -32,8 +41,11 @@ local function fill(key, guard, at)
   if ARGV[at + 2] == '-1' then return end
   if ARGV[at + 3] == '0' then return absent(key, guard) end
   if noted[guard] then call('HDEL', guard, 'absent') end
+  local left = sunk[guard]
+  if left then call('HSET', guard, 'floor', ARGV[at + 2]) end
   call('HSET', key, unpack(ARGV, at + 4, at + 3 + ARGV[at + 3]))
   call('EXPIRE', key, ARGV[at + 1])
+  if left and left > 0 then call('PEXPIRE', key, math.min(left, ARGV[at + 1] * 1000)) end
 end
 -- What can fail, a key of another type, fails before the first write.
 local at = 3
