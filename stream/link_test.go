@@ -381,8 +381,8 @@ func TestAnEntryThatDoesNotArriveInTime(t *testing.T) {
 	tail := startTail(t, "redis://"+proxy.Addr, r)
 	add(t, server.Client(), 1)
 	await(t, "the first entry", func() bool { return r.has("7@1") })
-	proxy.Delay(time.Millisecond) // for 32 KiB
-	put(t, server.Client(), "*", "payload", strings.Repeat("x", 64<<20))
+	proxy.Delay(4 * time.Millisecond) // for 32 KiB: the entry takes 3 s, and the link allows half a second
+	put(t, server.Client(), "*", "payload", strings.Repeat("x", 24<<20))
 	add(t, server.Client(), 2)
 	await(t, "the entry after it", func() bool { return r.has("7@2") })
 	if got := r.list(); !slices.Equal(got, []string{"7@1", "7@2"}) || tail.Stats().Refused[refusedTooLarge] != 1 {
