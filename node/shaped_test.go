@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
@@ -28,19 +29,16 @@ func TestShapedNetwork(t *testing.T) {
 			shape := c.shape
 			for range pick(1, 5) {
 				shape.Seed = uint64(time.Now().UnixNano())
-				url := redistest.Server(t).URL()
-				r := newRig(t, url, rigConfig{links: true, data: true, users: 20, pace: c.pace, shape: shape})
-				t.Logf("network %+v", shape)
-				r.bind(c.bound)
-				stop := r.blow(4, 24)
-				wait(t.Context(), pick(4*time.Second, 30*time.Second))
-				stop()
-				for i, n := range r.nodes {
-					s := n.Stats().Cache
-					t.Logf("node %d: %d hits, %d misses", i+1, s.L1Hits, s.L1Misses)
-				}
-				t.Logf("result: three nodes over a network of %v + 0-%v and %.0f %% loss | no version goes back, nothing unmarked is older than %v | %v",
-					shape.Delay, shape.Jitter, 100*shape.Loss, c.bound, r.oracle.Stats())
+				canary.Judge(t, func(t *testing.T, bird *canary.Canary) {
+					r := newRig(t, redistest.Server(t).URL(), rigConfig{links: true, data: true, users: 20, pace: c.pace, shape: shape, canary: bird})
+					t.Logf("network %+v", shape)
+					r.bind(c.bound)
+					stop := r.blow(4, 8)
+					wait(t.Context(), pick(4*time.Second, 30*time.Second))
+					stop()
+					t.Logf("result: three nodes over a network of %v + 0-%v and %.0f %% loss | no version goes back, nothing unmarked is older than %v | %v",
+						shape.Delay, shape.Jitter, 100*shape.Loss, c.bound, r.oracle.Stats())
+				})
 			}
 		})
 	}

@@ -79,8 +79,8 @@ func (o *outage) allOpen() bool {
 // TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
 // two nodes, users whom nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) {
-	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(2*time.Second, 30*time.Second)
-	const rate, fresh = 100, time.Second // of cold lookups on each node; L1TTL of the third
+	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(4*time.Second, 30*time.Second) // above what a call may take until the breaker opens
+	const rate, fresh = 100, time.Second                                                             // of cold lookups on each node; L1TTL of the third
 	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
 	server := redistest.Server(t)
 	o := startOutage(t, server.URL(), users, tier.Config{L1TTL: fresh, MaxStale: maxStale})
@@ -185,7 +185,8 @@ func (h *homeLoad) run(ctx context.Context, t *testing.T) {
 			at := time.Now()
 			r, err := h.nodes[i%len(h.nodes)].Get(context.Background(), id)
 			h.samples = append(h.samples, sampled{at, time.Since(at), err})
-			if err != nil || r.Tier != tier.FromL1 {
+			// A node that got no processor for a tenth of a second takes that for a pause, and asks Redis until the next proof.
+			if err != nil || r.Tier != tier.FromL1 && r.Tier != tier.FromL2 {
 				t.Errorf("resident %s: from %v, %v", id, r.Tier, err)
 				return
 			}
