@@ -48,7 +48,7 @@ func fault(name string) witness {
 
 // bugs are the patches of testdata by name, and who sees each.
 var bugs = map[string][]witness{
-	"no-stamp-check":          {storm(), model(oracleSays)},
+	"no-stamp-check":          {{"tier", "TestStorm", []string{"-storm=20s"}, oracleSays}},
 	"no-lease":                {storm()},
 	"no-flight-key":           {storm()},
 	"del-only":                {storm(), model(oracleSays)},
