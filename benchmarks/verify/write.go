@@ -24,7 +24,7 @@ const (
 // made is how many changes of each kind were made.
 type made struct{ whole, parts, forgotten int }
 
-// write makes the changes at a steady rate: whole profiles and invalidations as internal/announce does, Redis first and then the
+// write makes the changes at a steady rate: whole profiles and invalidations as source.RedisAnnouncer does, Redis first and then the
 // stream.
 func write(ctx context.Context, url string, p params) (total made, took time.Duration, err error) {
 	client, err := redisconn.Open(url)
