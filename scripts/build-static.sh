@@ -14,7 +14,9 @@ cd "$(dirname "$0")/.."
 # the image may have.
 cold='github.com/alicebob/... github.com/hashicorp/... github.com/jackc/... github.com/klauspost/compress/... github.com/miekg/...
   github.com/molecule-man/... github.com/prometheus/... github.com/spf13/... github.com/xdg-go/... github.com/yuin/...
-  go.mongodb.org/... go.yaml.in/... golang.org/x/crypto/... golang.org/x/net/... golang.org/x/text/... google.golang.org/protobuf/...'
+  go.mongodb.org/... go.yaml.in/... encoding/gob encoding/xml go/... golang.org/x/crypto/... golang.org/x/net/... golang.org/x/text/... google.golang.org/protobuf/... github.com/chatapp-ngomna/edgecache/cmd/...
+  github.com/chatapp-ngomna/edgecache/gossip github.com/chatapp-ngomna/edgecache/prewarm/... github.com/chatapp-ngomna/edgecache/source/importer
+  github.com/chatapp-ngomna/edgecache/verify github.com/golang-jwt/... github.com/sony/... net/http/pprof text/template/... html/...'
 set --
 for library in $cold; do set -- "$@" "-gcflags=$library=-l"; done
 

@@ -133,7 +133,7 @@ func (r *Relay) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("origin: start relay: %w", err)
 	}
-	if b.Rows > 0 {
+	if b.Oldest > time.Second { // users made up just now are no news
 		r.cfg.Logger.Info("origin: relay: changes wait from before", "rows", b.Rows, "oldest", b.Oldest)
 	}
 	r.started = true
