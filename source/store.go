@@ -182,7 +182,10 @@ func NextVersion(now, previous int64) (int64, error) {
 }
 
 var (
-	ErrFull     = fmt.Errorf("%w: its disk is full", origin.ErrUnwritable)
+	// ErrFull is an ErrUnwritable: a full disk.
+	ErrFull = fmt.Errorf("%w: its disk is full", origin.ErrUnwritable)
+	// ErrReadOnly is an ErrUnwritable: a read-only database or disk.
 	ErrReadOnly = fmt.Errorf("%w: it, or its disk, is read-only", origin.ErrUnwritable)
-	ErrDisk     = fmt.Errorf("%w: its disk fails", origin.ErrUnwritable)
+	// ErrDisk is an ErrUnwritable: a disk that fails.
+	ErrDisk = fmt.Errorf("%w: its disk fails", origin.ErrUnwritable)
 )

@@ -8,8 +8,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
+// Ptr returns a pointer to s.
 func Ptr(s string) *string { return &s }
 
+// SameProfile reports whether a and b are the same to a reader.
 func SameProfile(a, b *profile.Profile) bool {
 	return string(profile.AppendJSON(nil, a)) == string(profile.AppendJSON(nil, b))
 }

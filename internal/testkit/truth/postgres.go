@@ -25,6 +25,7 @@ func SchemaURL(t testing.TB, server *pgtest.Proc, place string) string {
 	return server.URL() + "&search_path=" + url.QueryEscape(schema)
 }
 
+// ExecPG runs statements on the database at url.
 func ExecPG(t testing.TB, url string, statements ...string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -39,6 +40,7 @@ func ExecPG(t testing.TB, url string, statements ...string) {
 	}
 }
 
+// OpenPostgres starts a store, which ends with the test.
 func OpenPostgres(t testing.TB, cfg postgres.Config) *postgres.Store {
 	t.Helper()
 	s, err := postgres.New(cfg)
@@ -64,4 +66,5 @@ func PostgresMaker(server *pgtest.Proc) StoreMaker {
 	}
 }
 
+// Second returns the error of a call that returns two values.
 func Second[A any](_ A, err error) error { return err }

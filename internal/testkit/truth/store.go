@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
+// TestSQLiteStore runs the suite over SQLite.
 func TestSQLiteStore(t *testing.T) { TestStore(t, MakeSQLite) }
 
 // TestStore is the conformance suite of Store.

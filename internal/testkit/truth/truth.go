@@ -29,6 +29,7 @@ func (c *testClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 // StoreMaker opens a store at place (the same place: the same data) whose versions come from now.
 type StoreMaker func(t *testing.T, place string, now func() time.Time) source.Store
 
+// MakeSQLite opens a SQLite store in the folder place.
 func MakeSQLite(t *testing.T, place string, now func() time.Time) source.Store {
 	t.Helper()
 	s, err := sqlite.New(sqlite.Config{Path: filepath.Join(place, "origin.db"), Now: now})
@@ -46,6 +47,7 @@ func MakeSQLite(t *testing.T, place string, now func() time.Time) source.Store {
 	return s
 }
 
+// MustCreate adds a user.
 func MustCreate(t *testing.T, s source.Store, p profile.Profile) source.Change {
 	t.Helper()
 	c, err := s.Create(t.Context(), &p)
@@ -55,6 +57,7 @@ func MustCreate(t *testing.T, s source.Store, p profile.Profile) source.Change {
 	return c
 }
 
+// MustUpdate changes a user.
 func MustUpdate(t *testing.T, s source.Store, id string, u origin.Update) source.Change {
 	t.Helper()
 	c, err := s.Update(t.Context(), id, u)
@@ -64,6 +67,7 @@ func MustUpdate(t *testing.T, s source.Store, id string, u origin.Update) source
 	return c
 }
 
+// MustGet returns a user.
 func MustGet(t *testing.T, s source.Store, id string) *profile.Profile {
 	t.Helper()
 	p, err := s.Get(t.Context(), id)
@@ -82,10 +86,12 @@ type Recorder struct {
 	fail func(c source.Change) error
 }
 
+// NewRecorder returns a Recorder whose Announce fails as fail says; nil never.
 func NewRecorder(fail func(c source.Change) error) *Recorder {
 	return &Recorder{Got: map[string][]int64{}, busy: map[string]bool{}, fail: fail}
 }
 
+// Announce implements source.Announcer.
 func (r *Recorder) Announce(_ context.Context, c source.Change) error {
 	r.Mu.Lock()
 	if r.busy[c.ID] {
@@ -125,6 +131,7 @@ func (r *Recorder) Check(t *testing.T, n int, users ...string) {
 	}
 }
 
+// StartRelay starts a relay, which ends with the test.
 func StartRelay(t *testing.T, cfg source.RelayConfig) *source.Relay {
 	t.Helper()
 	r, err := source.NewRelay(cfg)
@@ -187,8 +194,10 @@ func Ask(t *testing.T, method, url, body string, headers ...string) Answer {
 	return Answer{resp.StatusCode, resp.Header, string(text)}
 }
 
+// JSONType is the header of a body in JSON.
 const JSONType = "Content-Type: application/json"
 
+// Profile decodes the body.
 func (a Answer) Profile(t *testing.T) *profile.Profile {
 	t.Helper()
 	p, err := profile.DecodeJSON([]byte(a.Body))
@@ -198,6 +207,7 @@ func (a Answer) Profile(t *testing.T) *profile.Profile {
 	return p
 }
 
+// ChangeIDs returns the users of changes, in their order.
 func ChangeIDs(changes []source.Change) (ids []string) {
 	for _, c := range changes {
 		ids = append(ids, c.ID)

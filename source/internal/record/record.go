@@ -12,6 +12,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
+// Each calls visit for each row, and closes rows.
 func Each(rows *sql.Rows, visit func(*profile.Profile)) error {
 	defer rows.Close()
 	for rows.Next() {
