@@ -17,9 +17,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
-// TestSQLiteStore runs the suite over SQLite.
-func TestSQLiteStore(t *testing.T) { TestStore(t, MakeSQLite) }
-
 // TestStore is the conformance suite of Store.
 func TestStore(t *testing.T, open StoreMaker) {
 	for name, test := range map[string]func(*testing.T, source.Store, *testClock){
