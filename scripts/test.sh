@@ -35,7 +35,7 @@ packages() {
 # compile reads packages and writes a binary for each, named by its path.
 compile() {
   # shellcheck disable=SC2016 # the inner shell expands them
-  BIN=$bin xargs -P "$(nproc)" -L 1 bash -c 'go test -C "$0" -race -c -o "$BIN/${1//\//_}" .'
+  BIN=$bin xargs -r -P "$(nproc)" -L 1 bash -c 'go test -C "$0" -race -c -o "$BIN/${1//\//_}" .'
 }
 
 # run runs one package's tests, and prints what they say only if they fail.
