@@ -31,6 +31,7 @@ seeded: ## remove one safeguard at a time and see that the oracle or the model n
 
 soak: ## the long forms of the storm and of every fault, about half an hour; writes benchmarks/results/faults.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s
+	go test -timeout 20m -run TestNoNodeIsOlderThanTheBound -v ./node -puts 10000
 	benchmarks/record.sh faults
 
 deps: ## find what the tests need, or install it (Debian, as root)

@@ -56,10 +56,16 @@ func invalidateOften(r *rig, server *redistest.Proc) {
 	wait(r.Context(), 2*bound)
 }
 
-// trimUnread takes entries away before the first node has read them, while its link is down for a moment.
+// trimUnread takes entries away before the first node has read them, while its link is down for a moment. The others have
+// read them: who waits for the next entry when the stream is trimmed learns of it half a second later.
 func trimUnread(r *rig, server *redistest.Proc) {
 	r.silent(func() {
 		r.changeAll()
+		state, err := stream.Inspect(r.Context(), server.Client(), "", "")
+		check(r.T, err)
+		for _, n := range r.nodes[1:] {
+			eventually(r.T, "the last change to be read", func() bool { return n.Stats().Stream.LastID == state.LastID })
+		}
 		check(r.T, server.Client().XTrimMaxLen(r.Context(), stream.Name, 0).Err())
 	}, 0)
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of every module with the race detector and each benchmark once. All are compiled
-# first, on every core, and then run one package after another, so that no compiler disturbs a bound
-# in time. Whatever the tests write goes to a folder of this run, and a server that is still running
-# at the end is a failure. Arguments are packages of the main module, instead of all.
+# first, on every core. Packages whose tests judge no times then share the cores; the others run one
+# after another, so that nothing disturbs a bound. Whatever the tests write goes to a folder of this run, and a server that is still running at the end is a failure. Arguments are
+# packages of the main module, instead of all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,49 +25,59 @@ trap 'rm -rf "$TMPDIR"' EXIT
 bin=$TMPDIR/bin
 mkdir "$bin"
 
-# packages prints the folder and the import path of each package of a module that has tests.
+# shared matches the packages whose tests judge no times.
+shared='/(tests/seeded|deploy/check|edge|edge/.*|source/.*|internal/.*|tests/contracts|prewarm/.*|auth|embedded|profile) '
+
+# packages prints the import path and the folder of each package of a module that has tests.
 packages() {
   local dir=$1
   shift
-  go list -C "$dir" -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}} {{.ImportPath}}{{end}}' "$@"
+  go list -C "$dir" -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' "$@"
 }
 
 # compile reads packages and writes a binary for each, named by its path.
 compile() {
   # shellcheck disable=SC2016 # the inner shell expands them
-  BIN=$bin xargs -r -P "$(nproc)" -L 1 bash -c 'go test -C "$0" -race -c -o "$BIN/${1//\//_}" .'
+  xargs -r -P "$(nproc)" -L 1 bash -c 'go test -C "$1" -race -c -o "$bin/${0//\//_}" .'
 }
 
-# run runs one package's tests, and prints what they say only if they fail.
+# run runs one package's tests, prints what they say only if they fail, and notes its name when they pass.
 run() {
-  local dir=$1 package=$2 log=$TMPDIR/log began=$EPOCHREALTIME verdict=ok took
+  local package=$1 dir=$2 log=$TMPDIR/log.${1//\//_} began=$EPOCHREALTIME verdict=ok took
   (cd "$dir" && "$bin/${package//\//_}" -test.paniconexit0 -test.timeout=10m \
     -test.shuffle=on -test.bench=. -test.benchtime=1x) >"$log" 2>&1 </dev/null || verdict=FAIL
-  [ $verdict = ok ] || cat "$log"
   took=$(((${EPOCHREALTIME/./} - ${began/./}) / 1000))
-  printf '%-4s\t%s\t%d.%03ds\n' $verdict "$package" $((took / 1000)) $((took % 1000)) # as go test says it
-  [ $verdict = ok ]
+  { [ $verdict = ok ] || cat "$log"
+    printf '%-4s\t%s\t%d.%03ds\n' $verdict "$package" $((took / 1000)) $((took % 1000)); } >"$log.all" # as go test says it
+  cat "$log.all"
+  [ $verdict = FAIL ] || echo "$package" >>"$TMPDIR/passed"
 }
+export -f run
+export bin
 
-start=$SECONDS failed=0 passed=0
+start=$SECONDS
+touch "$TMPDIR/passed" "$TMPDIR/packages"
 for module in $(find . -name go.mod -not -path '*/testdata/*' | sort); do
   dir=$(dirname "$module")
   [ $# -eq 0 ] || [ "$dir" = . ] || continue
-  packages "$dir" "${@:-./...}" >"$TMPDIR/packages"
-  say "compiling $(wc -l <"$TMPDIR/packages") packages of $dir (a few minutes on a cold cache)"
-  compiled=$SECONDS
-  compile <"$TMPDIR/packages" || { say "does not compile"; exit 1; }
-  say "tests of $dir, compiled in $((SECONDS - compiled)) s"
-  while read -r folder package; do
-    if run "$folder" "$package"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-  done <"$TMPDIR/packages"
+  packages "$dir" "${@:-./...}" >>"$TMPDIR/packages"
 done
+all=$(wc -l <"$TMPDIR/packages")
+say "compiling $all packages (a few minutes on a cold cache)"
+compile <"$TMPDIR/packages" || { say "does not compile"; exit 1; }
+say "compiled in $((SECONDS - start)) s; tests that share the cores"
+# The longest go first.
+{ grep -E '/(seeded|check) ' "$TMPDIR/packages" || true; grep -E "$shared" "$TMPDIR/packages" | grep -Ev '/(seeded|check) ' || true; } |
+  xargs -r -P "$(nproc)" -L 1 bash -c 'run "$@"' run
+say "tests that judge times, one package after another"
+while read -r package dir; do run "$package" "$dir"; done < <(grep -Ev "$shared" "$TMPDIR/packages")
+passed=$(wc -l <"$TMPDIR/passed")
 
 rest=$(left)
 if [ -n "$rest" ]; then
   printf 'test: still running after the tests:\n%s\n' "$rest"
   exit 1
 fi
-printf '\n%d passed, %d failed\n' $passed $failed
-[ $failed -eq 0 ] || { say "failed after $((SECONDS - start)) s"; exit 1; }
+printf '\n%d passed, %d failed\n' "$passed" $((all - passed))
+[ "$passed" -eq "$all" ] || { say "failed after $((SECONDS - start)) s"; exit 1; }
 say "passed in $((SECONDS - start)) s, nothing left running"
