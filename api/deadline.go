@@ -30,7 +30,7 @@ type patientConn struct {
 // deadline is what was wanted last and what is set.
 type deadline struct{ wanted, set time.Time }
 
-// due reports whether what is set has to follow what is wanted, and takes it that it will.
+// due reports whether the connection's deadline must be moved, and records it as moved.
 func (d *deadline) due(slack time.Duration) bool {
 	early := d.wanted.Sub(d.set)
 	if d.wanted.Equal(d.set) || !d.set.IsZero() && 0 < early && early <= slack {

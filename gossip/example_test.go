@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func Example() {
@@ -38,7 +39,7 @@ func Example() {
 	members := second.Members()
 	owned := gossip.Owners(members)
 	for _, m := range members {
-		fmt.Printf("%s is %v and owns %d of %d ranges\n", m.Name, m.State, len(owned.Owned(m.Name)), gossip.Ranges)
+		fmt.Printf("%s is %v and owns %d of %d ranges\n", m.Name, m.State, len(owned.Owned(m.Name)), profile.Ranges)
 	}
 	fmt.Println("user 123 is for", owned.OwnerOf("123"))
 	// Output:

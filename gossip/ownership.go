@@ -8,20 +8,14 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
-
-// Ranges is the number of parts into which ids fall.
-const Ranges = 1024
-
-const rangeBits = 10
-
-// RangeOf returns the range of an id, 0 to Ranges-1: the highest bits of its 64-bit xxHash, the same in every process.
-func RangeOf(id string) int { return int(xxhash.Sum64String(id) >> (64 - rangeBits)) }
 
 // Ownership says which member owns which range. It never changes, so it may be used by many at once. The zero value owns nothing.
 type Ownership struct {
 	names  []string // sorted
-	owners [Ranges]int32
+	owners [profile.Ranges]int32
 }
 
 // Owners gives each range to the member with the highest score for it (rendezvous hashing). It depends on the names and weights
@@ -36,7 +30,7 @@ type Ownership struct {
 // members the standard deviation of a member's ranges falls from 9.6 to 6.6 around 102.4.
 func Owners(members []Member) *Ownership {
 	o := &Ownership{}
-	var best [Ranges]float64
+	var best [profile.Ranges]float64
 	for i, m := range eligible(members) {
 		o.names = append(o.names, m.Name)
 		for r, u := range draws(m.Name) {
@@ -65,12 +59,12 @@ func eligible(members []Member) []Member {
 }
 
 // draws returns a member's u for each range. Each of the intervals [k/1024, (k+1)/1024) has exactly one of them.
-func draws(name string) *[Ranges]float64 {
+func draws(name string) *[profile.Ranges]float64 {
 	type draw struct {
 		hash uint64
 		r    int
 	}
-	var all [Ranges]draw
+	var all [profile.Ranges]draw
 	seed := binary.BigEndian.AppendUint64(nil, xxhash.Sum64String(name))
 	for r := range all {
 		all[r] = draw{xxhash.Sum64(binary.BigEndian.AppendUint16(seed[:8:8], uint16(r))), r}
@@ -78,16 +72,16 @@ func draws(name string) *[Ranges]float64 {
 	slices.SortFunc(all[:], func(a, b draw) int {
 		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.r, b.r))
 	})
-	var u [Ranges]float64
+	var u [profile.Ranges]float64
 	for rank, d := range all {
 		// The hash's low bits say where in its interval, never on its edge, so that u is neither 0 nor 1.
 		within := (float64(d.hash&(1<<32-1)) + 0.5) / (1 << 32)
-		u[d.r] = (float64(rank) + within) / Ranges
+		u[d.r] = (float64(rank) + within) / profile.Ranges
 	}
 	return &u
 }
 
-// Owner returns the name of the member that owns a range, 0 to Ranges-1, or "" when there is no member.
+// Owner returns the name of the member that owns a range, 0 to profile.Ranges-1, or "" when there is no member.
 func (o *Ownership) Owner(r int) string {
 	if len(o.names) == 0 {
 		return ""
@@ -96,7 +90,7 @@ func (o *Ownership) Owner(r int) string {
 }
 
 // OwnerOf returns the name of the member that owns an id's range, or "" when there is no member.
-func (o *Ownership) OwnerOf(id string) string { return o.Owner(RangeOf(id)) }
+func (o *Ownership) OwnerOf(id string) string { return o.Owner(profile.RangeOf(id)) }
 
 // Owned returns the ranges of a member in ascending order, in a slice of its own.
 func (o *Ownership) Owned(name string) []int {

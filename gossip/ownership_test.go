@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // equals returns members of weight 1 with made-up names.
@@ -20,28 +22,10 @@ func equals(rng *rand.Rand, n int) []Member {
 
 func counts(o *Ownership) map[string]int {
 	n := map[string]int{}
-	for r := range Ranges {
+	for r := range profile.Ranges {
 		n[o.Owner(r)]++
 	}
 	return n
-}
-
-func TestRangesAreTheSameInEveryProcess(t *testing.T) {
-	for id, want := range map[string]int{"": 957, "1": 734, "123": 241, "jean.dupont@example.cm": 375} {
-		if got := RangeOf(id); got != want {
-			t.Errorf("RangeOf(%q) is %d; want %d: nodes of two versions would not agree", id, got, want)
-		}
-	}
-}
-
-func TestIDsSpreadOverAllRanges(t *testing.T) {
-	var n [Ranges]int
-	for i := range 300_000 {
-		n[RangeOf(strconv.Itoa(i))]++
-	}
-	if low, high := slices.Min(n[:]), slices.Max(n[:]); low < 200 || high > 400 {
-		t.Errorf("of 300,000 ids a range has %d to %d; want 200 to 400, about 293", low, high)
-	}
 }
 
 func TestOwnersAreTheSameInEveryVersion(t *testing.T) {
@@ -79,7 +63,7 @@ func TestTenEqualMembersShareFairly(t *testing.T) {
 		}
 	}
 	results.add(fmt.Sprintf("most ranges of one of 10 equal members, %d usual ways to name them", len(formats)),
-		fmt.Sprintf("%d, %.2f x its share", most, float64(most)*10/Ranges), "at most 1.25 x")
+		fmt.Sprintf("%d, %.2f x its share", most, float64(most)*10/profile.Ranges), "at most 1.25 x")
 }
 
 // TestUnluckyNamesAreRare: chance is not abolished. Of 20,000 sets of random names 11 had a member above 1.25 times its share, the worst
@@ -98,7 +82,7 @@ func TestUnluckyNamesAreRare(t *testing.T) {
 			sets, unlucky, fairShare, most, fairShare*11/10)
 	}
 	results.add(fmt.Sprintf("the same with random names: sets of %d in which one has more than 1.25 x its share", sets),
-		fmt.Sprintf("%d; the most is %d, %.2f x", unlucky, most, float64(most)*10/Ranges), "at most 1 in 200")
+		fmt.Sprintf("%d; the most is %d, %.2f x", unlucky, most, float64(most)*10/profile.Ranges), "at most 1 in 200")
 }
 
 func TestWeightsAreShares(t *testing.T) {
@@ -112,7 +96,7 @@ func TestWeightsAreShares(t *testing.T) {
 		}
 		n := counts(Owners(members))
 		for i, w := range weights {
-			want := float64(Ranges) * float64(w) / float64(sum)
+			want := float64(profile.Ranges) * float64(w) / float64(sum)
 			if got := float64(n[members[i].Name]); got < want*0.75-8 || got > want*1.25+8 {
 				t.Errorf("seed %d, weights %v: the member of weight %d owns %v ranges; want about %.0f", seed, weights, w, got, want)
 			}
@@ -128,7 +112,7 @@ func TestWhoOwnsNothing(t *testing.T) {
 		t.Errorf("the zero value gives range 5 to %q", o.Owner(5))
 	}
 	o := Owners([]Member{{Name: "a"}, {Name: "gone", State: Gone, Weight: 100}, {Name: "a", Weight: 1}})
-	if n := len(o.Owned("a")); n != Ranges || o.Owned("gone") != nil {
+	if n := len(o.Owned("a")); n != profile.Ranges || o.Owned("gone") != nil {
 		t.Errorf("beside one that is gone, a owns %d ranges; want all", n)
 	}
 }
@@ -146,7 +130,7 @@ func TestOwnedIsWhatOwnerSays(t *testing.T) {
 			seen[r] += m.Name
 		}
 	}
-	for r := range Ranges {
+	for r := range profile.Ranges {
 		if seen[r] != o.Owner(r) {
 			t.Errorf("range %d is in the lists of %q; its owner is %q", r, seen[r], o.Owner(r))
 		}
@@ -175,7 +159,7 @@ func FuzzOwners(f *testing.F) {
 		leaver := members[rng.IntN(len(members))].Name
 		rest := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Name == leaver })
 		after := Owners(rest)
-		for r := range Ranges {
+		for r := range profile.Ranges {
 			if was, is := before.Owner(r), after.Owner(r); was != leaver && was != is {
 				t.Fatalf("seed %d: when %s left, range %d went from %s to %s", seed, leaver, r, was, is)
 			}
@@ -184,7 +168,7 @@ func FuzzOwners(f *testing.F) {
 }
 
 func owners(o *Ownership) (list []string) {
-	for r := range Ranges {
+	for r := range profile.Ranges {
 		list = append(list, o.Owner(r))
 	}
 	return list

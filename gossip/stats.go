@@ -1,6 +1,8 @@
 package gossip
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+)
 
 type counters struct {
 	joinAttempts, joinFailures, keyTurns, keyErrors, told, logDropped atomic.Int64

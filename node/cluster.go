@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Member is one node of the cluster, as this one knows it.
@@ -16,7 +17,7 @@ type Member struct {
 	State string `json:"state"`
 	// Since is when this node learned of State.
 	Since time.Time `json:"since,omitzero"`
-	// Weight is its part of the ranges relative to the others', Ranges how many of the gossip.Ranges it owns.
+	// Weight is its part of the ranges relative to the others', Ranges how many of the profile.Ranges it owns.
 	Weight int `json:"weight"`
 	Ranges int `json:"ranges"`
 	// Warmth is how much of the users that are active in its ranges it has loaded, 0 to 1.
@@ -42,7 +43,7 @@ const alone = "alone"
 func (n *Node) Cluster() Cluster {
 	if n.gossip == nil {
 		return Cluster{Self: alone, Members: []Member{{Name: alone, State: gossip.Alive.String(), Weight: 1,
-			Ranges: gossip.Ranges, Warmth: n.warmth()}}}
+			Ranges: profile.Ranges, Warmth: n.warmth()}}}
 	}
 	alive := n.gossip.Members()
 	owners := gossip.Owners(alive)
@@ -65,9 +66,9 @@ func memberOf(m gossip.Member, ranges int) Member {
 type membership struct{ *gossip.Cluster }
 
 // Owned implements prewarm.Membership.
-func (m membership) Owned() (ranges []bool, live int) {
+func (m membership) Owned() (ranges *[profile.Ranges]bool, live int) {
 	alive := m.Members()
-	ranges = make([]bool, gossip.Ranges)
+	ranges = new([profile.Ranges]bool)
 	for _, r := range gossip.Owners(alive).Owned(m.Self().Name) {
 		ranges[r] = true
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // MinFenceAfter is the shortest Config.Tier.FenceAfter that the proofs of a calm stream keep up with.
@@ -23,7 +24,7 @@ type Config struct {
 	// Stats() origin.ClientStats is shown in the node's.
 	Origin tier.Loader
 	// L2 sets the times of the Redis tier; its Client is the node's.
-	L2 tier.L2Config
+	L2 l2.Config
 	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's. Its FenceAfter is at least
 	// MinFenceAfter, or negative; below 1.5 s the stream is read more often, three times per FenceAfter.
 	Tier tier.Config

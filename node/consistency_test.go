@@ -23,6 +23,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var puts = flag.Int("puts", 2_000, "how many changes the consistency test makes at the origin")
@@ -37,7 +38,7 @@ func startOrigin(t *testing.T, redisURL string, n int) *origin.Client {
 	client, err := redisconn.Open(redisURL)
 	check(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
 	check(t, err)
@@ -47,7 +48,7 @@ func startOrigin(t *testing.T, redisURL string, n int) *origin.Client {
 	t.Cleanup(func() { _ = store.Close() })
 	_, err = store.BulkLoad(t.Context(), persons(n))
 	check(t, err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher}})
+	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: lower, Publisher: publisher}})
 	check(t, err)
 	check(t, relay.Start(t.Context()))
 	t.Cleanup(func() { _ = relay.Close() })

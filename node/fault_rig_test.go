@@ -23,6 +23,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var long = flag.Bool("long", false, "run the fault tests in full instead of in seconds")
@@ -307,7 +308,7 @@ func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(
 	t.Helper()
 	client, err := redisconn.Open(url)
 	check(t, err)
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
 	publishing := client
 	if open != nil {
@@ -317,7 +318,7 @@ func newSource(t *testing.T, url string, users int, o *oracle.Oracle, open func(
 	check(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &truth{
-		people: newPeople(users + 1), announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher}, oracle: o,
+		people: newPeople(users + 1), announcer: source.RedisAnnouncer{L2: lower, Publisher: publisher}, oracle: o,
 		versions: map[string]int64{}, ctx: ctx,
 	}
 	t.Cleanup(func() { cancel(); s.relays.Wait(); _ = client.Close() })
@@ -341,9 +342,9 @@ func (s *truth) version(id string) int64 {
 func (s *truth) update(ctx context.Context, id string) int64 {
 	v := s.next(id)
 	s.set(person(id, v))
-	kind := source.Updated
+	kind := profile.Updated
 	if v%2 == 0 {
-		kind = source.Created // the same to everyone who hears of it
+		kind = profile.Created // the same to everyone who hears of it
 	}
 	s.acknowledge(ctx, source.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}, func(at time.Time) { s.oracle.Acked(id, v, at) })
 	return v
@@ -353,7 +354,7 @@ func (s *truth) delete(ctx context.Context, id string) {
 	v := s.next(id)
 	s.oracle.Removing(id)
 	s.remove(id)
-	s.acknowledge(ctx, source.Change{Kind: source.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
+	s.acknowledge(ctx, source.Change{Kind: profile.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
 }
 
 func (s *truth) acknowledge(ctx context.Context, c source.Change, acked func(time.Time)) {

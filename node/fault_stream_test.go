@@ -90,7 +90,7 @@ func (r *rig) tellAs(c *redis.Client, id, entry string) {
 	r.source.set(p)
 	_, err := r.source.announcer.L2.Apply(r.Context(), p)
 	check(r.T, err)
-	values, err := stream.Encode(stream.Event{Kind: stream.Updated, UserID: id, Version: v, Profile: p})
+	values, err := stream.Encode(stream.Event{Kind: profile.Updated, UserID: id, Version: v, Profile: p})
 	check(r.T, err)
 	check(r.T, c.XAdd(r.Context(), &redis.XAddArgs{Stream: stream.Name, ID: entry, Values: values}).Err())
 	r.oracle.Acked(id, v, time.Now())

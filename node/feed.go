@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -14,9 +15,9 @@ type feed struct{ cache *tier.Cache }
 // timestamp of an invalidation is no version: what it forgets may come back as it was.
 func (f feed) Handle(e stream.Event) {
 	switch {
-	case e.Kind == stream.Invalidated:
+	case e.Kind == profile.Invalidated:
 		f.cache.Forget(e.UserID, 0)
-	case e.Kind != stream.Deleted && e.Profile != nil:
+	case e.Kind != profile.Deleted && e.Profile != nil:
 		f.cache.Refresh(e.Profile)
 	default:
 		f.cache.Forget(e.UserID, e.Version)

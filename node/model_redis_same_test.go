@@ -17,23 +17,24 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // side is one of two servers that are to be the same, with a cache over it.
 type side struct {
 	client redis.UniversalClient
-	l2     *tier.L2
+	l2     *l2.Redis
 	cache  *tier.Cache
 }
 
 func newSide(t *testing.T, client redis.UniversalClient, from tier.Loader) side {
 	t.Helper()
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
-	cache, err := tier.New(tier.Config{L2: l2, Origin: from, L1Bytes: 1 << 20, FenceAfter: -1})
+	cache, err := tier.New(tier.Config{L2: lower, Origin: from, L1Bytes: 1 << 20, FenceAfter: -1})
 	check(t, err)
 	t.Cleanup(func() { _ = cache.Close() })
-	return side{client, l2, cache}
+	return side{client, lower, cache}
 }
 
 // TestTheModelIsRedis does the same to the model's server and to a real one, and compares every answer and what both then hold.

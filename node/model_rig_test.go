@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // modelNode is a node with its ways to the server, and what the model knows of it.
@@ -99,11 +100,11 @@ type modelChange struct {
 func (c modelChange) event() stream.Event {
 	switch {
 	case c.invalidate:
-		return stream.Event{Kind: stream.Invalidated, UserID: c.ID, Version: c.Version}
-	case c.Kind == source.Deleted:
-		return stream.Event{Kind: stream.Deleted, UserID: c.ID, Version: c.Version}
+		return stream.Event{Kind: profile.Invalidated, UserID: c.ID, Version: c.Version}
+	case c.Kind == profile.Deleted:
+		return stream.Event{Kind: profile.Deleted, UserID: c.ID, Version: c.Version}
 	}
-	return stream.Event{Kind: stream.Updated, UserID: c.ID, Version: c.Version, Profile: c.Profile}
+	return stream.Event{Kind: profile.Updated, UserID: c.ID, Version: c.Version, Profile: c.Profile}
 }
 
 const (
@@ -124,11 +125,11 @@ func newModel(t *testing.T, c *compiled) *model {
 	m.wire = m.server.wire("source", nil)
 	client := m.wire.client(t, redisconn.Open)
 	t.Cleanup(func() { _ = client.Close() })
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
 	check(t, err)
-	m.RedisAnnouncer = source.RedisAnnouncer{L2: l2, Publisher: publisher}
+	m.RedisAnnouncer = source.RedisAnnouncer{L2: lower, Publisher: publisher}
 	m.update("1")
 	m.running.Wait() // so that there is a stream
 	for i := range 3 {
@@ -185,9 +186,9 @@ func (l listener) Handle(e stream.Event) {
 		return
 	}
 	switch e.Kind {
-	case stream.Deleted:
+	case profile.Deleted:
 		l.n.judge.Told(l.m.key(e.UserID), e.Version+1)
-	case stream.Invalidated:
+	case profile.Invalidated:
 		l.n.judge.Told(l.m.key(e.UserID), e.Version)
 	}
 }
@@ -332,14 +333,14 @@ func (m *model) update(id string) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: profile.Updated, ID: id, Version: v, Profile: p}}, nil)
 }
 
 func (m *model) delete(id string) {
 	v := m.next(id)
 	m.oracle.Removing(m.key(id))
 	m.truth.remove(id)
-	m.announce(modelChange{Change: source.Change{Kind: source.Deleted, ID: id, Version: v}}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: profile.Deleted, ID: id, Version: v}}, nil)
 }
 
 // invalidate changes a user without telling the cluster more than that.
@@ -347,7 +348,7 @@ func (m *model) invalidate(id string) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}, invalidate: true}, nil)
+	m.announce(modelChange{Change: source.Change{Kind: profile.Updated, ID: id, Version: v, Profile: p}, invalidate: true}, nil)
 }
 
 // through changes a user and lets a node tell the cluster; if it cannot the source does.
@@ -355,7 +356,7 @@ func (m *model) through(n *modelNode, id string, invalidate bool) {
 	v := m.next(id)
 	p := person(id, v)
 	m.truth.set(p)
-	m.announce(modelChange{Change: source.Change{Kind: source.Updated, ID: id, Version: v, Profile: p}, invalidate: invalidate}, func() error {
+	m.announce(modelChange{Change: source.Change{Kind: profile.Updated, ID: id, Version: v, Profile: p}, invalidate: invalidate}, func() error {
 		if !invalidate {
 			return n.Put(m.ctx, p)
 		}
@@ -441,7 +442,7 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	}
 	m.newest[c.ID] = c.Version
 	key := m.keyLocked(c.ID)
-	if c.Kind != source.Deleted {
+	if c.Kind != profile.Deleted {
 		m.oracle.Acked(key, c.Version, time.Now())
 		return
 	}

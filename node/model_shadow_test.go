@@ -1,6 +1,8 @@
 package node
 
-import "slices"
+import (
+	"slices"
+)
 
 // shadow knows of one node's tail what a perfect observer knows: which entries it was given, which it can never be given any
 // more, and so how often it must have flushed.

@@ -108,19 +108,19 @@ func (m *model) hint(id string) {
 	version := max(m.versions[id], 1) + modelStride/2
 	m.mu.Unlock()
 	m.server.mu.Lock()
-	profile := profile.Key(id)
-	guard, there := "{"+profile+"}:guard", m.server.data.count(profile) > 0
+	key := profile.Key(id)
+	guard, there := "{"+key+"}:guard", m.server.data.count(key) > 0
 	if !there {
 		m.server.command("HSET", []string{guard, "floor", strconv.FormatInt(version, 10)})
 		m.server.command("HDEL", []string{guard, "absent"})
 		m.server.command("PEXPIRE", []string{guard, "600000"})
-		m.server.command("DEL", []string{"{" + profile + "}:lease"})
+		m.server.command("DEL", []string{"{" + key + "}:lease"})
 	}
 	m.server.mu.Unlock()
 	if !there {
 		m.hinted = true
 		m.journal.note(id, "a hint of %d", version)
-		e := stream.Event{Kind: stream.Updated, UserID: id, Version: version}
+		e := stream.Event{Kind: profile.Updated, UserID: id, Version: version}
 		m.running.Go(func() { _, _ = m.Publisher.Publish(m.ctx, e) })
 	}
 }

@@ -119,7 +119,7 @@ const modelSteps = 100
 // from the stream; lookups that overtake each other; announcements of versions that there are not; restarts with and without
 // what the server knew; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
 //
-// Real are the nodes (tier.Cache with ristretto, tier.L2, the handler, stream.Tail with its ledger), the publisher and
+// Real are the nodes (tier.Cache with ristretto, l2.Redis, the handler, stream.Tail with its ledger), the publisher and
 // announcer, the Redis client with its pools, retries and timeouts, Redis's protocol, and the text of the five scripts, run by
 // a Lua interpreter. Modelled are the server's hashes, its stream with the counters of Redis 7, and the network. There is no
 // worker and no watch: what they mend, the model does not break.

@@ -19,6 +19,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var (
@@ -101,7 +102,7 @@ func (n *Node) compose() (err error) {
 	n.base, n.end = context.WithCancel(context.Background())
 	n.conf.L2.Client = n.client
 	n.conf.Tier.Origin, n.conf.Tier.Logger = n.conf.Origin, n.conf.Logger
-	if n.conf.Tier.L2, err = tier.NewL2(n.conf.L2); err != nil {
+	if n.conf.Tier.L2, err = l2.New(n.conf.L2); err != nil {
 		return err
 	}
 	if n.cache, err = tier.New(n.conf.Tier); err != nil {
@@ -146,7 +147,7 @@ func (n *Node) composeCluster() (err error) {
 		return err
 	}
 	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
-		RangeOf: gossip.RangeOf, Logger: n.conf.Logger}
+		Logger: n.conf.Logger}
 	if n.gossip != nil {
 		conf.Members, conf.Node = membership{n.gossip}, n.gossip.Self().Name
 	}
@@ -313,7 +314,7 @@ func (n *Node) Put(ctx context.Context, p *profile.Profile) error {
 	if err != nil && !errors.Is(err, tier.ErrConflict) {
 		return err
 	}
-	return errors.Join(err, n.tell(ctx, stream.Event{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: &whole}))
+	return errors.Join(err, n.tell(ctx, stream.Event{Kind: profile.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: &whole}))
 }
 
 // Invalidate makes Redis and every node forget id, so that the next read asks the origin.
@@ -323,7 +324,7 @@ func (n *Node) Invalidate(ctx context.Context, id string) error {
 	if err := n.cache.Invalidate(ctx, id); err != nil {
 		return err
 	}
-	return n.tell(ctx, stream.Event{Kind: stream.Invalidated, UserID: id})
+	return n.tell(ctx, stream.Event{Kind: profile.Invalidated, UserID: id})
 }
 
 func (n *Node) tell(ctx context.Context, e stream.Event) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // mute takes the client's own lines, one per refused connection, out of the output.
@@ -263,7 +264,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"Origin is nil":     {RedisURL: "redis://h:1"},
 		`"h:x"`:             {RedisURL: "redis://h:x", Origin: newPeople(0)},
 		"at least 1 MiB":    {RedisURL: "redis://h:1", Origin: newPeople(0), Tier: tier.Config{L1Bytes: 1}},
-		"TTL is 1s":         {RedisURL: "redis://h:1", Origin: newPeople(0), L2: tier.L2Config{TTL: time.Second}},
+		"TTL is 1s":         {RedisURL: "redis://h:1", Origin: newPeople(0), L2: l2.Config{TTL: time.Second}},
 	} {
 		if _, err := New(conf); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("New: %v, want %q", err, part)

@@ -22,6 +22,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -162,10 +163,10 @@ func (g *gale) change(id string, invalidate bool) time.Duration {
 	v := g.source.next(id)
 	p := person(id, v)
 	g.source.set(p)
-	e := stream.Event{Kind: stream.Updated, UserID: id, Version: v, Profile: p}
+	e := stream.Event{Kind: profile.Updated, UserID: id, Version: v, Profile: p}
 	var err error
 	if invalidate {
-		e = stream.Event{Kind: stream.Invalidated, UserID: id}
+		e = stream.Event{Kind: profile.Invalidated, UserID: id}
 		err = g.source.announcer.L2.Invalidate(g.Context(), id)
 	} else {
 		_, err = g.source.announcer.L2.Apply(g.Context(), p)
@@ -179,7 +180,7 @@ func (g *gale) change(id string, invalidate bool) time.Duration {
 }
 
 func (g *gale) entry(id string) time.Duration {
-	values, err := stream.Encode(stream.Event{Kind: stream.Updated, UserID: id, Version: 1, Profile: person(id, 1)})
+	values, err := stream.Encode(stream.Event{Kind: profile.Updated, UserID: id, Version: 1, Profile: person(id, 1)})
 	check(g.T, err)
 	arrived := g.bare[id].send()
 	check(g.T, g.nodes[0].client.XAdd(g.Context(), &redis.XAddArgs{

@@ -108,8 +108,8 @@ func TestPrewarmOfAClusterAsksForEachUserOnce(t *testing.T) {
 	for _, m := range nodes[1].Cluster().Members {
 		ranges += m.Ranges
 	}
-	if ranges != gossip.Ranges {
-		t.Errorf("the members own %d ranges; want %d", ranges, gossip.Ranges)
+	if ranges != profile.Ranges {
+		t.Errorf("the members own %d ranges; want %d", ranges, profile.Ranges)
 	}
 	_, err := nodes[0].BeginPrewarm(t.Context(), prewarm.Options{Unlimited: true})
 	check(t, err)

@@ -246,10 +246,10 @@ func (b *bulkAnswer) take(id string, p *profile.Profile, err error) {
 // takeBroken notes a profile that cannot be used, for its user when it still tells who that is.
 func (b *bulkAnswer) takeBroken(raw json.RawMessage, err error) {
 	var only struct {
-		ID json.RawMessage `json:"id"`
+		ID profile.Loose `json:"id"`
 	}
 	if json.Unmarshal(raw, &only) == nil {
-		if id, ok := profile.LooseID(only.ID); ok {
+		if id, bad := only.ID.ID(); bad == nil {
 			b.take(id, nil, err)
 			return
 		}

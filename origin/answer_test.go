@@ -24,7 +24,7 @@ func TestClientDecodesOne(t *testing.T) {
 	min := &profile.Profile{ID: "7"}
 	for body, want := range map[string]*profile.Profile{
 		string(profile.AppendJSON(nil, full)): full, loose: full, `{"success":true,"data":` + loose + `}`: full, "[" + loose + "]": full,
-		` {"data":{"data":` + loose + `}}`: full, `{"id":"7"}`: min, `{"id":7,"updatedAt":null}`: min,
+		` {"data":{"data":` + loose + `}}`: full, `{"id":"7"}`: min, `{"id":7,"updatedAt":null}`: min, `{"id":7.0}`: min, `{"id":7e0}`: min,
 		`{"id":7,"updatedAt":"1700000000123"}`: {ID: "7", UpdatedAt: 1700000000123},
 	} {
 		c := startClient(t, ClientConfig{}, reply(200, body))
@@ -46,9 +46,9 @@ func TestClientRefusesOne(t *testing.T) {
 		`{"id":"7"} x`:                       {profile.ErrUnavailable, "JSON"},
 		`{"name":"x"}`:                       {profile.ErrUnavailable, "without id"},
 		`"7"`:                                {profile.ErrUnavailable, "JSON"},
-		`{"id":7.0}`:                         {profile.ErrUnavailable, "whole number"},
-		`{"id":-7}`:                          {profile.ErrUnavailable, "whole number"},
-		`{"id":7e0}`:                         {profile.ErrUnavailable, "whole number"},
+		`{"id":7.5}`:                         {profile.ErrUnavailable, "whole one"},
+		`{"id":-7}`:                          {profile.ErrUnavailable, `about user "-7"`},
+		`{"id":7e300}`:                       {profile.ErrUnavailable, "whole one"},
 		`{"id":true}`:                        {profile.ErrUnavailable, "whole number"},
 		`{"id":"7","nom":{}}`:                {profile.ErrUnavailable, "nom"},
 		`{"id":"7","updatedAt":"yesterday"}`: {profile.ErrUnavailable, "ISO 8601"},

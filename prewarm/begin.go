@@ -118,10 +118,7 @@ func (r *Runner) makePlan(ctx context.Context, id string, o Options, sources []S
 	if err != nil {
 		return err
 	}
-	plan, err := split(users, r.conf.RangeOf)
-	if err != nil {
-		return err
-	}
+	plan := split(users)
 	ttl := ttlOf(int64(len(users)), o)
 	filled, count, err := r.store.writePlan(ctx, id, &plan, ttl)
 	if err != nil {

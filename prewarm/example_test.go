@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // everybody is an origin that knows anyone.
@@ -34,8 +35,8 @@ func Example() {
 	defer server.Close()
 	client, _ := redisconn.Open(server.URL())
 	defer client.Close()
-	l2, _ := tier.NewL2(tier.L2Config{Client: client})
-	cache, _ := tier.New(tier.Config{L2: l2, Origin: everybody{}, FenceAfter: -1})
+	lower, _ := l2.New(l2.Config{Client: client})
+	cache, _ := tier.New(tier.Config{L2: lower, Origin: everybody{}, FenceAfter: -1})
 	defer cache.Close()
 	_ = cache.Start(ctx)
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // fillBatch is how many users one read of Redis brings into memory.
@@ -49,7 +51,7 @@ func (p *part) fill(ctx context.Context) State {
 
 // whole returns the users of the plan, newest first.
 func (p *part) whole(ctx context.Context) (users []ranked, err error) {
-	numbers := make([]int, Ranges)
+	numbers := make([]int, profile.Ranges)
 	for n := range numbers {
 		numbers[n] = n
 	}

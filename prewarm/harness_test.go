@@ -23,6 +23,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var long = flag.Bool("long", false, "run the fault tests in full instead of in seconds")
@@ -229,10 +230,10 @@ func (w *town) found() *citizen {
 }
 
 // Owned implements Membership by rendezvous hashing.
-func (c *citizen) Owned() ([]bool, int) {
+func (c *citizen) Owned() (*[profile.Ranges]bool, int) {
 	c.town.mu.Lock()
 	defer c.town.mu.Unlock()
-	owned := make([]bool, Ranges)
+	owned := new([profile.Ranges]bool)
 	if !slices.Contains(c.town.living, c) {
 		return owned, len(c.town.living) + 1
 	}
@@ -275,9 +276,9 @@ func (w *town) join() *citizen {
 	w.mu.Unlock()
 	client, err := redisconn.Open(w.url)
 	check(w, err)
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(w, err)
-	c.cache, err = tier.New(tier.Config{L2: l2, Origin: w.origin, FenceAfter: -1, LoadDeadline: w.deadline, L1Bytes: w.l1})
+	c.cache, err = tier.New(tier.Config{L2: lower, Origin: w.origin, FenceAfter: -1, LoadDeadline: w.deadline, L1Bytes: w.l1})
 	check(w, err)
 	check(w, c.cache.Start(w.Context()))
 	conf := Config{Client: client, Cache: c.cache, Members: c, Node: c.name, Logger: logger(w)}

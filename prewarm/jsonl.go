@@ -11,7 +11,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/prewarm/internal/refused"
@@ -36,7 +35,7 @@ type JSONLConfig struct {
 }
 
 // JSONL reads active users from lines of JSON: {"id":"123","lastActive":1700000000000}, where id may be a number and may be
-// called userId, and lastActive is in milliseconds since 1970 or RFC 3339. Other members are ignored, empty lines too.
+// called userId, and lastActive is in milliseconds since 1970 or ISO 8601. Other members are ignored, empty lines too.
 // Input that waits for more keeps the run planning, and Runner.Close waiting.
 type JSONL struct {
 	conf    JSONLConfig
@@ -140,48 +139,26 @@ func nextLine(in *bufio.Reader) ([]byte, error) {
 
 func decodeLine(text []byte) (User, error) {
 	var line struct {
-		ID         json.RawMessage `json:"id"`
-		UserID     json.RawMessage `json:"userId"`
-		LastActive json.RawMessage `json:"lastActive"`
+		ID         profile.Loose `json:"id"`
+		UserID     profile.Loose `json:"userId"`
+		LastActive profile.Loose `json:"lastActive"`
 	}
 	if err := json.Unmarshal(text, &line); err != nil {
 		return User{}, fmt.Errorf("%w: %.60q: %w", ErrMalformed, text, err)
 	}
-	if line.ID == nil {
+	if line.ID.Absent() {
 		line.ID = line.UserID
 	}
-	at, err := decodeTime(line.LastActive)
-	if err != nil {
-		return User{}, err
+	ms, err := line.LastActive.Millis()
+	if none, ok := line.LastActive.Text(); err != nil || ok && none == "" {
+		return User{}, fmt.Errorf("%w: lastActive %.40q; want milliseconds since 1970, or ISO 8601",
+			ErrMalformed, line.LastActive)
 	}
-	u := User{ID: decodeID(line.ID), LastActive: at}
-	if err := profile.CheckID(u.ID); err != nil {
+	id, err := line.ID.ID()
+	if err != nil {
 		return User{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return u, nil
-}
-
-// decodeID takes a string or a number as it is written.
-func decodeID(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
-	}
-	return string(raw)
-}
-
-func decodeTime(raw json.RawMessage) (time.Time, error) {
-	var s string
-	if json.Unmarshal(raw, &s) == nil && s != "" {
-		if at, err := time.Parse(time.RFC3339, s); err == nil {
-			return at, nil
-		}
-	}
-	ms, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || ms < 0 || ms > profile.MaxVersion {
-		return time.Time{}, fmt.Errorf("%w: lastActive %.40q; want milliseconds since 1970, or RFC 3339", ErrMalformed, raw)
-	}
-	return time.UnixMilli(ms), nil
+	return User{ID: id, LastActive: time.UnixMilli(ms)}, nil
 }
 
 // Skipped returns how many bad lines the last reading has passed over, and the first ten of them with their numbers.

@@ -20,12 +20,12 @@ const (
 // pace spreads the users that one node asks of the origin. It keeps two rules:
 //
 //   - on average, share users a second;
-//   - in no second, more than excess times that. When in the course of a batch the origin is asked is not known, so a batch
-//     counts from its beginning until a second after its end. Take any second, and the last batch that began in it or
-//     before: every other batch that can have reached the origin in that second had not ended a second before this one
-//     began, so it was counted then.
+//   - in no second, more than excess times that. Nobody knows when within a batch the origin is
+//     called, so a batch counts until one second after its end; docs/adr/0005-prewarm.md has the
+//     proof that this does.
 //
-// A batch counts whole until its answers say who of it was in Redis; those are given back. Times are passed in.
+// A batch counts whole until its answers say which of its users were in Redis; those are given back.
+// Times are passed in.
 type pace struct {
 	share float64 // users a second; 0: no limit
 	next  time.Time

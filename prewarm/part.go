@@ -3,12 +3,12 @@ package prewarm
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -30,7 +30,7 @@ type part struct {
 	kick chan struct{} // holds one element when there is something to report
 
 	// gone are the ranges that need no look: done, by whomever, or without users. Only the goroutine of work uses it.
-	gone [Ranges]bool
+	gone [profile.Ranges]bool
 
 	mu     sync.Mutex
 	state  State
@@ -132,10 +132,7 @@ func (p *part) beat(ctx context.Context) (State, int, error) {
 }
 
 // follow makes the queue hold the ranges that are this node's and not done. nil stands for all.
-func (p *part) follow(ctx context.Context, owned []bool) error {
-	if owned != nil && len(owned) != Ranges {
-		return fmt.Errorf("%w: Membership.Owned tells of %d ranges; want %d", ErrConfig, len(owned), Ranges)
-	}
+func (p *part) follow(ctx context.Context, owned *[profile.Ranges]bool) error {
 	gained := p.gained(owned)
 	if len(gained) == 0 {
 		return nil
@@ -179,10 +176,10 @@ func (p *part) without(ctx context.Context, gained []int, plan map[int][]ranked)
 }
 
 // gained drops what is not owned any more and returns what is owned and not held.
-func (p *part) gained(owned []bool) (gained []int) {
+func (p *part) gained(owned *[profile.Ranges]bool) (gained []int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for n := range Ranges {
+	for n := range profile.Ranges {
 		mine := owned == nil || owned[n]
 		switch held := p.queue.held[n] != nil; {
 		case held && !mine:

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strconv"
 	"time"
@@ -26,7 +25,7 @@ type ranked struct {
 }
 
 // rangeSet says which ranges have users. Redis has it beside the plan, so that a range that was lost is told from an empty one.
-type rangeSet [Ranges / 8]byte
+type rangeSet [profile.Ranges / 8]byte
 
 func (s *rangeSet) add(n int) { s[n/8] |= 1 << (n % 8) }
 
@@ -43,23 +42,13 @@ func (s *rangeSet) decode(text string) error {
 	return err
 }
 
-// rangeOf is the range of an id where Config names none.
-func rangeOf(id string) int {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id))
-	return int(h.Sum64() * 0x9e3779b97f4a7c15 >> 54)
-}
-
 // split deals users, newest first, out to their ranges.
-func split(users []User, of func(string) int) (plan [Ranges][]ranked, err error) {
+func split(users []User) (plan [profile.Ranges][]ranked) {
 	for i, u := range users {
-		n := of(u.ID)
-		if n < 0 || n >= Ranges {
-			return plan, fmt.Errorf("%w: RangeOf(%q) is %d; want 0 to %d", ErrConfig, u.ID, n, Ranges-1)
-		}
+		n := profile.RangeOf(u.ID)
 		plan[n] = append(plan[n], ranked{u.ID, uint32(i)})
 	}
-	return plan, nil
+	return plan
 }
 
 // appendRange encodes the users of a range, newest first: for each, in varints, how many places he comes after the one before,
@@ -101,8 +90,8 @@ func (s *store) planKey(run string, number int) string {
 }
 
 // writePlan stores the ranges that have users, and returns which, and how many, those are.
-func (s *store) writePlan(ctx context.Context, run string, plan *[Ranges][]ranked, ttl time.Duration) (filled rangeSet, count int, err error) {
-	for from := 0; from < Ranges; from += planPage {
+func (s *store) writePlan(ctx context.Context, run string, plan *[profile.Ranges][]ranked, ttl time.Duration) (filled rangeSet, count int, err error) {
+	for from := 0; from < profile.Ranges; from += planPage {
 		pipe := s.client.Pipeline()
 		for n := from; n < from+planPage; n++ {
 			if len(plan[n]) > 0 {

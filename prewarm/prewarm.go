@@ -21,11 +21,9 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/nodename"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
-
-// Ranges is how many ranges the users are split into, by a hash of their id. Each belongs to one live node at a time.
-const Ranges = 1024
 
 var (
 	// ErrRunning reports a run that cannot begin because another is under way in the cluster.
@@ -61,8 +59,9 @@ type Source interface {
 
 // Membership says which ranges are this node's. gossip's member list is one. Its methods may be called concurrently.
 type Membership interface {
-	// Owned returns, for each of the Ranges, whether it is this node's, and how many nodes are alive, this one included.
-	Owned() (ranges []bool, live int)
+	// Owned returns, for each range of profile.RangeOf, whether it is this node's, and how many nodes
+	// are alive, this one included.
+	Owned() (ranges *[profile.Ranges]bool, live int)
 	// Changed returns a channel that receives, or is closed, when Owned may answer otherwise than before. It is asked for anew
 	// before each call of Owned.
 	Changed() <-chan struct{}
@@ -88,8 +87,6 @@ type Config struct {
 	Members Membership
 	// Sources say who is active. The same user may come from several.
 	Sources []Source
-	// RangeOf returns the range of an id, 0 to Ranges-1. Only the node that begins a run uses it. Default: a hash of its own.
-	RangeOf func(id string) int
 	// Node is this node's name, unique in the cluster. Default: host name, process id and a random part.
 	Node string
 	// Prefix begins the names of the keys in Redis. Clusters that share one Redis need different ones. Default
@@ -111,9 +108,6 @@ func (c Config) withDefaults() Config {
 	c.Prefix = cmp.Or(c.Prefix, "edgecache:prewarm")
 	c.Settle = cmp.Or(c.Settle, 3*time.Second)
 	c.Fill = cmp.Or(c.Fill, 0.8)
-	if c.RangeOf == nil {
-		c.RangeOf = rangeOf
-	}
 	if c.Node == "" {
 		c.Node = nodename.New()
 	}

@@ -264,8 +264,7 @@ func names(items []item) (s string) {
 
 func TestPlanSurvivesItsEncoding(t *testing.T) {
 	users := people(5000)
-	plan, err := split(users, rangeOf)
-	check(t, err)
+	plan := split(users)
 	most, total := 0, 0
 	for n, part := range plan {
 		got, err := decodeRange(string(appendRange(nil, part)))
@@ -294,12 +293,4 @@ func FuzzDecodeRange(f *testing.F) {
 			t.Errorf("%v became %v, %v", users, again, err)
 		}
 	})
-}
-
-func TestSplitRefusesARangeThatThereIsNot(t *testing.T) {
-	for _, n := range []int{-1, Ranges} {
-		if _, err := split(people(1), func(string) int { return n }); err == nil {
-			t.Errorf("range %d was taken", n)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestCalmRunAsksEachUserOnceAndWarmsAllNodes(t *testing.T) {
@@ -347,7 +348,7 @@ func TestPlanThatIsLostDoesNotHoldUpTheRun(t *testing.T) {
 	id := w.begin(Options{Sources: from(users), Rate: 1000})
 	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 300 })
 	s := w.living[0].store
-	for n := range Ranges {
+	for n := range profile.Ranges {
 		check(t, s.client.Del(t.Context(), s.planKey(id, n)).Err())
 	}
 	w.kill(w.living[1]) // what it had is taken over, and nobody knows any more who that is
@@ -444,15 +445,6 @@ func TestMemoryIsFilledToItsShareNewestFirst(t *testing.T) {
 	check(t, small.store.client.FlushAll(t.Context()).Err())
 	if n, err := small.cache.Warm(t.Context(), []string{users[7999].ID}); n != 0 || err != nil {
 		t.Errorf("warmed %d, %v", n, err)
-	}
-}
-
-func TestMembershipThatLiesIsReported(t *testing.T) {
-	t.Parallel()
-	w := onRedis(t, 1, func(c *Config) { c.Members = nil })
-	p := w.living[0].newPart(&record{id: "x", state: Running})
-	if err := p.follow(t.Context(), make([]bool, 7)); !errors.Is(err, ErrConfig) {
-		t.Errorf("7 ranges: %v", err)
 	}
 }
 

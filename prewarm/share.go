@@ -1,6 +1,8 @@
 package prewarm
 
-import "time"
+import (
+	"time"
+)
 
 // share is how many nodes divide the budget, as one node sees it. It takes a smaller part at once and a larger one only when
 // the number of nodes has been lower for settle: the others may not have heard yet of whoever left, or of each other.

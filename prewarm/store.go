@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
@@ -217,13 +219,13 @@ func (s *store) done(ctx context.Context, r *record, ranges []doneRange) (State,
 }
 
 // finished returns which ranges are done.
-func (s *store) finished(ctx context.Context, id string) (done [Ranges]bool, err error) {
+func (s *store) finished(ctx context.Context, id string) (done [profile.Ranges]bool, err error) {
 	numbers, err := s.client.HKeys(ctx, s.key(id, "ranges")).Result()
 	if err != nil {
 		return done, fmt.Errorf("prewarm: ranges of run %s: %w", id, err)
 	}
 	for _, text := range numbers {
-		if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < Ranges {
+		if n, err := strconv.Atoi(text); err == nil && n >= 0 && n < profile.Ranges {
 			done[n] = true
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
@@ -90,7 +92,7 @@ func (r *Runner) newPart(rec *record) *part {
 
 // members asks who is alive, by Membership and by Redis, and returns which ranges are this node's and by how many to divide the
 // budget.
-func (r *Runner) members(inRedis int, now time.Time) (owned []bool, live int) {
+func (r *Runner) members(inRedis int, now time.Time) (owned *[profile.Ranges]bool, live int) {
 	if r.conf.Members != nil {
 		owned, live = r.conf.Members.Owned()
 	}

@@ -38,15 +38,9 @@ func AppendHash(dst []any, p *Profile) []any {
 // AppendHash appends the fields and values that the patch carries, its version among them.
 func (t *Patch) AppendHash(dst []any) []any {
 	dst = append(dst, FieldUpdatedAt, strconv.FormatInt(t.Version, 10))
-	for _, f := range []struct {
-		name  string
-		value *string
-	}{
-		{FieldFullName, t.FullName}, {FieldAvatar, t.Avatar}, {FieldMatricule, t.Matricule},
-		{FieldMinistere, t.Ministere}, {FieldSexe, t.Sexe},
-	} {
-		if f.value != nil {
-			dst = append(dst, f.name, *f.value)
+	for i, part := range t.parts() {
+		if *part != nil {
+			dst = append(dst, partNames[i], **part)
 		}
 	}
 	return dst

@@ -38,6 +38,18 @@ func appendJSONAttrs(dst []byte, attrs map[string]string) []byte {
 	return append(dst, '}')
 }
 
+// AppendJSON appends what t carries as members of a JSON object, each behind a comma, without id and
+// version.
+func (t *Patch) AppendJSON(dst []byte) []byte {
+	for i, part := range t.parts() {
+		if *part != nil {
+			dst = append(append(append(dst, `,"`...), partNames[i]...), `":`...)
+			dst = AppendJSONString(dst, **part)
+		}
+	}
+	return dst
+}
+
 // AppendJSONString appends s as a JSON string. The characters that HTML and JavaScript treat specially (<, >, &, U+2028,
 // U+2029) are escaped as encoding/json escapes them, so the text is safe inside a page.
 func AppendJSONString(dst []byte, s string) []byte {

@@ -25,9 +25,9 @@ var (
 	ErrMalformed = errors.New("profile: malformed")
 	// ErrTooLarge reports more than MaxSize bytes.
 	ErrTooLarge = errors.New("profile: too large")
-	// ErrNotFound reports a user whom the source of truth does not know.
+	// ErrNotFound reports a user that the source of truth does not know.
 	ErrNotFound = errors.New("profile: not found")
-	// ErrUnavailable reports that whoever had to answer could not be reached in time.
+	// ErrUnavailable reports that the one that had to answer was not reached in time.
 	ErrUnavailable = errors.New("profile: unavailable")
 )
 
@@ -174,6 +174,34 @@ type Patch struct {
 	Matricule *string
 	Ministere *string
 	Sexe      *string
+}
+
+// partNames are the JSON names of parts, which are those of the Redis hash as well.
+var partNames = [5]string{FieldFullName, FieldAvatar, FieldMatricule, FieldMinistere, FieldSexe}
+
+// parts lists the fields that a patch may carry.
+func (t *Patch) parts() [5]**string {
+	return [5]**string{&t.FullName, &t.Avatar, &t.Matricule, &t.Ministere, &t.Sexe}
+}
+
+// Parts returns the fields of the profile that a patch may carry, without id and version. They point
+// into p.
+func (p *Profile) Parts() Patch {
+	return Patch{
+		FullName: &p.FullName, Avatar: &p.Avatar, Matricule: &p.Matricule,
+		Ministere: &p.Ministere, Sexe: &p.Sexe,
+	}
+}
+
+// TextOf returns what finds the text of a profile that has this name in JSON, in any case of letters;
+// nil when none has.
+func TextOf(name string) func(*Profile) *string {
+	for i, known := range textNames {
+		if strings.EqualFold(known, name) {
+			return func(p *Profile) *string { return p.texts()[i] }
+		}
+	}
+	return nil
 }
 
 // CustomName returns the full name when it is not the one that its names give, else "". Only such a name is stored.

@@ -1,37 +1,37 @@
-// Package announce carries a change from the source of truth's outbox into the cluster.
 package source
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // RedisAnnouncer writes a change to the Redis tier and then to the stream. The order matters: whoever hears of the change and
 // reads Redis finds it there. Both are idempotent by version, so a change may come again.
 type RedisAnnouncer struct {
-	L2        *tier.L2
+	L2        *l2.Redis
 	Publisher *stream.Publisher
 }
 
 // Announce implements origin.Announcer.
 func (a RedisAnnouncer) Announce(ctx context.Context, c Change) error {
-	if c.Kind == Imported {
+	if c.Kind == profile.Imported {
 		return a.imported(ctx, c.Added)
 	}
 	e := stream.Event{UserID: c.ID, Version: c.Version, Profile: c.Profile}
 	var err error
 	switch c.Kind {
-	case Deleted:
-		e.Kind = stream.Deleted
+	case profile.Deleted:
+		e.Kind = profile.Deleted
 		_, err = a.L2.Remove(ctx, c.ID, c.Version)
-	case Created:
-		e.Kind = stream.Created
+	case profile.Created:
+		e.Kind = profile.Created
 		_, err = a.L2.Apply(ctx, c.Profile)
 	default:
-		e.Kind = stream.Updated
+		e.Kind = profile.Updated
 		_, err = a.L2.Apply(ctx, c.Profile)
 	}
 	if err != nil {
@@ -51,7 +51,7 @@ func (a RedisAnnouncer) imported(ctx context.Context, ids []string) error {
 		return err
 	}
 	for _, id := range known {
-		if _, err := a.Publisher.Publish(ctx, stream.Event{Kind: stream.Invalidated, UserID: id}); err != nil {
+		if _, err := a.Publisher.Publish(ctx, stream.Event{Kind: profile.Invalidated, UserID: id}); err != nil {
 			return fmt.Errorf("announce: publish %q: %w", id, err)
 		}
 	}

@@ -12,13 +12,13 @@ const ImportedIDs = 500
 
 // ImportedRow is the change that announces users of a bulk load. Its id has a space, so it is no user's.
 func ImportedRow(ids []string, now int64) Change {
-	return Change{Kind: Imported, ID: "import from " + ids[0], Version: now, Added: ids}
+	return Change{Kind: profile.Imported, ID: "import from " + ids[0], Version: now, Added: ids}
 }
 
 // Packed is what the outbox keeps of a change beside its columns, nil for nothing.
 func (c *Change) Packed() []byte {
 	switch {
-	case c.Kind == Imported:
+	case c.Kind == profile.Imported:
 		return []byte(strings.Join(c.Added, "\n"))
 	case c.Profile != nil:
 		return profile.AppendMsgpack(nil, c.Profile)
@@ -30,7 +30,7 @@ func (c *Change) Packed() []byte {
 func (c *Change) Unpack(packed []byte) {
 	switch {
 	case packed == nil:
-	case c.Kind == Imported:
+	case c.Kind == profile.Imported:
 		c.Added = strings.Split(string(packed), "\n")
 	default:
 		p, err := profile.DecodeMsgpack(packed)

@@ -42,7 +42,7 @@ func (o *memOutbox) commit(id string) source.Change {
 	defer o.mu.Unlock()
 	o.seq++
 	o.versions[id]++
-	c := source.Change{Seq: o.seq, Kind: source.Updated, ID: id, Version: o.versions[id]}
+	c := source.Change{Seq: o.seq, Kind: profile.Updated, ID: id, Version: o.versions[id]}
 	o.rows = append(o.rows, c)
 	select {
 	case o.wake <- struct{}{}:

@@ -109,43 +109,13 @@ func Matches(ifMatch []int64, version int64) bool {
 	return ifMatch == nil || slices.Contains(ifMatch, version)
 }
 
-// Kind is what a change did to a user.
-type Kind uint8
-
-const (
-	// Created is a user who was not there before.
-	Created Kind = iota + 1
-	// Updated is a user whose fields changed.
-	Updated
-	// Deleted is a user who is gone.
-	Deleted
-	// Imported are users whom a bulk load added.
-	Imported
-)
-
-// String returns "created", "updated", "deleted", "imported", or "kind(n)" for a value that is none of them.
-func (k Kind) String() string {
-	switch k {
-	case Created:
-		return "created"
-	case Updated:
-		return "updated"
-	case Deleted:
-		return "deleted"
-	case Imported:
-		return "imported"
-	default:
-		return fmt.Sprintf("kind(%d)", uint8(k))
-	}
-}
-
 // Change is one committed change of one user.
 type Change struct {
 	// Seq is the place in the outbox. A user's later change has the higher one.
 	Seq int64
 	// Kind tells what happened.
-	Kind Kind
-	// ID is the user's id. When Kind is Imported it stands for the load, and is no id of a user.
+	Kind profile.Kind
+	// ID is the user's id. When Kind is profile.Imported it stands for the load, and is no id of a user.
 	ID string
 	// Version is the user's version from this change on, above all that the user ever had.
 	Version int64

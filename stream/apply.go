@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // errDead says that an entry was moved to the dead-letter stream, so that it is done with.
@@ -39,7 +41,7 @@ func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries i
 // refuse moves an entry that is no good event to the dead letters. If it names a user, no copy of his profile can be trusted.
 func (w *Worker) refuse(ctx context.Context, entry redis.XMessage, e Event, why error, deliveries int64) error {
 	if e.UserID != "" {
-		if err := w.apply(ctx, Event{Kind: Invalidated, UserID: e.UserID}); err != nil {
+		if err := w.apply(ctx, Event{Kind: profile.Invalidated, UserID: e.UserID}); err != nil {
 			return err
 		}
 	}
@@ -85,9 +87,9 @@ func (w *Worker) changeSafely(ctx context.Context, e Event) (changed bool, err e
 func (w *Worker) change(ctx context.Context, e Event) (bool, error) {
 	a := w.cfg.Applier
 	switch {
-	case e.Kind == Invalidated || e.Version == 0:
+	case e.Kind == profile.Invalidated || e.Version == 0:
 		return true, a.Invalidate(ctx, e.UserID)
-	case e.Kind == Deleted:
+	case e.Kind == profile.Deleted:
 		return a.Remove(ctx, e.UserID, e.Version)
 	case e.Profile != nil && w.age(e) <= createWithin:
 		return a.Apply(ctx, e.Profile)

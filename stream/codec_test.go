@@ -28,7 +28,7 @@ func TestEntryBefore(t *testing.T) {
 }
 
 func updated(id string, version int64) Event {
-	return Event{Kind: Updated, UserID: id, Version: version, Profile: whole(id, version)}
+	return Event{Kind: profile.Updated, UserID: id, Version: version, Profile: whole(id, version)}
 }
 
 // fields turns what Encode returns, or pairs in general, into what a client delivers.
@@ -53,11 +53,11 @@ func TestEventsSurviveTheWire(t *testing.T) {
 	name, empty := "Amélie \"Ngo\" <Mbé>", ""
 	for _, e := range []Event{
 		updated("123", 1700000000123),
-		{Kind: Created, UserID: "a@b.c", Version: 1, Profile: &profile.Profile{ID: "a@b.c", UpdatedAt: 1}},
-		{Kind: Updated, UserID: "1", Version: 7, Patch: &profile.Patch{ID: "1", Version: 7, FullName: &name, Avatar: &empty}},
-		{Kind: Updated, UserID: "1", Patch: &profile.Patch{ID: "1"}},
-		{Kind: Deleted, UserID: "1", Version: profile.MaxVersion},
-		{Kind: Invalidated, UserID: "1"},
+		{Kind: profile.Created, UserID: "a@b.c", Version: 1, Profile: &profile.Profile{ID: "a@b.c", UpdatedAt: 1}},
+		{Kind: profile.Updated, UserID: "1", Version: 7, Patch: &profile.Patch{ID: "1", Version: 7, FullName: &name, Avatar: &empty}},
+		{Kind: profile.Updated, UserID: "1", Patch: &profile.Patch{ID: "1"}},
+		{Kind: profile.Deleted, UserID: "1", Version: profile.MaxVersion},
+		{Kind: profile.Invalidated, UserID: "1"},
 	} {
 		got, err := Decode(encoded(t, e))
 		if err != nil || !reflect.DeepEqual(got, e) {
@@ -98,7 +98,7 @@ func TestDecodeIsLiberal(t *testing.T) {
 		"escapes in names":     {`{"\u0065vent":"user.profile.updated","userId":"\u0037","timestamp":5}`, 5},
 	} {
 		e, err := Decode(fields("payload", tc.payload, "source", "auth-user-service"))
-		if err != nil || e.Version != tc.version || e.UserID != "7" || e.Kind != Updated || e.Patch == nil || e.Patch.Version != tc.version {
+		if err != nil || e.Version != tc.version || e.UserID != "7" || e.Kind != profile.Updated || e.Patch == nil || e.Patch.Version != tc.version {
 			t.Errorf("%s: %+v, %v; want version %d of 7", name, e, err, tc.version)
 		}
 	}
@@ -164,7 +164,7 @@ func TestABrokenProfileLeavesTheParts(t *testing.T) {
 		t.Errorf("counted as %q", got)
 	}
 	values[fieldPayload] = `{"event":"user.profile.deleted","userId":"7","timestamp":6}`
-	if e, err := Decode(values); err != nil || e.Degraded || e.Kind != Deleted {
+	if e, err := Decode(values); err != nil || e.Degraded || e.Kind != profile.Deleted {
 		t.Errorf("a deletion with a profile field: %+v, %v", e, err)
 	}
 }
@@ -178,14 +178,14 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		"no kind":                {Event{UserID: "7"}, ErrUnknownKind},
 		"kind 9":                 {Event{Kind: 9, UserID: "7"}, ErrUnknownKind},
-		"bad id":                 {Event{Kind: Deleted, UserID: "a b"}, profile.ErrInvalidID},
-		"negative version":       {Event{Kind: Deleted, UserID: "7", Version: -1}, ErrMalformed},
-		"deletion with profile":  {Event{Kind: Deleted, UserID: "7", Version: 5, Profile: whole("7", 5)}, ErrMalformed},
-		"both":                   {Event{Kind: Updated, UserID: "7", Version: 5, Profile: whole("7", 5), Patch: &profile.Patch{ID: "7", Version: 5}}, ErrMalformed},
-		"profile of another":     {Event{Kind: Updated, UserID: "8", Version: 5, Profile: whole("7", 5)}, ErrMalformed},
-		"parts of another":       {Event{Kind: Updated, UserID: "8", Version: 5, Patch: &profile.Patch{ID: "7", Version: 5}}, ErrMalformed},
-		"profile too large":      {Event{Kind: Updated, UserID: "7", Version: 5, Profile: large}, ErrTooLarge},
-		"part too large":         {Event{Kind: Updated, UserID: "7", Version: 5, Patch: &profile.Patch{ID: "7", Version: 5, Avatar: &large.Avatar}}, ErrTooLarge},
+		"bad id":                 {Event{Kind: profile.Deleted, UserID: "a b"}, profile.ErrInvalidID},
+		"negative version":       {Event{Kind: profile.Deleted, UserID: "7", Version: -1}, ErrMalformed},
+		"deletion with profile":  {Event{Kind: profile.Deleted, UserID: "7", Version: 5, Profile: whole("7", 5)}, ErrMalformed},
+		"both":                   {Event{Kind: profile.Updated, UserID: "7", Version: 5, Profile: whole("7", 5), Patch: &profile.Patch{ID: "7", Version: 5}}, ErrMalformed},
+		"profile of another":     {Event{Kind: profile.Updated, UserID: "8", Version: 5, Profile: whole("7", 5)}, ErrMalformed},
+		"parts of another":       {Event{Kind: profile.Updated, UserID: "8", Version: 5, Patch: &profile.Patch{ID: "7", Version: 5}}, ErrMalformed},
+		"profile too large":      {Event{Kind: profile.Updated, UserID: "7", Version: 5, Profile: large}, ErrTooLarge},
+		"part too large":         {Event{Kind: profile.Updated, UserID: "7", Version: 5, Patch: &profile.Patch{ID: "7", Version: 5, Avatar: &large.Avatar}}, ErrTooLarge},
 		"unknown and impossible": {Event{Kind: 255}, ErrUnknownKind},
 	} {
 		if values, err := Encode(tc.e); values != nil || !errors.Is(err, tc.want) {
@@ -197,26 +197,13 @@ func TestEncodeRefuses(t *testing.T) {
 func TestAProfileWhosePartsDoNotFitIsStillPublished(t *testing.T) {
 	p := whole("7", 5)
 	p.Avatar = strings.Repeat("\x01", 20<<10) // six bytes each in JSON
-	values := encoded(t, Event{Kind: Updated, UserID: "7", Version: 5, Profile: p})
+	values := encoded(t, Event{Kind: profile.Updated, UserID: "7", Version: 5, Profile: p})
 	if n := len(values[fieldPayload].(string)); n > 100 {
 		t.Errorf("payload of %d bytes, want none of the parts", n)
 	}
 	e, err := Decode(values)
 	if err != nil || e.Profile == nil || e.Profile.Avatar != p.Avatar {
 		t.Errorf("%v, %v", e.Kind, err)
-	}
-}
-
-func TestKindNames(t *testing.T) {
-	for k := range 256 {
-		name := Kind(k).String()
-		known := Kind(k) >= Created && Kind(k) <= Invalidated
-		if known && parseKind(name) != Kind(k) || !known && name != "unknown" {
-			t.Errorf("kind %d is %q", k, name)
-		}
-	}
-	if parseKind("") != 0 || parseKind("unknown") != 0 {
-		t.Error("what is no kind has a name")
 	}
 }
 

@@ -1,29 +1,21 @@
 package stream
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// payload is the JSON that all services share. Its fields take any JSON value, so that one that is wrong does not hide the
-// others: whether a value will do is judged afterwards, the id first.
+// payload is the JSON that all services share. Its fields take any JSON value, so that one that is
+// wrong does not hide the others: whether a value will do is judged afterwards, the id first.
 type payload struct {
-	Event     scalar `json:"event"`
-	UserID    scalar `json:"userId"`
-	FullName  scalar `json:"fullName"`
-	Avatar    scalar `json:"avatar"`
-	Matricule scalar `json:"matricule"`
-	Ministere scalar `json:"ministere"`
-	Sexe      scalar `json:"sexe"`
-	Timestamp scalar `json:"timestamp"`
+	Event     profile.Loose `json:"event"`
+	UserID    profile.Loose `json:"userId"`
+	Timestamp profile.Loose `json:"timestamp"`
+	profile.LooseParts
 }
 
 // Decode reads the fields of an entry of the stream. It is liberal in what it takes from other services: the timestamp may
@@ -44,12 +36,13 @@ func Decode(values map[string]any) (Event, error) {
 	if err := json.Unmarshal(bytesOf(raw), &p); err != nil {
 		return Event{}, fmt.Errorf("%w: payload: %w", ErrMalformed, err)
 	}
-	if err := profile.CheckID(p.UserID.text); err != nil {
+	id, err := p.UserID.ID()
+	if err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	e, err := p.event(text(values[fieldProfile]))
+	e, err := p.event(id, text(values[fieldProfile]))
 	if err != nil {
-		return Event{UserID: p.UserID.text}, err
+		return Event{UserID: id}, err
 	}
 	return e, nil
 }
@@ -57,9 +50,9 @@ func Decode(values map[string]any) (Event, error) {
 // decodeOwn decodes an entry whose payload is byte for byte what Encode writes for its profile, which is most of them: to
 // write it again and compare takes a seventh of the time of parsing JSON. It reports false for every other entry.
 func decodeOwn(raw, packed string) (Event, bool) {
-	e := Event{Kind: Updated}
+	e := Event{Kind: profile.Updated}
 	if strings.HasPrefix(raw, `{"event":"user.profile.created"`) {
-		e.Kind = Created
+		e.Kind = profile.Created
 	}
 	if packed == "" || len(packed) > profile.MaxSize {
 		return Event{}, false
@@ -76,20 +69,18 @@ func decodeOwn(raw, packed string) (Event, bool) {
 	return e, true
 }
 
-// event returns what the payload says, with whole, the field that holds the whole profile if it is not empty.
-func (p *payload) event(whole string) (Event, error) {
-	e := Event{Kind: parseKind(p.Event.text), UserID: p.UserID.text}
-	if e.Kind == 0 && p.Event.kind == isText {
-		return e, fmt.Errorf("%w: %.64q", ErrUnknownKind, p.Event.text)
+// event returns what the payload says of a user, with whole, the field that holds the whole profile
+// if it is not empty.
+func (p *payload) event(id, whole string) (Event, error) {
+	kind, err := p.kind()
+	if err != nil {
+		return Event{}, err
 	}
-	if e.Kind == 0 {
-		return e, p.Event.bad("event")
+	e := Event{Kind: kind, UserID: id}
+	if e.Version, err = p.Timestamp.Millis(); err != nil {
+		return e, fmt.Errorf("%w: timestamp: %w", ErrMalformed, err)
 	}
-	var err error
-	if e.Version, err = p.Timestamp.version(); err != nil {
-		return e, err
-	}
-	if e.Kind == Deleted || e.Kind == Invalidated {
+	if e.Kind == profile.Deleted || e.Kind == profile.Invalidated {
 		return e, nil
 	}
 	if whole != "" {
@@ -98,8 +89,21 @@ func (p *payload) event(whole string) (Event, error) {
 			return e, err
 		}
 	}
-	e.Patch, err = p.patch(e.Version)
-	return e, err
+	if e.Patch, err = p.Patch(id, e.Version); err != nil {
+		return e, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return e, nil
+}
+
+func (p *payload) kind() (profile.Kind, error) {
+	if !p.Event.IsText() {
+		return 0, fmt.Errorf("%w: event: %s; want a text", ErrMalformed, p.Event)
+	}
+	name, _ := p.Event.Text()
+	if kind := profile.KindOf(name); kind != 0 {
+		return kind, nil
+	}
+	return 0, fmt.Errorf("%w: %.64q", ErrUnknownKind, name)
 }
 
 // setWhole puts the whole profile into e. It reports false when it is not readable, so that the parts have to do.
@@ -114,110 +118,6 @@ func (e *Event) setWhole(packed string) (bool, error) {
 	}
 	e.Profile = p
 	return true, checkWhole(*e)
-}
-
-func (p *payload) patch(version int64) (*profile.Patch, error) {
-	t := &profile.Patch{ID: p.UserID.text, Version: version}
-	for _, part := range []struct {
-		name string
-		from *scalar
-		to   **string
-	}{
-		{"fullName", &p.FullName, &t.FullName}, {"avatar", &p.Avatar, &t.Avatar}, {"matricule", &p.Matricule, &t.Matricule},
-		{"ministere", &p.Ministere, &t.Ministere}, {"sexe", &p.Sexe, &t.Sexe},
-	} {
-		switch part.from.kind {
-		case isText, isNumber:
-			*part.to = &part.from.text
-		case isOther:
-			return nil, part.from.bad(part.name)
-		}
-	}
-	return t, nil
-}
-
-// scalarKind is the JSON type of a scalar.
-type scalarKind uint8
-
-const (
-	isAbsent scalarKind = iota // not there, or null
-	isText
-	isNumber
-	isOther // true, false, an object or an array
-)
-
-// scalar is a JSON string or number, or the fact that it is neither.
-type scalar struct {
-	kind scalarKind
-	text string // the string, or the number as it was written
-}
-
-// UnmarshalJSON takes any value and never fails.
-func (s *scalar) UnmarshalJSON(b []byte) error {
-	switch b[0] {
-	case 'n':
-		*s = scalar{}
-	case '"':
-		if s.kind, s.text = isText, unquote(b); !profile.ValidJSONText(b) {
-			s.kind = isOther
-		}
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		s.kind, s.text = isNumber, string(b)
-	default:
-		*s = scalar{kind: isOther}
-	}
-	return nil
-}
-
-// unquote returns the text of a JSON string that the scanner has passed as well-formed.
-func unquote(b []byte) string {
-	if bytes.IndexByte(b, '\\') < 0 && isASCII(b) {
-		return string(b[1 : len(b)-1])
-	}
-	var s string
-	_ = json.Unmarshal(b, &s)
-	return s
-}
-
-func isASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
-// bad is the error for a value that will not do.
-func (s *scalar) bad(name string) error {
-	return fmt.Errorf("%w: %s: %.64q will not do", ErrMalformed, name, s.text)
-}
-
-// version reads a timestamp: milliseconds since 1970 as a number or in a string, or an ISO 8601 time. Absent is 0.
-func (s *scalar) version() (int64, error) {
-	if s.kind == isAbsent {
-		return 0, nil
-	}
-	v, ok := milliseconds(s.text)
-	if !ok || s.kind == isOther || profile.CheckVersion(v) != nil {
-		return 0, s.bad("timestamp")
-	}
-	return v, nil
-}
-
-func milliseconds(s string) (int64, bool) {
-	if v, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return v, true
-	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil {
-		return int64(f), math.Abs(f) <= profile.MaxVersion
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UnixMilli(), true
-		}
-	}
-	return 0, false
 }
 
 // text returns the text of a field's value, as a client delivers it or as Encode returned it.

@@ -30,7 +30,7 @@ func Encode(e Event) ([]any, error) {
 
 // check returns nil for an event that may be published.
 func check(e Event) error {
-	if parseKind(e.Kind.String()) == 0 {
+	if e.Kind.Event() == "" {
 		return fmt.Errorf("%w: %d", ErrUnknownKind, e.Kind)
 	}
 	if err := profile.CheckID(e.UserID); err != nil {
@@ -43,10 +43,10 @@ func check(e Event) error {
 }
 
 func checkContent(e Event) error {
-	changes := e.Kind == Created || e.Kind == Updated
+	changes := e.Kind == profile.Created || e.Kind == profile.Updated
 	switch {
 	case !changes && (e.Profile != nil || e.Patch != nil):
-		return fmt.Errorf("%w: %s carries no profile", ErrMalformed, e.Kind)
+		return fmt.Errorf("%w: %s carries no profile", ErrMalformed, e.Kind.Event())
 	case e.Profile != nil && e.Patch != nil:
 		return fmt.Errorf("%w: both a whole profile and parts", ErrMalformed)
 	case e.Profile != nil:
@@ -74,7 +74,7 @@ func checkWhole(e Event) error {
 func parts(e Event) profile.Patch {
 	switch p := e.Profile; {
 	case p != nil:
-		return profile.Patch{FullName: &p.FullName, Avatar: &p.Avatar, Matricule: &p.Matricule, Ministere: &p.Ministere, Sexe: &p.Sexe}
+		return p.Parts()
 	case e.Patch != nil:
 		return *e.Patch
 	}
@@ -82,23 +82,11 @@ func parts(e Event) profile.Patch {
 }
 
 func appendPayload(dst []byte, e Event, p profile.Patch) []byte {
-	dst = append(append(dst, `{"event":"`...), e.Kind.String()...)
+	dst = append(append(dst, `{"event":"`...), e.Kind.Event()...)
 	dst = append(append(dst, `","userId":"`...), e.UserID...) // neither needs escapes
-	dst = append(dst, '"')
-	dst = appendPart(dst, `,"fullName":`, p.FullName)
-	dst = appendPart(dst, `,"avatar":`, p.Avatar)
-	dst = appendPart(dst, `,"matricule":`, p.Matricule)
-	dst = appendPart(dst, `,"ministere":`, p.Ministere)
-	dst = appendPart(dst, `,"sexe":`, p.Sexe)
+	dst = p.AppendJSON(append(dst, '"'))
 	if e.Version > 0 {
 		dst = strconv.AppendInt(append(dst, `,"timestamp":`...), e.Version, 10)
 	}
 	return append(dst, '}')
-}
-
-func appendPart(dst []byte, name string, value *string) []byte {
-	if value == nil {
-		return dst
-	}
-	return profile.AppendJSONString(append(dst, name...), *value)
 }

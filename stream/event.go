@@ -42,45 +42,10 @@ var (
 	ErrNoEntry = errors.New("stream: no such entry")
 )
 
-// Kind says what happened to a profile.
-type Kind uint8
-
-const (
-	// Created means that the user is new.
-	Created Kind = iota + 1
-	// Updated means that some of the profile changed.
-	Updated
-	// Deleted means that the user is gone.
-	Deleted
-	// Invalidated means that no copy of the profile can be trusted; the event does not say what is true instead.
-	Invalidated
-)
-
-// kindNames is indexed by Kind.
-var kindNames = [...]string{"", "user.profile.created", "user.profile.updated", "user.profile.deleted", "user.profile.invalidated"}
-
-// String returns the name of the wire, such as "user.profile.updated", and "unknown" for what is no kind.
-func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
-		return "unknown"
-	}
-	return kindNames[k]
-}
-
-// parseKind returns the kind of a wire name, or 0.
-func parseKind(name string) Kind {
-	for k := Created; k <= Invalidated; k++ {
-		if kindNames[k] == name {
-			return k
-		}
-	}
-	return 0
-}
-
 // Event is one change of one user's profile.
 type Event struct {
-	// Kind says what happened.
-	Kind Kind
+	// Kind says what happened; never profile.Imported.
+	Kind profile.Kind
 	// UserID is the user's id, valid by profile.CheckID.
 	UserID string
 	// Version is the payload's timestamp, in milliseconds since 1970; 0 when it is unknown.

@@ -17,9 +17,9 @@ type printer struct{ done chan struct{} }
 
 func (p printer) Handle(e stream.Event) {
 	if e.Profile != nil {
-		fmt.Println(e.Kind, e.UserID, e.Version, e.Profile.FullName)
+		fmt.Println(e.Kind.Event(), e.UserID, e.Version, e.Profile.FullName)
 	} else {
-		fmt.Println(e.Kind, e.UserID, e.Version)
+		fmt.Println(e.Kind.Event(), e.UserID, e.Version)
 		close(p.done)
 	}
 }
@@ -62,8 +62,8 @@ func Example() {
 	}
 	p := &profile.Profile{ID: "123", FullName: "Jean Dupont", UpdatedAt: 1700000000000}
 	for _, e := range []stream.Event{
-		{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p},
-		{Kind: stream.Deleted, UserID: p.ID, Version: p.UpdatedAt + 1},
+		{Kind: profile.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p},
+		{Kind: profile.Deleted, UserID: p.ID, Version: p.UpdatedAt + 1},
 	} {
 		if _, err := publisher.Publish(ctx, e); err != nil {
 			fmt.Println(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -139,7 +140,7 @@ func startTailWith(t testing.TB, cfg TailConfig) *Tail {
 // add adds an entry that updates user 7 to version, trimmed to maxLen if that is not 0.
 func add(t testing.TB, c redis.UniversalClient, version int64, args ...func(*redis.XAddArgs)) string {
 	t.Helper()
-	values, err := Encode(Event{Kind: Updated, UserID: "7", Version: version, Profile: whole("7", version)})
+	values, err := Encode(Event{Kind: profile.Updated, UserID: "7", Version: version, Profile: whole("7", version)})
 	if err != nil {
 		t.Fatal(err)
 	}

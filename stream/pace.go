@@ -35,21 +35,13 @@ func (p *pace) faster() {
 	p.now, p.stuck = min(p.most, p.now*2), 0
 }
 
-// sizeOfNext returns the id of the entry after a cursor and its size in bytes, without its fields.
-const sizeOfNext = `
-local e = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1], '+', 'COUNT', 1)[1]
-if not e then return {} end
-local n = 0
-for _, v in ipairs(e[2]) do n = n + #v end
-return {e[1], n}`
-
 // passHuge moves the cursor past the next entry if that is so large that it does not arrive in time. It is no event, so it
 // is counted as refused, like one that is too large and was read.
 func (t *Tail) passHuge(ctx context.Context, l *link) error {
 	if t.pace.stuck < stuckAfter {
 		return nil
 	}
-	reply, err := l.conn.Eval(ctx, sizeOfNext, []string{t.cfg.Stream}, t.ledger.cursor.String()).Slice()
+	reply, err := measureScript.Eval(ctx, l.conn, []string{t.cfg.Stream}, t.ledger.cursor.String()).Slice()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return fmt.Errorf("stream: size of the next entry: %w", err)
 	}

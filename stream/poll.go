@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // serve reads from l until it fails or ctx ends.
@@ -50,8 +52,8 @@ func (t *Tail) poll(ctx context.Context, l *link) error {
 	return nil
 }
 
-// asOf is since when at the latest the reply to a read that began then tells all. A reply may wait for long before it is read, on
-// a machine that is busy: only that the server waits for an entry before it says that there is none is certain.
+// asOf is the earliest moment at which the reply to a read that began at began can have been made: at
+// once when it has entries, after block when it has none. A busy machine may read it much later.
 func (q query) asOf(began time.Time, entries int) time.Time {
 	if entries > 0 {
 		return began
@@ -131,7 +133,7 @@ func (t *Tail) handleAll(ctx context.Context, entries []redis.XMessage) {
 func (t *Tail) decode(entry redis.XMessage) (Event, error) {
 	e, err := Decode(entry.Values)
 	if err != nil && e.UserID != "" {
-		e = Event{Kind: Invalidated, UserID: e.UserID}
+		e = Event{Kind: profile.Invalidated, UserID: e.UserID}
 	}
 	e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
 	t.stats.decoded(e, err)

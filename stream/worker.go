@@ -36,7 +36,7 @@ const (
 	trimEvery = time.Minute
 )
 
-// Applier is the second tier as a Worker needs it; tier.L2 is one. Its methods may be called concurrently by several
+// Applier is the second tier as a Worker needs it; l2.Redis is one. Its methods may be called concurrently by several
 // workers, in any order and more than once for one event: versions decide.
 type Applier interface {
 	// Apply stores a profile unless as new a version is known, and creates the record if there is none.
@@ -324,22 +324,12 @@ func (w *Worker) work(ctx context.Context, l *link, entries []redis.XMessage, de
 func (w *Worker) tidy(ctx context.Context, l *link) {
 	pipe := l.conn.Pipeline()
 	pipe.XTrimMaxLenApprox(ctx, w.cfg.Stream, w.cfg.MaxLen, 0)
-	pipe.Eval(ctx, removeGone, []string{w.cfg.Stream}, w.cfg.Group, goneAfter.Milliseconds(), w.cfg.Consumer)
+	args := []any{w.cfg.Group, goneAfter.Milliseconds(), w.cfg.Consumer}
+	retireScript.Eval(ctx, pipe, []string{w.cfg.Stream}, args...)
 	if _, err := pipe.Exec(ctx); err != nil {
 		w.cfg.Logger.DebugContext(ctx, "stream: tidy", "error", err)
 	}
 }
-
-// removeGone removes consumers that are idle and hold no entries, all in one step: deleting one that holds some loses them.
-const removeGone = `
-for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local f = {}
-  for i = 1, #c, 2 do f[c[i]] = c[i + 1] end
-  if f.pending == 0 and f.idle > tonumber(ARGV[2]) and f.name ~= ARGV[3] then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], f.name)
-  end
-end
-return 1`
 
 // WorkerStats is what a Worker has done since it was made.
 type WorkerStats struct {

@@ -513,7 +513,7 @@ func TestTidying(t *testing.T) {
 	must(t, c.XGroupCreateConsumer(t.Context(), Name, defaultGroup, "idle").Err())
 	add(t, c, 2000)
 	must(t, c.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: defaultGroup, Consumer: "holder", Streams: []string{Name, ">"}}).Err())
-	must(t, c.Eval(t.Context(), removeGone, []string{Name}, defaultGroup, -1, "one").Err())
+	must(t, retireScript.Eval(t.Context(), c, []string{Name}, defaultGroup, -1, "one").Err())
 	var names []string
 	for _, consumer := range c.XInfoConsumers(t.Context(), Name, defaultGroup).Val() {
 		names = append(names, consumer.Name)

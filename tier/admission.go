@@ -5,10 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// admission decides which answers of Redis are worth an offer to the engine once that is full. There an offer costs more
-// than it brings: the engine samples what it might evict, evicts, and most of what was read once is not read again. So an
-// entry is offered when its id was read from Redis lately, which a table of fingerprints remembers (the ghost list of 2Q,
-// Johnson and Shasha 1994, without its order: a newer id takes the slot of an older one). What the origin answered is
+// admission decides which answers of Redis are worth an offer to the engine once that is full.
+// There an offer costs more than it brings: the engine samples what it might evict, evicts, and
+// most of what was read once is not read again. So an entry is offered when its id was read from
+// Redis lately, which a table of fingerprints remembers (the ghost list of 2Q, Johnson and Shasha
+// 1994, without its order: a newer id takes the slot of an older one). What the origin answered is
 // always offered, because a miss costs more there.
 type admission struct {
 	// full says that the last thing that changed the engine's room was an eviction.

@@ -55,7 +55,7 @@ func TestScanLeavesHotUsersInL1(t *testing.T) {
 	defer l.close()
 	read := func(id string) (hit bool) {
 		h := l.hash(id)
-		if l.counts(l.candidate(h), h, l.stamps.of(h)) {
+		if l.valid(l.candidate(h), h, l.stamps.of(h)) {
 			return true
 		}
 		if e := newEntry(user(id, 1)); l.admission.admit(h) {
@@ -74,7 +74,7 @@ func TestScanLeavesHotUsersInL1(t *testing.T) {
 		for i := range once {
 			read(strconv.Itoa(round*once + i))
 		}
-		l.settle()
+		l.drain()
 	}
 	if most := hot * rounds / 2; hits < most*9/10 {
 		t.Errorf("%d of %d reads of hot users hit", hits, most)

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // slowReads is a hook of the Redis client. It leads the first reads of profiles through their
@@ -65,10 +66,10 @@ func newRivals(t *testing.T) rivals {
 	t.Cleanup(func() { _ = client.Close() })
 	reads := &slowReads{calls: make(chan *step)}
 	client.AddHook(reads)
-	l2, err := NewL2(L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
-	c := newCache(t, url, origin, func(conf *Config) { conf.L2 = l2 })
-	_, err = l2.Apply(t.Context(), user("1", 1))
+	c := newCache(t, url, origin, func(conf *Config) { conf.L2 = lower })
+	_, err = lower.Apply(t.Context(), user("1", 1))
 	check(t, err)
 	reads.left.Store(2)
 	return rivals{t, c, origin, reads}
@@ -118,7 +119,7 @@ func (r rivals) delete() {
 
 // settled waits until the engine shows what it was given.
 func (r rivals) settled() {
-	eventually(r.T, "the ends of loads", func() bool { r.l1.settle(); return !r.flights.lingering() })
+	eventually(r.T, "the ends of loads", func() bool { r.l1.drain(); return !r.flights.lingering() })
 }
 
 // Two loads of a user overtake each other, because what one of them began under has ended:
@@ -240,7 +241,7 @@ func (r rivals) hold() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		valid := r.l1.stamps.of(h)
-		return s.openLocked(flightKey{h, valid}) == nil && r.l1.counts(r.l1.peek(h), h, valid)
+		return s.openLocked(flightKey{h, valid}) == nil && r.l1.valid(r.l1.peek(h), h, valid)
 	})
 	r.reads.left.Store(left)
 }
@@ -291,7 +292,8 @@ func TestWarmingDoesNotTakeBackWhatWasNotKept(t *testing.T) {
 	}
 }
 
-// A reader finds nothing in L1, and is held up until L1 has been given what is older than it will read.
+// A reader finds nothing in L1, and is held up until L1 has been given what is older than it will
+// read.
 func TestReaderHeldUpBeforeItsLoadBinds(t *testing.T) {
 	r := newRivals(t)
 	r.reads.left.Store(0)

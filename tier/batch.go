@@ -19,8 +19,9 @@ type Batch struct {
 	Errors map[string]error
 }
 
-// BatchGet is GetWith for up to MaxBatch ids at once: one pass over L1, one pipeline to Redis, calls of at most 500 ids to
-// the origin. An id that another caller is already loading is joined. One bad id does not fail the others.
+// BatchGet is GetWith for up to MaxBatch ids at once: one pass over L1, one pipeline to Redis,
+// calls of at most 500 ids to the origin. An id that another caller is already loading is joined.
+// One bad id does not fail the others.
 //
 // Errors of the whole wrap ErrTooMany or ErrClosed.
 func (c *Cache) BatchGet(ctx context.Context, ids []string, w Want) (Batch, error) {
@@ -44,8 +45,9 @@ func (c *Cache) BatchGet(ctx context.Context, ids []string, w Want) (Batch, erro
 	return b, nil
 }
 
-// fromL1 answers what it can and returns the rest as loads not yet begun. Ids and stamps lie all over the memory: they are
-// read in loops of their own, so that the processor waits for many at a time, which the engine's locks would prevent.
+// fromL1 answers what it can and returns the rest as loads not yet begun. Ids and stamps lie all
+// over the memory: they are read in loops of their own, so that the processor waits for many at a
+// time, which the engine's locks would prevent.
 func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 	now := c.clock.tick()
 	hashes, valid := make([]hash, len(ids)), make([]pair, len(ids))
@@ -58,7 +60,7 @@ func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 	for i, id := range ids {
 		h := hashes[i]
 		e := c.l1.candidate(h)
-		if !c.l1.counts(e, h, valid[i]) {
+		if !c.l1.valid(e, h, valid[i]) {
 			e = nil
 		}
 		if e != nil && c.fresh(e, now) && w.accepts(e, now) {
@@ -74,7 +76,8 @@ func (c *Cache) fromL1(ids []string, w Want, b *Batch) (misses []call) {
 	return misses
 }
 
-// missBatch runs the loads that nobody else runs in one go, then collects them and those that it joined.
+// missBatch runs the loads that nobody else runs in one go, then collects them and those that it
+// joined.
 func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) {
 	began := c.clock.tick()
 	loads, parts := make([]*call, 0, len(misses)), make([]role, 0, len(misses))

@@ -10,8 +10,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// BenchmarkHit compares a hit, all checks included, with ristretto's own Get of the same keys. The committed figures come
-// from the benchmarks module; these are for profiling.
+// BenchmarkHit compares a hit, all checks included, with ristretto's own Get of the same keys. The
+// committed figures come from the benchmarks module; these are for profiling.
 func BenchmarkHit(b *testing.B) {
 	const users = 10_000
 	ctx := context.Background()
@@ -60,5 +60,37 @@ func BenchmarkHit(b *testing.B) {
 	run("ristretto", func(id string) bool {
 		e, ok := bare.Get(id)
 		return ok && e.profile.FullName != ""
+	})
+}
+
+// BenchmarkL2Hit reads from Redis past L1, one user and a hundred at a time. Its allocations are what
+// to watch: the time is Redis's.
+func BenchmarkL2Hit(b *testing.B) {
+	const users = 100
+	c := newCache(b, redistest.Server(b).URL(), newTruth(users), nil)
+	ids := make([]string, users)
+	for i := range ids {
+		ids[i] = strconv.Itoa(i + 1)
+	}
+	if _, err := c.BatchGet(b.Context(), ids, Want{}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			r, err := c.GetWith(context.Background(), ids[i%users], Want{MaxAge: 1})
+			if err != nil || r.Tier != FromL2 {
+				b.Fatal(r.Tier, err)
+			}
+		}
+	})
+	b.Run("hundred", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			got, err := c.BatchGet(context.Background(), ids, Want{MaxAge: 1})
+			if err != nil || got.Found["1"].Tier != FromL2 {
+				b.Fatal(got.Found["1"].Tier, err)
+			}
+		}
 	})
 }

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var (
-	// ErrNotFound reports a user whom the origin does not know.
+	// ErrNotFound reports a user that the origin does not know.
 	ErrNotFound = profile.ErrNotFound
 	// ErrInvalidID reports an id that breaks the rule for ids.
 	ErrInvalidID = profile.ErrInvalidID
@@ -36,25 +37,29 @@ const MaxBatch = 10_000
 // Config configures a Cache. The zero value of a field is its default; L2 and Origin have none.
 type Config struct {
 	// L2 is the Redis tier.
-	L2 *L2
+	L2 *l2.Redis
 	// Origin answers what both tiers miss.
 	Origin Loader
-	// L1Bytes is the budget of the node's memory tier, all overhead included. Default 256 MiB, at least 1 MiB.
+	// L1Bytes is the budget of the node's memory tier, all overhead included. Default 256 MiB, at
+	// least 1 MiB.
 	L1Bytes int64
-	// L1TTL is how long an entry is fresh; each gets up to 10 % less, at random. Default 10 min. In its last tenth the
-	// first reader makes the entry load again while it still answers.
+	// L1TTL is how long an entry is fresh; each gets up to 10 % less, at random. Default 10 min. In
+	// its last tenth the first reader makes the entry load again while it still answers.
 	L1TTL time.Duration
 	// Negative is how long L1 remembers that a user does not exist. Default 30 s.
 	Negative time.Duration
-	// LoadDeadline bounds one load, from Redis and the origin together; Redis has half of it before the origin is asked. A
-	// read takes at most 100 ms longer, whatever hangs, if the Loader respects its context. Default 2 s.
+	// LoadDeadline bounds one load, from Redis and the origin together; Redis has half of it before
+	// the origin is asked. A read takes at most 100 ms longer, whatever hangs, if the Loader
+	// respects its context. Default 2 s.
 	LoadDeadline time.Duration
-	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their deadline. Default 64.
+	// MaxLoads is how many calls this node has under way to the origin; the rest queue within their
+	// deadline. Default 64.
 	MaxLoads int
-	// FenceAfter is how long L1 answers as fresh after what the last call of Alive vouched for. Default 3 s; negative: for ever, for a
-	// cache that no stream feeds.
+	// FenceAfter is how long L1 answers as fresh after what the last call of Alive vouched for.
+	// Default 3 s; negative: for ever, for a cache that no stream feeds.
 	FenceAfter time.Duration
-	// MaxStale is the age up to which an entry answers, marked stale, when neither Redis nor the origin does. Default 5 min.
+	// MaxStale is the age up to which an entry answers, marked stale, when neither Redis nor the
+	// origin does. Default 5 min.
 	MaxStale time.Duration
 	// CountEvery is the pause between two counts of the profiles in Redis. Default 1 min.
 	CountEvery time.Duration
@@ -80,7 +85,7 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	switch {
 	case c.L2 == nil:
-		return errors.New("tier: Config.L2 is nil; make one with NewL2")
+		return errors.New("tier: Config.L2 is nil; make one with l2.New")
 	case c.Origin == nil:
 		return errors.New("tier: Config.Origin is nil; want a Loader")
 	case c.L1Bytes < 1<<20:
@@ -88,7 +93,8 @@ func (c Config) validate() error {
 	case c.MaxLoads < 1:
 		return fmt.Errorf("tier: Config.MaxLoads is %d; want at least 1", c.MaxLoads)
 	case min(c.L1TTL, c.Negative, c.LoadDeadline, c.MaxStale, c.CountEvery) < 0:
-		return fmt.Errorf("tier: Config: L1TTL %v, Negative %v, LoadDeadline %v, MaxStale %v, CountEvery %v; want positive durations",
+		return fmt.Errorf("tier: Config: L1TTL %v, Negative %v, LoadDeadline %v, MaxStale %v, "+
+			"CountEvery %v; want positive durations",
 			c.L1TTL, c.Negative, c.LoadDeadline, c.MaxStale, c.CountEvery)
 	}
 	return nil
@@ -98,13 +104,13 @@ func (c Config) validate() error {
 type Cache struct {
 	conf      Config
 	l1        *l1
-	l2        *L2
+	l2        *l2.Redis
 	clock     clock
 	recent    *recent
 	flights   *flights
 	counters  counters
-	lingerers lingerers
-	lately    lately
+	pending   pending
+	coldReads coldReads
 	shares    shares
 	loads     chan struct{} // one element per call under way to the origin
 	aheads    chan struct{} // one element per refresh-ahead under way
@@ -143,7 +149,7 @@ func New(conf Config) (*Cache, error) {
 		conf: conf, l1: l1, l2: conf.L2, recent: newRecent(), flights: newFlights(),
 		loads: make(chan struct{}, conf.MaxLoads), aheads: make(chan struct{}, maxAheads),
 	}
-	c.lingerers.some = make(chan struct{}, 1)
+	c.pending.some = make(chan struct{}, 1)
 	c.clock.start(c.paused)
 	c.base, c.end = context.WithCancelCause(context.Background())
 	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
@@ -153,7 +159,8 @@ func New(conf Config) (*Cache, error) {
 	return c, nil
 }
 
-// Start pings Redis and starts the clock and the counting. It returns Redis's error; it may be called again then.
+// Start pings Redis and starts the clock and the counting. It returns Redis's error; it may be
+// called again then.
 func (c *Cache) Start(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,14 +175,14 @@ func (c *Cache) Start(ctx context.Context) error {
 	}
 	c.started = true
 	c.background.Go(func() { c.clock.run(c.base) })
-	c.background.Go(func() { c.settleForEver(c.base) })
-	c.background.Go(func() { c.pulseForEver(c.base) })
+	c.background.Go(func() { c.drainPending(c.base) })
+	c.background.Go(func() { c.l2.Pulse(c.base, c.quiet) })
 	c.background.Go(func() { c.countForEver(c.base) })
 	return nil
 }
 
-// Close ends the loads under way, waits for every reader and goroutine, and frees L1. It may be called twice and before
-// Start; it does not close the Redis client.
+// Close ends the loads under way, waits for every reader and goroutine, and frees L1. It may be
+// called twice and before Start; it does not close the Redis client.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,8 +196,8 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Tick brings the clock of the hit path up to date, for a caller that can afford to ask the system: it closes the gap
-// after the whole process was stopped and continued.
+// Tick brings the clock of the hit path up to date, for a caller that can afford to ask the system:
+// it closes the gap after the whole process was stopped and continued.
 func (c *Cache) Tick() { c.clock.tick() }
 
 func (c *Cache) countForEver(ctx context.Context) {
@@ -198,7 +205,8 @@ func (c *Cache) countForEver(ctx context.Context) {
 		if n, err := c.l2.Count(ctx); err == nil {
 			c.total.Store(&total{n, time.Now()})
 		} else if ctx.Err() == nil {
-			c.conf.Logger.Warn("count of the profiles in Redis", "error", err, "pause", c.conf.CountEvery)
+			c.conf.Logger.Warn("count of the profiles in Redis",
+				"error", err, "pause", c.conf.CountEvery)
 		}
 		select {
 		case <-time.After(c.conf.CountEvery):

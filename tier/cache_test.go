@@ -12,10 +12,9 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,7 +31,8 @@ func get(t *testing.T, c *Cache, id string, w Want) Result {
 	return r
 }
 
-// getFrom reads until the answer comes from a tier: the engine of L1 applies its writes in its own time.
+// getFrom reads until the answer comes from a tier: the engine of L1 applies its writes in its own
+// time.
 func getFrom(t *testing.T, c *Cache, id string, from Tier) (r Result) {
 	t.Helper()
 	eventually(t, "an answer from "+from.String(), func() bool { r = get(t, c, id, Want{}); return r.Tier == from })
@@ -396,7 +396,7 @@ func TestHangingRedisIsNotWaitedFor(t *testing.T) {
 	if err := server.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis to count as down", func() bool { get(t, c, "2", Want{MaxAge: 1}); return c.l2.health.down.Load() })
+	eventually(t, "Redis to count as down", func() bool { get(t, c, "2", Want{MaxAge: 1}); return c.l2.Down() })
 	waited := 0
 	for i := 3; i <= 100; i++ {
 		started := time.Now()
@@ -449,9 +449,9 @@ func TestFence(t *testing.T) {
 // process does not.
 func TestPauseLowersTheFence(t *testing.T) {
 	origin := newTruth(3)
-	l2, err := NewL2(L2Config{Client: open(t, redistest.Server(t).URL())})
+	lower, err := l2.New(l2.Config{Client: open(t, redistest.Server(t).URL())})
 	check(t, err)
-	c, err := New(Config{L2: l2, Origin: origin}) // not started, so that its clock moves with calls only
+	c, err := New(Config{L2: lower, Origin: origin}) // not started, so that its clock moves with calls only
 	check(t, err)
 	t.Cleanup(func() { check(t, c.Close()) })
 	prove := func() { eventually(t, "a proof to count", func() bool { c.Alive(0); return !c.Stats().Fenced }) }
@@ -519,11 +519,11 @@ func (f fixed) LoadBatch(_ context.Context, ids []string) (b profile.Batch, err 
 
 func TestLifeCycle(t *testing.T) {
 	server := redistest.Server(t)
-	l2, err := NewL2(L2Config{Client: open(t, server.URL())})
+	lower, err := l2.New(l2.Config{Client: open(t, server.URL())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := New(Config{L2: l2, Origin: newTruth(1)})
+	c, err := New(Config{L2: lower, Origin: newTruth(1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -599,29 +599,17 @@ func TestCloseUnderLoad(t *testing.T) {
 }
 
 func TestConfigIsChecked(t *testing.T) {
-	l2, err := NewL2(L2Config{Client: open(t, "redis://127.0.0.1:1")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	lower, err := l2.New(l2.Config{Client: open(t, "redis://127.0.0.1:1")})
+	check(t, err)
 	for part, conf := range map[string]Config{
 		"L2 is nil":      {Origin: newTruth(0)},
-		"Origin is nil":  {L2: l2},
-		"at least 1 MiB": {L2: l2, Origin: newTruth(0), L1Bytes: 1000},
-		"MaxLoads is -1": {L2: l2, Origin: newTruth(0), MaxLoads: -1},
-		"L1TTL -1s":      {L2: l2, Origin: newTruth(0), L1TTL: -time.Second},
+		"Origin is nil":  {L2: lower},
+		"at least 1 MiB": {L2: lower, Origin: newTruth(0), L1Bytes: 1000},
+		"MaxLoads is -1": {L2: lower, Origin: newTruth(0), MaxLoads: -1},
+		"L1TTL -1s":      {L2: lower, Origin: newTruth(0), L1TTL: -time.Second},
 	} {
 		if _, err := New(conf); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("New: %v, want %q", err, part)
-		}
-	}
-	resp3 := redis.NewClient(&redis.Options{Protocol: 3})
-	defer func() { _ = resp3.Close() }()
-	for part, conf := range map[string]L2Config{
-		"Client is nil": {}, "speaks RESP3": {Client: resp3}, "TTL is 1s": {Client: l2.client, TTL: time.Second}, "Lease -1ns": {Client: l2.client, Lease: -1},
-		"Guard is 1s": {Client: l2.client, Guard: time.Second},
-	} {
-		if _, err := NewL2(conf); err == nil || !strings.Contains(err.Error(), part) {
-			t.Errorf("NewL2: %v, want %q", err, part)
 		}
 	}
 	if got := fmt.Sprint(FromNone, FromL1, FromL2, FromOrigin, FromStale, Tier(9)); got != "none L1 L2 origin stale tier(9)" {

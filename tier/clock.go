@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// clockStep is how far the coarse clock may lag: a hit would spend more on time.Now than on all its other checks.
+// clockStep is how far the coarse clock may lag: a hit would spend more on time.Now than on all its
+// other checks.
 const clockStep = 5 * time.Millisecond
 
 // clockJump is how far the clock moves at once only when the process did not run in between.
@@ -27,7 +28,8 @@ func (c *clock) start(jumped func(old, now int64)) {
 	c.tick()
 }
 
-// nanos returns nanoseconds since the clock was started, at most clockStep and a scheduling delay ago.
+// nanos returns nanoseconds since the clock was started, at most clockStep and a scheduling delay
+// ago.
 func (c *clock) nanos() int64 { return c.now.Load() }
 
 // tick sets the clock to the exact time, and returns it. It never moves back.

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestCostMatchesTheHeap holds the account of L1, on which its budget rests, against what the heap really grew by.
+// TestCostMatchesTheHeap holds the account of L1, on which its budget rests, against what the heap
+// really grew by.
 func TestCostMatchesTheHeap(t *testing.T) {
 	const users = 100_000
 	l, err := newL1(256 << 20)

@@ -10,8 +10,9 @@ const counterStripes = 64
 
 // stripe is one goroutine's share of the counters of lookups, alone in its cache lines.
 //
-// It is the gate of Close as well. A lookup enters before it asks the engine and leaves right after, when nothing is known
-// yet of what was found; what is more than a plain hit enters again and leaves for good when it ends.
+// Close waits until all that entered have left. A lookup enters, asks the engine, and leaves at
+// once. Anything but a plain hit enters and leaves a second time; again counts those, so the hits
+// are left - again - misses.
 type stripe struct {
 	entered, left atomic.Uint64
 	// again is how many have left twice.
@@ -28,21 +29,25 @@ func (s *stripe) leaveAgain() {
 
 // counters count lookups without making processors share a cache line.
 type counters struct {
-	stripes                                                                     [counterStripes]stripe
-	negativeHits, l2Hits, originLoads, originCalls, originErrors, stale, absent atomic.Uint64
-	joined, leaseWaits, refused, behind, l2Errors, malformed, panics            atomic.Uint64
-	invalidations, refreshes, refreshAheads, flushes, unadmitted                atomic.Uint64
+	stripes [counterStripes]stripe
+
+	negativeHits, l2Hits, absent, stale    atomic.Uint64
+	originLoads, originCalls, originErrors atomic.Uint64
+	joined, leaseWaits, refused, behind    atomic.Uint64
+	l2Errors, malformed, panics            atomic.Uint64
+	invalidations, refreshes, flushes      atomic.Uint64
+	refreshAheads, unadmitted              atomic.Uint64
 }
 
-// stripe returns the caller's stripe. Any would be right; one that follows from where the goroutine's stack lies is seldom
-// another processor's, and costs nothing to find.
+// stripe returns the caller's stripe. Any would be right; one that follows from where the
+// goroutine's stack lies is seldom another processor's, and costs nothing to find.
 func (c *counters) stripe() *stripe {
 	var here byte
 	return &c.stripes[uint64(uintptr(unsafe.Pointer(&here))>>10)*0x9e3779b97f4a7c15>>58]
 }
 
-// idle reports whether no lookup is under way. Who leaves is counted before who entered: a lookup that ends in between
-// makes the sums differ, never agree too early.
+// idle reports whether no lookup is under way. Those that left are counted before those that
+// entered: a lookup that ends in between makes the sums differ, never agree too early.
 func (c *counters) idle() bool {
 	left, entered := uint64(0), uint64(0)
 	for i := range c.stripes {
@@ -74,7 +79,8 @@ type Stats struct {
 	NegativeHits uint64 `json:"negativeHits"`
 	// L2Hits counts profiles that Redis answered.
 	L2Hits uint64 `json:"l2Hits"`
-	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which OriginErrors failed.
+	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which
+	// OriginErrors failed.
 	OriginLoads  uint64 `json:"originLoads"`
 	OriginCalls  uint64 `json:"originCalls"`
 	OriginErrors uint64 `json:"originErrors"`
@@ -95,37 +101,44 @@ type Stats struct {
 	Malformed uint64 `json:"malformed"`
 	// Panics counts loads that panicked.
 	Panics uint64 `json:"panics"`
-	// Invalidations, Refreshes (in place, by an event) and Flushes of L1; RefreshAheads are loads before expiry.
+	// Invalidations, Refreshes (in place, by an event) and Flushes of L1; RefreshAheads are loads
+	// before expiry.
 	Invalidations uint64 `json:"invalidations"`
 	Refreshes     uint64 `json:"refreshes"`
 	RefreshAheads uint64 `json:"refreshAheads"`
 	Flushes       uint64 `json:"flushes"`
-	// Unadmitted counts answers of Redis that were not offered to L1, because it was full and they were asked for once.
+	// Unadmitted counts answers of Redis that were not offered to L1, because it was full and they
+	// were asked for once.
 	Unadmitted uint64 `json:"unadmitted"`
 	// L1Bytes of L1Capacity bytes are in use.
 	L1Bytes    int64 `json:"l1Bytes"`
 	L1Capacity int64 `json:"l1Capacity"`
-	// Fenced says that L1 does not answer as fresh, because the stream has been silent for FenceAfter.
+	// Fenced says that L1 does not answer as fresh, because the stream has been silent for
+	// FenceAfter.
 	Fenced bool `json:"fenced"`
-	// TotalCached is the number of profiles in Redis when last counted, CountedAt milliseconds since 1970; -1 and 0
-	// before the first count.
+	// TotalCached is the number of profiles in Redis when last counted, CountedAt milliseconds
+	// since 1970; -1 and 0 before the first count.
 	TotalCached int64 `json:"totalCached"`
 	CountedAt   int64 `json:"countedAt"`
 }
 
-// Stats returns a snapshot. The counters are read one after another, so sums over them may be off by what happens
-// meanwhile.
+// Stats returns a snapshot. The counters are read one after another, so sums over them may be off
+// by what happens meanwhile.
 func (c *Cache) Stats() Stats {
 	n := &c.counters
 	hits, misses := n.lookups()
 	s := Stats{
-		L1Hits: hits, L1Misses: misses, NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
-		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(), OriginErrors: n.originErrors.Load(),
-		Absent: n.absent.Load(), Stale: n.stale.Load(), Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
-		FillsRefused: n.refused.Load(), Behind: n.behind.Load(), L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
-		Panics: n.panics.Load(), Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
-		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
-		Unadmitted: n.unadmitted.Load(), Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
+		L1Hits: hits, L1Misses: misses,
+		NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
+		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(),
+		OriginErrors: n.originErrors.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
+		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
+		FillsRefused: n.refused.Load(), Behind: n.behind.Load(),
+		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(), Panics: n.panics.Load(),
+		Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
+		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(),
+		Unadmitted: n.unadmitted.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
+		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
 	}
 	if t := c.total.Load(); t != nil {
 		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()

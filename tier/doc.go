@@ -3,9 +3,9 @@
 //
 // # To begin with
 //
-// NewL2 makes the Redis tier of a client, New makes the Cache of that and a Loader, Start makes one
-// round trip. A function is a Loader as a LoaderFunc. The example below is a whole program of that
-// kind.
+// l2.New makes the Redis tier of a client, New makes the Cache of that and a Loader, Start makes
+// one round trip. A function is a Loader as a LoaderFunc. The example below is a whole program of
+// that kind.
 //
 // Get answers for one user, BatchGet for up to 10,000; GetWith takes demands on the answer's
 // version or age. Each Result says which tier answered and how old the answer is. Its Profile is
@@ -17,11 +17,20 @@
 //
 // # How a read goes
 //
-//  1. L1 answers when it holds an entry that is fresh and valid.
-//  2. Else one load of that user runs on this node; readers who come later join it.
-//  3. L2 answers when Redis has the record.
-//  4. Else a lease in Redis lets one node of the cluster ask the origin. The others wait for what it stores.
-//  5. When nobody answers, the copy that L1 still holds does, marked stale, if nothing invalidated it.
+// The files are read in this order:
+//
+//  1. get.go: L1 (l1.go, entry.go) answers when it holds an entry that is fresh and valid.
+//  2. flight.go: else one load of that user runs on this node; readers that come later join it.
+//  3. load.go: L2 (package l2) answers when Redis has the record.
+//  4. origin.go: else a lease in Redis lets one node of the cluster ask the origin. It fills Redis
+//     with the answer; the others wait for that.
+//  5. finish.go: the outcome is shown to all who wait, and ends the validity of whatever is older.
+//     When nobody answers, the copy that L1 still holds does, marked stale, if nothing invalidated it.
+//  6. pending.go: it stays in the flight table until L1 shows it.
+//
+// batch.go is the same for many ids at once, warm.go for those that only Redis is asked for.
+// change.go is what a node does when it is told of a change, watch.go what it does when Redis was
+// written to beside the stream, fence.go how it knows that it would have been told.
 //
 // # What keeps it right
 //

@@ -11,16 +11,16 @@ import (
 
 // entry is what L1 holds for one id. All but refreshing is immutable from the moment it is shared.
 //
-// What a hit reads stands first, in one or two cache lines; the bytes of the id, which lie elsewhere, are not read: key
-// and check are 128 bits of its seeded hash.
+// What a hit reads stands first, in one or two cache lines; the bytes of the id, which lie
+// elsewhere, are not read: key and check are 128 bits of its seeded hash.
 type entry struct {
 	// pair was captured before the load began.
 	pair pair
 	// check is the id's second hash; the first is the engine's key.
 	check uint64
-	// plain is until when, on the node's clock, a hit is nothing but an answer: then the entry is due for a refresh. Always
-	// past for an absent user.
-	plain int64
+	// refreshAt is when, on the node's clock, the entry is due for a refresh; until then a hit is
+	// nothing but an answer. Always past for an absent user.
+	refreshAt int64
 	// loaded is when the load began; the entry is at least as new as that moment.
 	loaded int64
 	// packed is the profile in msgpack, once; nil until the entry is offered to the engine.
@@ -29,18 +29,21 @@ type entry struct {
 	refreshing atomic.Bool
 	// absent says that the user does not exist.
 	absent bool
-	// origin says that the load asked the origin, so that a dead stream cannot have hidden a change before it.
+	// origin says that the load asked the origin, so that a dead stream cannot have hidden a change
+	// before it.
 	origin bool
-	// profile's strings point into packed, if there is any. For a user known not to exist only the id is set.
+	// profile's strings point into packed, if there is any. For a user known not to exist only the
+	// id is set.
 	profile profile.Profile
 }
 
-// entryOverhead is what an entry takes beside its packed bytes: the entry itself, and what ristretto's store, policy and
-// counters keep for a key. The share beyond the entry was fitted to the heap's growth over 300,000 entries, see
-// TestCostMatchesTheHeap.
+// entryOverhead is what an entry takes beside its packed bytes: the entry itself, and what
+// ristretto's store, policy and counters keep for a key. The share beyond the entry was fitted to
+// the heap's growth over 300,000 entries, see TestCostMatchesTheHeap.
 const entryOverhead = int64(unsafe.Sizeof(entry{})) + 160
 
-// attrOverhead is what a map entry takes beside the bytes of its key and value, which are in packed.
+// attrOverhead is what a map entry takes beside the bytes of its key and value, which are in
+// packed.
 const attrOverhead = 64
 
 // newEntry packs a copy of p, which must have passed profile.Check.
@@ -50,8 +53,8 @@ func newEntry(p *profile.Profile) *entry {
 	return e
 }
 
-// pack makes packed, and the profile, which must have passed profile.Check, point into it. The entry then shares nothing
-// with where the profile came from.
+// pack makes packed, and the profile, which must have passed profile.Check, point into it. The
+// entry then shares nothing with where the profile came from.
 func (e *entry) pack() { e.packed = profile.Pack(&e.profile) }
 
 // bytes returns the profile in msgpack.
@@ -62,15 +65,25 @@ func (e *entry) bytes() []byte {
 	return profile.AppendMsgpack(nil, &e.profile)
 }
 
+// entries are what is read for several ids, each at its id's place; nil where there is none.
+type entries []*entry
+
+// room makes the i-th, and returns where its profile goes.
+func (e entries) room(i int) *profile.Profile {
+	e[i] = new(entry)
+	return &e[i].profile
+}
+
 func (e *entry) result(from Tier, age time.Duration) Result {
 	return Result{Profile: &e.profile, Tier: from, Age: age, from: e}
 }
 
-// keepFor sets the times of an entry whose load began at loaded: it is fresh for ttl less up to 10 %, so that entries
-// filled together do not expire together, and due for a refresh a tenth of ttl before its end.
+// keepFor sets the times of an entry whose load began at loaded: it is fresh for ttl less up to 10
+// %, so that entries filled together do not expire together, and due for a refresh a tenth of ttl
+// before its end.
 func (e *entry) keepFor(loaded int64, ttl time.Duration) {
 	e.loaded = loaded
-	e.plain = loaded + int64(ttl) - int64(ttl)/10 - rand.Int64N(int64(ttl)/10+1)
+	e.refreshAt = loaded + int64(ttl) - int64(ttl)/10 - rand.Int64N(int64(ttl)/10+1)
 }
 
 // expires returns when the entry stops to be fresh.
@@ -78,7 +91,7 @@ func (c *Cache) expires(e *entry) int64 {
 	if e.absent {
 		return e.loaded + int64(c.conf.Negative)
 	}
-	return e.plain + int64(c.conf.L1TTL)/10
+	return e.refreshAt + int64(c.conf.L1TTL)/10
 }
 
 func (e *entry) cost() int64 {

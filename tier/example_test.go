@@ -9,6 +9,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // people is the source of truth of the example.
@@ -39,11 +40,13 @@ func open(ctx context.Context) (*tier.Cache, func(), error) {
 	}
 	options.Protocol = 2
 	client := redis.NewClient(options)
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	if err != nil {
 		return nil, nil, err
 	}
-	cache, err := tier.New(tier.Config{L2: l2, Origin: tier.LoaderFunc(ask), FenceAfter: -1}) // no stream feeds it
+	conf := tier.Config{L2: lower, Origin: tier.LoaderFunc(ask)}
+	conf.FenceAfter = -1 // no stream feeds it
+	cache, err := tier.New(conf)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -43,8 +43,9 @@ func (c *Cache) paused(old, now int64) {
 // alive reports whether L1 answers as fresh.
 func (c *Cache) alive(now int64) bool { return now <= c.fence.until.Load() }
 
-// fresh reports whether e may answer unmarked. A fenced node trusts an entry only while it cannot be older than the
-// fence: the stream may hide changes since the fence fell, but not from a load that began at the origin after that.
+// fresh reports whether e may answer unmarked. A fenced node trusts an entry only while it cannot
+// be older than the fence: the stream may hide changes since the fence fell, but not from a load
+// that began at the origin after that.
 func (c *Cache) fresh(e *entry, now int64) bool {
 	return now < c.expires(e) && (c.alive(now) || c.young(e, now))
 }
@@ -53,3 +54,17 @@ func (c *Cache) fresh(e *entry, now int64) bool {
 func (c *Cache) young(e *entry, now int64) bool {
 	return e.origin && now-e.loaded < int64(c.conf.FenceAfter) && e.loaded >= c.fence.resumed.Load()
 }
+
+// quiet reports whether the stream, which was read before, has brought no proof for quietAfter.
+// Redis is asked then whether it lives, before the fence falls and sends all readers there.
+func (c *Cache) quiet() bool {
+	until, after := c.fence.until.Load(), c.conf.FenceAfter
+	if after <= 0 || until == 0 {
+		return false
+	}
+	return c.clock.tick() > until-int64(after)+int64(quietAfter(after))
+}
+
+// quietAfter returns when a silent stream is a sign that Redis hangs. A calm one brings a proof
+// every 0.5 s, or three times per fence where that is less; one of them may be missing.
+func quietAfter(fence time.Duration) time.Duration { return min(time.Second, fence*2/3) }

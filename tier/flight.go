@@ -13,18 +13,20 @@ type call struct {
 	id   string
 	hash hash
 	pair pair
-	// began is the node's clock before the load. news is the highest version that an event told of, demand the lowest that
-	// the reader who began the load accepts.
+	// began is the node's clock before the load. news is the highest version that an event told of,
+	// demand the lowest that the reader who began the load accepts.
 	began, news, demand int64
-	// repair says that the record in Redis does not decode, so that whatever its version it is loaded again.
+	// repair says that the record in Redis does not decode, so that whatever its version it is
+	// loaded again.
 	repair bool
 	// held is what L1 still has, for when nobody answers.
 	held *entry
 	// over says that the load took the place of another of the same key, whose answer did not do.
 	over bool
 
-	// Guarded by the shard's mutex, as pair is once readers may join. hidden says that nobody joins the load, heard is the
-	// newest answer of other loads of the id of which this one need not know. next is another load of the id.
+	// Guarded by the shard's mutex, as pair is once readers may join. hidden says that nobody joins
+	// the load, heard is the newest answer of other loads of the id of which this one need not
+	// know. next is another load of the id.
 	hidden bool
 	heard  *entry
 	next   *call
@@ -34,15 +36,29 @@ type call struct {
 	tier  Tier
 	err   error
 
-	// Guarded by the shard's mutex. done is made by the first who waits: most loads end before anyone does.
+	// Guarded by the shard's mutex. done is made by the first who waits: most loads end before
+	// anyone does.
 	finished bool
 	done     chan struct{}
 }
 
-// flightKey makes the pair part of a load's identity. A reader that begins after an invalidation sees another pair, and
-// so never joins a load that may have read what the invalidation ended:
+// known returns the version below which a record in Redis counts as a miss.
+func (c *call) known() int64 {
+	if c.repair {
+		return profile.MaxVersion + 1
+	}
+	return max(c.news, c.demand)
+}
+
+func (c *call) key() flightKey {
+	return flightKey{c.hash, c.pair}
+}
+
+// flightKey makes the pair part of a load's identity. A reader that begins after an invalidation
+// sees another pair, and so never joins a load that may have read what the invalidation ended:
 //
-//	load begins (pair 1) · origin answers v1 · change to v2, invalidation (pair 2) · reader joins pair 2: a new load
+//	load begins (pair 1) · origin answers v1 · change to v2, invalidation (pair 2) ·
+//	reader joins pair 2: a new load
 //
 // The id is there as its hash, which nobody else shares.
 type flightKey struct {
@@ -73,18 +89,6 @@ func newFlights() *flights {
 
 func (f *flights) shard(h hash) *flightShard { return &f.shards[h.key>>58] }
 
-// known returns the version below which a record in Redis counts as a miss.
-func (c *call) known() int64 {
-	if c.repair {
-		return profile.MaxVersion + 1
-	}
-	return max(c.news, c.demand)
-}
-
-func (c *call) key() flightKey {
-	return flightKey{c.hash, c.pair}
-}
-
 // role is what a reader does about the load that join gave it.
 type role int
 
@@ -94,15 +98,15 @@ const (
 	late               // it has ended; L1 does not show its entry yet
 )
 
-// join returns the load to take part in: mine, unless there is one for the same key that began at oldest or later. One that
-// has ended does only if it has the version that mine demands, and while ended says that such answers count.
+// join returns the load to take part in: one for the same key that began at oldest or later, else
+// mine. A load that has ended is joined only if ended is true and its version satisfies mine.
 func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
 	s := f.shard(mine.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.openLocked(mine.key())
 	switch {
-	case c == nil || c.began < oldest || c.finished && (!ended || c.entry.profile.UpdatedAt < mine.known()):
+	case c == nil || c.began < oldest || c.finished && !(ended && c.satisfies(mine)):
 		if mine.over = c != nil; mine.over {
 			c.hidden = true
 		}
@@ -114,6 +118,9 @@ func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
 	return c, follow
 }
 
+// satisfies reports whether c, which has ended, has the version that mine is to reach.
+func (c *call) satisfies(mine *call) bool { return c.entry.profile.UpdatedAt >= mine.known() }
+
 // watch adds a load that nobody joins.
 func (f *flights) watch(c *call) {
 	s := f.shard(c.hash)
@@ -121,6 +128,26 @@ func (f *flights) watch(c *call) {
 	defer s.mu.Unlock()
 	c.hidden = true
 	s.addLocked(c)
+}
+
+// wait returns nil when c is finished, else why the caller left.
+func (f *flights) wait(ctx context.Context, c *call) error {
+	s := f.shard(c.hash)
+	s.mu.Lock()
+	if c.finished {
+		s.mu.Unlock()
+		return nil
+	}
+	if c.done == nil {
+		c.done = make(chan struct{})
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("tier: wait for %q: %w", c.id, context.Cause(ctx))
+	}
 }
 
 // openLocked returns the load that readers of a key join.
@@ -159,66 +186,4 @@ func (s *flightShard) dropLocked(c *call) {
 		}
 	}
 	c.next = nil
-}
-
-// finish publishes the outcome of c. Its key is free at once, unless it lingers: then later readers find the outcome until
-// forget. Only the first outcome counts.
-func (f *flights) finish(c *call, e *entry, from Tier, err error, lingers bool) {
-	s := f.shard(c.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.finished {
-		return
-	}
-	c.finished, c.entry, c.tier, c.err = true, e, from, err
-	if !lingers {
-		s.dropLocked(c)
-	}
-	if c.done != nil {
-		close(c.done)
-	}
-}
-
-// settled makes c a load that has ended and lingers, unless there is one of the same key, or its pair is not valid; which is
-// for valid to say, or to bring about.
-func (f *flights) settled(c *call, valid func() bool) bool {
-	s := f.shard(c.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.openLocked(c.key()) != nil || !valid() {
-		return false
-	}
-	s.dropLocked(c)
-	s.addLocked(c)
-	c.finished, c.hidden = true, false
-	s.tellLocked(c, c.entry)
-	return true
-}
-
-// forget frees the key of a call that lingered.
-func (f *flights) forget(c *call) {
-	s := f.shard(c.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropLocked(c)
-}
-
-// wait returns nil when c is finished, else why the caller left.
-func (f *flights) wait(ctx context.Context, c *call) error {
-	s := f.shard(c.hash)
-	s.mu.Lock()
-	if c.finished {
-		s.mu.Unlock()
-		return nil
-	}
-	if c.done == nil {
-		c.done = make(chan struct{})
-	}
-	s.mu.Unlock()
-	select {
-	case <-c.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("tier: wait for %q: %w", c.id, context.Cause(ctx))
-	}
 }

@@ -8,72 +8,14 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Tier says who answered.
-type Tier uint8
-
-const (
-	// FromNone is the zero value: nobody answered.
-	FromNone Tier = iota
-	// FromL1 is the node's memory.
-	FromL1
-	// FromL2 is Redis.
-	FromL2
-	// FromOrigin is the source of truth.
-	FromOrigin
-	// FromStale is a copy that may be older than the published bounds, used because nobody else could answer.
-	FromStale
-)
-
-// String returns "none", "L1", "L2", "origin" or "stale", and "tier(n)" for any other value.
-func (t Tier) String() string {
-	if names := [...]string{"none", "L1", "L2", "origin", "stale"}; int(t) < len(names) {
-		return names[t]
-	}
-	return fmt.Sprintf("tier(%d)", uint8(t))
-}
-
-// Want says what a read demands beyond the cache's own bounds. The zero value demands nothing.
-type Want struct {
-	// MinVersion is the lowest version to accept, for a caller that must see its own write. 0: any.
-	MinVersion int64
-	// MaxAge is the highest Result.Age to accept. 0: any.
-	MaxAge time.Duration
-}
-
-// Result is the answer to one read.
-type Result struct {
-	// Profile is shared with every other reader: read it, never change it.
-	Profile *profile.Profile
-	// Tier says who answered.
-	Tier Tier
-	// Age is how long ago this node began to read the answer from Redis or the origin; 0 when they answered this read. The
-	// answer is at least as new as that moment.
-	Age time.Duration
-
-	// from is where the packed bytes are. A Result of four words travels in registers, one that holds the bytes does not.
-	from *entry
-}
-
-// MakeResult returns the answer that a Cache gives about p, which must have passed profile.Check, for those who stand in
-// for a Cache.
-func MakeResult(p *profile.Profile, from Tier, age time.Duration) Result {
-	return newEntry(p).result(from, age)
-}
-
-// Packed returns the profile in msgpack. L1 holds it so, shared as the profile is; for an answer that L1 did not take it is
-// made anew.
-func (r Result) Packed() []byte { return r.from.bytes() }
-
-// Version is the answer's version, its profile's UpdatedAt.
-func (r Result) Version() int64 { return r.Profile.UpdatedAt }
-
 // Get is GetWith without demands.
 func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 	return c.GetWith(ctx, id, Want{})
 }
 
-// GetWith returns the profile of id from the first tier that has it. ctx bounds this caller's wait, not the load, which
-// others may have joined. The cache keeps id: a caller whose strings are reused buffers passes a copy.
+// GetWith returns the profile of id from the first tier that has it. ctx bounds this caller's wait,
+// not the load, which others may have joined. The cache keeps id: a caller whose strings are reused
+// buffers passes a copy.
 //
 // Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
@@ -86,10 +28,10 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	}
 	h := c.l1.hash(id)
 	e := c.l1.candidate(h)
-	// An atomic write waits for the reads before it. None of those below, which seldom lie in the processor's cache, is.
+	// It leaves now: after the reads below, an atomic write would wait for their cache misses.
 	s.left.Add(1)
-	if now := c.clock.nanos(); c.l1.counts(e, h, c.l1.stamps.of(h)) {
-		if now < e.plain && now <= c.fence.until.Load() && w == (Want{}) {
+	if now := c.clock.nanos(); c.l1.valid(e, h, c.l1.stamps.of(h)) {
+		if now < e.refreshAt && now <= c.fence.until.Load() && w == (Want{}) {
 			return e.result(FromL1, time.Duration(now-e.loaded)), nil
 		}
 	} else {
@@ -98,7 +40,8 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	return c.getSlowly(ctx, s, &call{id: id, hash: h, held: e}, w)
 }
 
-// getSlowly answers what is more than a plain hit. mine is the load that a miss begins; it holds the entry found, if any.
+// getSlowly answers what is more than a plain hit. mine is the load that a miss begins; it holds
+// the entry found, if any.
 func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (Result, error) {
 	s.entered.Add(1)
 	defer s.leaveAgain()
@@ -117,28 +60,45 @@ func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (R
 	return c.miss(ctx, mine, w)
 }
 
-func (w Want) accepts(e *entry, now int64) bool {
-	return e.profile.UpdatedAt >= w.MinVersion && (w.MaxAge == 0 || now-e.loaded <= int64(w.MaxAge))
-}
-
 // hit answers from a fresh entry that is absent, due for a refresh, or asked for with demands.
 func (c *Cache) hit(e *entry, h hash, now int64) (Result, error) {
 	if e.absent {
 		c.counters.negativeHits.Add(1)
 		return Result{}, notFound(e.profile.ID)
 	}
-	if now >= e.plain {
+	if now >= e.refreshAt {
 		c.refreshAhead(e, h)
 	}
 	return e.result(FromL1, time.Duration(max(0, now-e.loaded))), nil
 }
 
-func notFound(id string) error { return fmt.Errorf("tier: get %q: %w", id, ErrNotFound) }
+// refreshAhead loads an entry again while it still answers. One reader per entry starts it, at most
+// maxAheads run.
+func (c *Cache) refreshAhead(e *entry, h hash) {
+	if !e.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case c.aheads <- struct{}{}:
+	default:
+		e.refreshing.Store(false) // a later reader's turn
+		return
+	}
+	c.counters.refreshAheads.Add(1)
+	load, part := c.join(&call{id: e.profile.ID, hash: h, held: e}, Want{})
+	c.background.Go(func() {
+		defer func() { <-c.aheads }()
+		if part == lead {
+			c.load([]*call{load})
+		}
+	})
+}
 
 // joins is how many loads a reader goes through, at most, that others began without its demand.
 const joins = 3
 
-// miss answers from a load: one that is under way, or its own. mine is that own load, not yet begun.
+// miss answers from a load: one that is under way, or its own. mine is that own load, not yet
+// begun.
 func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 	if err := profile.CheckID(mine.id); err != nil {
 		return Result{}, fmt.Errorf("tier: get: %w", err)
@@ -169,7 +129,17 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 	return Result{}, fmt.Errorf("tier: get %q: %w", mine.id, behind(w))
 }
 
-// join captures what vouches for the load before anything is read, then joins the flight of that key or begins mine.
+// within bounds the wait of a reader that began at began and goes through several loads.
+func (c *Cache) within(
+	ctx context.Context, began int64, w Want,
+) (context.Context, context.CancelFunc) {
+	return context.WithDeadlineCause(ctx, c.clock.at(began).Add(c.conf.LoadDeadline), behind(w))
+}
+
+func behind(w Want) error { return fmt.Errorf("%w: want %d", ErrBehind, w.MinVersion) }
+
+// join captures what vouches for the load before anything is read, then joins the flight of that
+// key or begins mine.
 func (c *Cache) join(mine *call, w Want) (*call, role) {
 	mine.began = c.clock.tick()
 	mine.pair = c.l1.stamps.of(mine.hash)
@@ -202,29 +172,11 @@ func (c *Cache) answer(load *call, part role, w Want) (Result, error) {
 		c.counters.stale.Add(1)
 		r.Age = time.Duration(c.clock.tick() - e.loaded)
 		if w.MaxAge > 0 && r.Age > w.MaxAge {
-			return Result{}, fmt.Errorf("tier: get %q: %w: only a copy of %v ago is held", load.id, ErrUnavailable, r.Age)
+			return Result{}, fmt.Errorf("tier: get %q: %w: only a copy of %v ago is held",
+				load.id, ErrUnavailable, r.Age)
 		}
 	}
 	return r, nil
 }
 
-// refreshAhead loads an entry again while it still answers. One reader per entry starts it, at most maxAheads run.
-func (c *Cache) refreshAhead(e *entry, h hash) {
-	if !e.refreshing.CompareAndSwap(false, true) {
-		return
-	}
-	select {
-	case c.aheads <- struct{}{}:
-	default:
-		e.refreshing.Store(false) // a later reader's turn
-		return
-	}
-	c.counters.refreshAheads.Add(1)
-	load, part := c.join(&call{id: e.profile.ID, hash: h, held: e}, Want{})
-	c.background.Go(func() {
-		defer func() { <-c.aheads }()
-		if part == lead {
-			c.load([]*call{load})
-		}
-	})
-}
+func notFound(id string) error { return fmt.Errorf("tier: get %q: %w", id, ErrNotFound) }

@@ -7,11 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // truth is an origin in memory that counts how often each id is asked for.
@@ -105,14 +107,15 @@ func open(tb testing.TB, url string) redis.UniversalClient {
 	return client
 }
 
-// newCache returns a started cache over Redis at url that trusts L1 without a stream; change adjusts its Config.
+// newCache returns a started cache over Redis at url that trusts L1 without a stream; change
+// adjusts its Config.
 func newCache(tb testing.TB, url string, origin Loader, change func(*Config)) *Cache {
 	tb.Helper()
-	l2, err := NewL2(L2Config{Client: open(tb, url)})
+	lower, err := l2.New(l2.Config{Client: open(tb, url)})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	conf := Config{L2: l2, Origin: origin, FenceAfter: -1}
+	conf := Config{L2: lower, Origin: origin, FenceAfter: -1}
 	if change != nil {
 		change(&conf)
 	}
@@ -132,5 +135,21 @@ func check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// eventually polls until ok, or fails after 10 s.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("waited 10 s for %s", what)
+		}
 	}
 }

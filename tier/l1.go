@@ -8,9 +8,9 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 )
 
-// l1 is the node's memory: ristretto for room and recency, stamps for validity. What ristretto returns is a candidate, no
-// more: it keeps the older of two queued Sets, shows a value after Del returned, and drops Sets under load. The pair that
-// each entry carries decides.
+// l1 is the node's memory: ristretto for room and recency, stamps for validity. What ristretto
+// returns is a candidate, no more: it keeps the older of two queued Sets, shows a value after Del
+// returned, and drops Sets under load. The pair that each entry carries decides.
 type l1 struct {
 	engine    *ristretto.Cache[uint64, *entry]
 	stamps    *stamps
@@ -31,8 +31,8 @@ func newL1(bytes int64) (*l1, error) {
 		MaxCost:            bytes,
 		BufferItems:        64,
 		IgnoreInternalCost: true,
-		// The key is half of the id's hash; the other half is in the entry. Two ids that share the first half evict each
-		// other and never answer for each other.
+		// The key is half of the id's hash; the other half is in the entry. Two ids that share the
+		// first half evict each other and never answer for each other.
 		KeyToHash: func(hash uint64) (uint64, uint64) { return hash, 0 },
 		OnEvict:   func(*ristretto.Item[*entry]) { admission.note(true) },
 	})
@@ -45,24 +45,24 @@ func newL1(bytes int64) (*l1, error) {
 	}, nil
 }
 
-// hash identifies an id within this process: 128 bits under seeds that nobody outside knows, so that no two ids share one,
-// by chance or by design. key chooses the engine's place and the stamp.
+// hash identifies an id within this process: 128 bits under seeds that nobody outside knows, so
+// that no two ids share one, by chance or by design. key chooses the engine's place and the stamp.
 type hash struct{ key, check uint64 }
 
 func (l *l1) hash(id string) hash {
 	return hash{maphash.String(l.seeds[0], id), maphash.String(l.seeds[1], id)}
 }
 
-// candidate returns what the engine has in an id's place. It counts only if counts says so.
+// candidate returns what the engine has in an id's place. It is an answer only if it is valid.
 func (l *l1) candidate(h hash) *entry {
 	e, _ := l.engine.Get(h.key)
 	return e
 }
 
-// counts reports whether e is the entry of the id with this hash, and nothing has invalidated it; it may have expired. valid
-// is the id's pair, read at any time after the lookup began.
-func (l *l1) counts(e *entry, h hash, valid pair) bool {
-	return e != nil && e.check == h.check && e.pair == valid
+// valid reports whether e is the entry of the id with this hash, and nothing has invalidated it; it
+// may have expired. now is the id's pair, read at any time after the lookup began.
+func (l *l1) valid(e *entry, h hash, now pair) bool {
+	return e != nil && e.check == h.check && e.pair == now
 }
 
 // peek returns the entry of an id, valid or not.
@@ -89,16 +89,16 @@ func (l *l1) holds(h hash) bool {
 	return ok
 }
 
-// set offers an entry, which must carry the pair captured before its load, and reports whether it is shown or queued. The
-// engine may refuse it still.
+// set offers an entry, which must carry the pair captured before its load, and reports whether it
+// is shown or queued. The engine may refuse it still.
 func (l *l1) set(h hash, e *entry) bool {
 	l.open.RLock()
 	defer l.open.RUnlock()
 	return !l.closed && l.engine.Set(h.key, e, e.cost())
 }
 
-// settle waits until the engine has come to everything that was set before.
-func (l *l1) settle() {
+// drain waits until the engine has come to everything that was set before.
+func (l *l1) drain() {
 	l.open.RLock()
 	defer l.open.RUnlock()
 	if !l.closed {

@@ -8,13 +8,14 @@ import (
 const (
 	// recentFor is how long a version is remembered.
 	recentFor = 60 * time.Second
-	// maxRecent bounds the ids remembered in one generation. Past it the oldest half is forgotten early: L2 was written
-	// before the event, so only entries that another service put on the stream alone lose by it.
+	// maxRecent bounds the ids remembered in one generation. Past it the oldest half is forgotten
+	// early: L2 was written before the event, so only entries that another service put on the
+	// stream alone lose by it.
 	maxRecent = 1 << 17
 )
 
-// recent remembers the versions that events told of, so that an L2 record older than the news counts as a miss. Two
-// generations take turns: no timer per id, no scan.
+// recent remembers the versions that events told of, so that an L2 record older than the news
+// counts as a miss. Two generations take turns: no timer per id, no scan.
 type recent struct {
 	mu       sync.RWMutex
 	now, old map[string]news
@@ -26,8 +27,8 @@ type news struct{ version, at int64 }
 
 func newRecent() *recent { return &recent{now: map[string]news{}} }
 
-// learn notes that version of id exists; at is the node's clock. A higher version that is known already is remembered as long
-// as it would have been: what is learned later does not prolong it.
+// learn notes that version of id exists; at is the node's clock. A higher version that is known
+// already is remembered as long as it would have been: what is learned later does not prolong it.
 func (r *recent) learn(id string, version, at int64) {
 	if version == 0 {
 		return

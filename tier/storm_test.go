@@ -18,9 +18,10 @@ var (
 	stormSeed = flag.Uint64("storm-seed", 0, "seed of the storm's choices; 0 takes one from the clock")
 )
 
-// storm is three nodes on one Redis whose fills are delayed by 0-50 ms while changes and invalidations fall on a few keys
-// and junk keeps the engines' buffers full. Changes are acknowledged only when all nodes were told, so the oracle's bound
-// is 0: one answer older than that by a microsecond is a violation.
+// storm is three nodes on one Redis whose fills are delayed by 0-50 ms while changes and
+// invalidations fall on a few keys and junk keeps the engines' buffers full. Changes are
+// acknowledged only when all nodes were told, so the oracle's bound is 0: one answer older than
+// that by a microsecond is a violation.
 type storm struct {
 	nodes  []*Cache
 	judges []*oracle.Node
@@ -59,7 +60,8 @@ func newStorm(t *testing.T) *storm {
 
 // run ends after d, or at the first violation when until is set.
 func (s *storm) run(t *testing.T, d time.Duration, untilFound bool) {
-	// No deadline: the Redis client would put it on the wire, and the last changes would end half done.
+	// No deadline: the Redis client would put it on the wire, and the last changes would end half
+	// done.
 	ctx, cancel := context.WithCancel(t.Context())
 	defer time.AfterFunc(d, cancel).Stop()
 	defer cancel()
@@ -80,8 +82,8 @@ func (s *storm) run(t *testing.T, d time.Duration, untilFound bool) {
 	wg.Wait()
 }
 
-// write changes the users that belong to one writer: half the time by an update that everyone is told in full, else by an
-// invalidation that tells no version.
+// write changes the users that belong to one writer: half the time by an update that everyone is
+// told in full, else by an invalidation that tells no version.
 func (s *storm) write(ctx context.Context, t *testing.T, w int) {
 	r := rand.New(rand.NewPCG(s.seed, uint64(w)))
 	for version := int64(2); ctx.Err() == nil; version++ {

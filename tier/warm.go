@@ -7,8 +7,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Warm brings profiles from Redis into L1, where they are not there yet, and returns how many of ids L1 was given or had. It
-// never asks the origin: whom Redis does not have is passed over. At most MaxBatch ids a call.
+// Warm brings profiles from Redis into L1, where they are not there yet, and returns how many of
+// ids L1 was given or had. It never asks the origin: a user that Redis does not have is passed
+// over. At most MaxBatch ids a call.
 //
 // Errors wrap ErrTooMany or ErrClosed, or are Redis's.
 func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
@@ -31,29 +32,35 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 		c.flights.watch(&cold[i])
 	}
 	defer c.unwatch(cold)
-	found, fails := c.l2.get(ctx, names)
+	found := make(entries, len(names))
+	fails := c.l2.Read(ctx, names, found.room)
 	for i, e := range found {
-		if fails[i] != nil && !c.countL2(fails[i]) {
-			err = fails[i]
-		}
-		if e != nil && c.warmOne(&cold[i], e) {
+		switch {
+		case fails[i] != nil:
+			if !c.countL2(fails[i]) {
+				err = fails[i]
+			}
+		case e != nil && c.warmOne(&cold[i], e):
 			warm++
 		}
 	}
 	// The engine takes what is set in its own time, and drops it when there is too much.
-	c.l1.settle()
+	c.l1.drain()
 	return warm, err
 }
 
-// cold returns a load for each id that L1 does not answer, and how many it does; ids that cannot be any are in neither.
+// cold returns a load for each id that L1 does not answer, and how many it does; ids that cannot be
+// any are in neither.
 func (c *Cache) cold(ids []string) (calls []call, warm int) {
 	now := c.clock.tick()
 	for _, id := range ids {
 		h := c.l1.hash(id)
-		mine := call{id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id, now)}
+		mine := call{
+			id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id, now),
+		}
 		e := c.l1.peek(h)
 		switch {
-		case c.l1.counts(e, h, mine.pair) && c.fresh(e, now):
+		case c.l1.valid(e, h, mine.pair) && c.fresh(e, now):
 			warm++
 		case profile.CheckID(id) == nil:
 			calls = append(calls, mine)
@@ -71,14 +78,15 @@ func (c *Cache) unwatch(cold []call) {
 	}
 }
 
-// warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers it to the engine; see
-// linger.go for why. A load of the same key that is under way, or lingers itself, has an answer as good.
+// warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers
+// it to the engine; see pending.go for why. A load of the same key that is under way, or lingers
+// itself, has an answer as good.
 func (c *Cache) warmOne(mine *call, e *entry) bool {
 	if c.outdated(mine, e) {
 		return false
 	}
 	held := c.l1.peek(mine.hash)
-	if c.l1.counts(held, mine.hash, mine.pair) && held.profile.UpdatedAt != e.profile.UpdatedAt {
+	if c.l1.valid(held, mine.hash, mine.pair) && held.profile.UpdatedAt != e.profile.UpdatedAt {
 		return false // readers may have seen it: a load has to settle which of the two is valid
 	}
 	if held == nil && !c.l1.admission.admit(mine.hash) {
@@ -89,15 +97,16 @@ func (c *Cache) warmOne(mine *call, e *entry) bool {
 	e.pair, e.check = mine.pair, mine.hash.check
 	e.pack()
 	mine.entry, mine.tier = e, FromL2
-	if !c.flights.settled(mine, func() bool { return c.l1.stamps.of(mine.hash) == mine.pair }) {
+	if !c.flights.addEnded(mine, func() bool { return c.l1.stamps.of(mine.hash) == mine.pair }) {
 		return true
 	}
-	// From here on nobody begins a load under this pair; one that had ended before shows in the engine by now.
+	// From here on nobody begins a load under this pair; one that had ended before shows in the
+	// engine by now.
 	if c.l1.peek(mine.hash) != held || !c.l1.set(mine.hash, e) {
 		c.flights.forget(mine)
 		return false
 	}
 	c.counters.l2Hits.Add(1)
-	c.lingerers.add(mine)
+	c.pending.add(mine)
 	return true
 }

@@ -48,7 +48,8 @@ func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	cold, _ := c.cold([]string{"1"})
-	found, errs := c.l2.get(t.Context(), []string{"1"})
+	found := make(entries, 1)
+	errs := c.l2.Read(t.Context(), []string{"1"}, found.room)
 	if errs[0] != nil {
 		t.Fatal(errs[0])
 	}
@@ -57,7 +58,7 @@ func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
 	}
 	origin.set(user("1", 2))
 	c.warmOne(&cold[0], found[0])
-	c.l1.settle()
+	c.l1.drain()
 	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 2 {
 		t.Errorf("read %+v, %v; want version 2", r, err)
 	}

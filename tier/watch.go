@@ -21,12 +21,14 @@ import (
 const (
 	// trackingChannel is where Redis says which keys were written, to a connection that tracks.
 	trackingChannel = "__redis__:invalidate"
-	// settle is how long a notice rests, at least once and at most twice, before its key is looked at: by then the stream has
-	// brought what our own writers changed, and L1 shows what our own loads filled.
-	settle = 100 * time.Millisecond
+	// rest is how long a notice rests, at least once and at most twice, before its key is looked
+	// at: by then the stream has brought what our own writers changed, and L1 shows what our own
+	// loads filled.
+	rest = 100 * time.Millisecond
 	// maxNotices bounds the ids of one rest. Past it everything is flushed.
 	maxNotices = 1 << 18
-	// watchBeat is how often a silent link is asked for a sign of life; after watchDead without one it is given up.
+	// watchBeat is how often a silent link is asked for a sign of life; after watchDead without one
+	// it is given up.
 	watchBeat = time.Second
 	watchDead = 3 * time.Second
 	// forbiddenPause is how long a server that forbids tracking is left alone.
@@ -35,18 +37,21 @@ const (
 
 // WatchConfig configures a Watch. All fields but Logger are required.
 type WatchConfig struct {
-	// Client speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in broadcast mode, redirected to
-	// itself: Track is its OnConnect. It is the watch's own; the caller closes it after the watch.
+	// Client speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in
+	// broadcast mode, redirected to itself: Track is its OnConnect. It is the watch's own; the
+	// caller closes it after the watch.
 	Client redis.UniversalClient
 	// Cache is the one to correct.
 	Cache *Cache
-	// Logger gets one line when the server forbids tracking and one per failed attempt to connect. Default: none.
+	// Logger gets one line when the server forbids tracking and one per failed attempt to connect.
+	// Default: none.
 	Logger *slog.Logger
 }
 
-// Watch notices writes to Redis that bypass the stream: an operator's DEL, another service's HSET, FLUSHALL. Redis names
-// every key written under the prefix, our own writes too; the watch compares what L1 holds of them with what Redis has now,
-// and forgets only what differs. An outside write is refused by L1 within about 2 x settle.
+// Watch notices writes to Redis that bypass the stream: an operator's DEL, another service's HSET,
+// FLUSHALL. Redis names every key written under the prefix, our own writes too; the watch compares
+// what L1 holds of them with what Redis has now, and forgets only what differs. An outside write is
+// refused by L1 within about 2 x rest.
 type Watch struct {
 	conf  WatchConfig
 	mu    sync.Mutex
@@ -65,7 +70,8 @@ type Watch struct {
 
 // WatchStats says how a Watch does.
 type WatchStats struct {
-	// Links is how many servers are watched now; 0 means that outside writes are seen only when L1's TTL ends.
+	// Links is how many servers are watched now; 0 means that outside writes are seen only when
+	// L1's TTL ends.
 	Links int64 `json:"links"`
 	// Forbidden says that a server refused to let us watch.
 	Forbidden bool `json:"forbidden"`
@@ -76,14 +82,16 @@ type WatchStats struct {
 	Lost int64 `json:"lost"`
 }
 
-// Track makes a connection receive the names of the keys that anyone writes under profile.KeyPrefix. It is an OnConnect for
-// the Client of a WatchConfig. Redis needs no configuration for it, only the right to use CLIENT.
+// Track makes a connection receive the names of the keys that anyone writes under
+// profile.KeyPrefix. It is an OnConnect for the Client of a WatchConfig. Redis needs no
+// configuration for it, only the right to use CLIENT.
 func Track(ctx context.Context, conn *redis.Conn) error {
 	id, err := conn.ClientID(ctx).Result()
 	if err != nil {
 		return fmt.Errorf("tier: track: %w", err)
 	}
-	if err := conn.Do(ctx, "CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", profile.KeyPrefix).Err(); err != nil {
+	track := []any{"CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", profile.KeyPrefix}
+	if err := conn.Do(ctx, track...).Err(); err != nil {
 		return fmt.Errorf("tier: track: %w", err)
 	}
 	return nil
@@ -102,8 +110,8 @@ func NewWatch(conf WatchConfig) (*Watch, error) {
 	return w, nil
 }
 
-// Start watches every master from now on, in the background: a server that cannot be watched is no reason not to serve. It
-// may be called again, which does nothing.
+// Start watches every master from now on, in the background: a server that cannot be watched is no
+// reason not to serve. It may be called again, which does nothing.
 func (w *Watch) Start(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +126,8 @@ func (w *Watch) Start(context.Context) error {
 	return nil
 }
 
-// Close ends the watching and waits for it, at most about a second. It may be called twice and before Start.
+// Close ends the watching and waits for it, at most about a second. It may be called twice and
+// before Start.
 func (w *Watch) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -132,7 +141,8 @@ func (w *Watch) Close() error {
 // Stats returns a snapshot.
 func (w *Watch) Stats() WatchStats {
 	return WatchStats{
-		Links: w.links.Load(), Forbidden: w.forbidden.Load(), Notices: w.notices.Load(), Outside: w.outside.Load(), Lost: w.lost.Load(),
+		Links: w.links.Load(), Forbidden: w.forbidden.Load(), Notices: w.notices.Load(),
+		Outside: w.outside.Load(), Lost: w.lost.Load(),
 	}
 }
 
@@ -166,8 +176,8 @@ type subscriber interface {
 	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
 }
 
-// follow keeps a link to one server. What was written there while the link was down is unknown, so each link but the first
-// begins with a flush.
+// follow keeps a link to one server. What was written there while the link was down is unknown, so
+// each link but the first begins with a flush.
 func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		err := w.listen(ctx, server, attempt > 0)
@@ -181,9 +191,11 @@ func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 				life.Wait(ctx, pause)
 				continue
 			}
-			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends", "server", addr, "error", err)
+			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends",
+				"server", addr, "error", err)
 		} else {
-			w.conf.Logger.Warn("watch for writes of others", "server", addr, "attempt", attempt+1, "error", err, "pause", pause)
+			w.conf.Logger.Warn("watch for writes of others",
+				"server", addr, "attempt", attempt+1, "error", err, "pause", pause)
 		}
 		life.Wait(ctx, pause)
 	}
@@ -234,7 +246,8 @@ func (w *Watch) listen(ctx context.Context, server subscriber, again bool) error
 	return ctx.Err()
 }
 
-// errResubscribed reports that the client has made another connection on its own: the old one's notices are lost.
+// errResubscribed reports that the client has made another connection on its own: the old one's
+// notices are lost.
 var errResubscribed = errors.New("tier: watch: the connection was replaced")
 
 func (w *Watch) take(message any) error {
@@ -260,9 +273,9 @@ func (w *Watch) notice(keys []string) {
 	}
 }
 
-// compareForEver looks at what was noticed at least one settle ago.
+// compareForEver looks at what was noticed at least one rest ago.
 func (w *Watch) compareForEver(ctx context.Context) {
-	tick := time.NewTicker(settle)
+	tick := time.NewTicker(rest)
 	defer tick.Stop()
 	for due := map[string]struct{}(nil); ; {
 		select {
@@ -297,10 +310,12 @@ func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int
 	return wrong
 }
 
-// look forgets what L1 holds of ids and Redis says otherwise, and returns how many that were. What Redis did not answer goes as
-// well, since a write may hide behind it, and is not counted: a slow Redis is no write of others.
+// look forgets what L1 holds of ids and Redis says otherwise, and returns how many that were. What
+// Redis did not answer goes as well, since a write may hide behind it, and is not counted: a slow
+// Redis is no write of others.
 func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
-	now, errs := c.l2.get(ctx, ids)
+	now := make(entries, len(ids))
+	errs := c.l2.Read(ctx, ids, now.room)
 	for i, id := range ids {
 		e := c.l1.peek(c.l1.hash(id))
 		if e == nil || errs[i] == nil && e.says(now[i]) {

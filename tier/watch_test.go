@@ -114,7 +114,7 @@ func TestOwnFillsStay(t *testing.T) {
 	eventually(t, "all notices", func() bool { return w.Stats().Notices >= 2001 })
 	c.l1.engine.Wait()
 	misses := c.Stats().L1Misses
-	<-time.After(3 * settle)
+	<-time.After(3 * rest)
 	if _, err := c.BatchGet(t.Context(), ids, Want{}); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -34,7 +35,7 @@ func newBook(history int) *book {
 // note takes an event that was read now and was not in the stream before.
 func (b *book) note(e stream.Event, now, before time.Time) (*user, *change) {
 	c := &change{id: strings.Clone(e.ID), kind: e.Kind, version: e.Version, at: e.At, known: now, before: before}
-	if e.Kind == stream.Invalidated {
+	if e.Kind == profile.Invalidated {
 		c.version = 0 // its timestamp is none
 	}
 	b.mu.Lock()

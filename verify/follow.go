@@ -1,6 +1,8 @@
 package verify
 
-import "time"
+import (
+	"time"
+)
 
 const (
 	// A user about whom a node was wrong is asked for again at growing pauses until the node is right, to learn the lag.

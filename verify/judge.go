@@ -3,7 +3,7 @@ package verify
 import (
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // bindFor is how long a change binds answers. A node remembers what it was told for a minute at least; beyond half of that
@@ -28,7 +28,7 @@ const (
 // every doubt is in the node's favour.
 type change struct {
 	id      string
-	kind    stream.Kind
+	kind    profile.Kind
 	version int64     // of an event that tells one; 0 for the others, and for an invalidation always
 	at      time.Time // by the clock of the Redis server; shown, never judged by
 	known   time.Time
@@ -45,7 +45,7 @@ type answer struct {
 	age            time.Duration // since the node began to load it, rounded down
 }
 
-func (c *change) gone() bool { return c.kind == stream.Deleted }
+func (c *change) gone() bool { return c.kind == profile.Deleted }
 
 // judge returns what one change, of which the node had time to hear, says of an answer.
 func (c *change) judge(a *answer) verdict {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -16,15 +17,15 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func at(n int) time.Time { return epoch.Add(time.Duration(n) * ms) }
 
 // changed is a change that was read at a moment, 10 ms after the last at which it was not there.
-func changed(kind stream.Kind, version int64, known int) *change {
+func changed(kind profile.Kind, version int64, known int) *change {
 	return &change{id: strconv.Itoa(known) + "-0", kind: kind, version: version, known: at(known), before: at(known - 10)}
 }
 
 func TestJudge(t *testing.T) {
-	created, updated := func(v int64, n int) *change { return changed(stream.Created, v, n) }, func(v int64, n int) *change { return changed(stream.Updated, v, n) }
-	deleted := func(v int64, n int) *change { return changed(stream.Deleted, v, n) }
-	forgotten := func(n int) *change { return changed(stream.Invalidated, 0, n) }
-	blind := &change{id: "0-1", kind: stream.Invalidated, known: at(0)}
+	created, updated := func(v int64, n int) *change { return changed(profile.Created, v, n) }, func(v int64, n int) *change { return changed(profile.Updated, v, n) }
+	deleted := func(v int64, n int) *change { return changed(profile.Deleted, v, n) }
+	forgotten := func(n int) *change { return changed(profile.Invalidated, 0, n) }
+	blind := &change{id: "0-1", kind: profile.Invalidated, known: at(0)}
 	version := func(v int64) answer { return answer{version: v, tier: "L1"} }
 	old := func(v int64, age int) answer {
 		return answer{version: v, tier: "L1", age: time.Duration(age) * ms}
@@ -103,23 +104,23 @@ func TestMarksBoundWhenAnEntryCame(t *testing.T) {
 func TestTheBookIsBounded(t *testing.T) {
 	b := newBook(3)
 	now := epoch
-	u, own := b.note(stream.Event{ID: "1-0", Kind: stream.Updated, UserID: "7", Version: 1}, now, now)
+	u, own := b.note(stream.Event{ID: "1-0", Kind: profile.Updated, UserID: "7", Version: 1}, now, now)
 	for v := int64(2); v <= 6; v++ {
-		b.note(stream.Event{ID: strconv.FormatInt(v, 10) + "-0", Kind: stream.Updated, UserID: "7", Version: v}, now, now)
+		b.note(stream.Event{ID: strconv.FormatInt(v, 10) + "-0", Kind: profile.Updated, UserID: "7", Version: v}, now, now)
 	}
 	if got := b.changesOf(u, own); len(got) != 4 || got[0] != own || got[3].version != 6 {
 		t.Errorf("history %v; want the change asked for and the last three", got)
 	}
-	if _, c := b.note(stream.Event{ID: "7-0", Kind: stream.Invalidated, UserID: "7", Version: 99}, now, now); c.version != 0 {
+	if _, c := b.note(stream.Event{ID: "7-0", Kind: profile.Invalidated, UserID: "7", Version: 99}, now, now); c.version != 0 {
 		t.Errorf("the timestamp of an invalidation became version %d", c.version)
 	}
 	for i := range maxUsers + 10 {
-		b.note(stream.Event{ID: "8-0", Kind: stream.Updated, UserID: "u" + strconv.Itoa(i), Version: 1}, now, now)
+		b.note(stream.Event{ID: "8-0", Kind: profile.Updated, UserID: "u" + strconv.Itoa(i), Version: 1}, now, now)
 	}
 	if len(b.users) != maxUsers || b.order.Len() != maxUsers || b.users["7"] != nil {
 		t.Errorf("%d users, %d in order; want %d, without the oldest", len(b.users), b.order.Len(), maxUsers)
 	}
-	b.note(stream.Event{ID: "9-0", Kind: stream.Updated, UserID: "late", Version: 1}, now.Add(bindFor+1), now)
+	b.note(stream.Event{ID: "9-0", Kind: profile.Updated, UserID: "late", Version: 1}, now.Add(bindFor+1), now)
 	if len(b.users) != 1 {
 		t.Errorf("%d users after their changes bind nobody", len(b.users))
 	}

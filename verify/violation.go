@@ -56,7 +56,7 @@ func newViolation(node string, u *user, c *change, history []*change, a *answer)
 	v := &Violation{Node: node, User: u.id, Entry: c.id, Rule: c.rule(), Version: a.version, Absent: a.absent, Tier: a.tier,
 		Age: a.age, Lag: a.sent.Sub(c.known)}
 	for _, h := range history {
-		v.History = append(v.History, HistoryEntry{h.id, h.kind.String(), h.version, h.at.UTC(), a.sent.Sub(h.known)})
+		v.History = append(v.History, HistoryEntry{h.id, h.kind.Event(), h.version, h.at.UTC(), a.sent.Sub(h.known)})
 	}
 	return v
 }

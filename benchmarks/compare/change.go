@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 const (
@@ -86,7 +88,7 @@ func (c *changes) turn(one *changer) (delays []float64, err error) {
 		c.rig.version++
 		p := c.rig.user(1 + int(c.rig.version%int64(c.rig.changing())))
 		p.UpdatedAt = c.rig.version
-		e := stream.Event{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p}
+		e := stream.Event{Kind: profile.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p}
 		if err := one.prepare(e); err != nil {
 			return nil, err
 		}
@@ -206,7 +208,7 @@ func (r *rig) followers(ctx context.Context) (changer, error) {
 	const key = "bench:changes:followed"
 	closers := new(closing)
 	c := changer{name: "edgecache, event to stamp", goal: goalChange, close: closers.run}
-	l2, err := tier.NewL2(tier.L2Config{Client: r.client})
+	lower, err := l2.New(l2.Config{Client: r.client})
 	if err != nil {
 		return c, err
 	}
@@ -217,19 +219,19 @@ func (r *rig) followers(ctx context.Context) (changer, error) {
 	ears := newEars()
 	caches := make([]*tier.Cache, listeners)
 	for i, ear := range ears {
-		if caches[i], err = r.follower(ctx, key, l2, ear, closers); err != nil {
+		if caches[i], err = r.follower(ctx, key, lower, ear, closers); err != nil {
 			return c, err
 		}
 	}
-	c.prepare = func(e stream.Event) error { _, err := l2.Apply(ctx, e.Profile); return err }
+	c.prepare = func(e stream.Event) error { _, err := lower.Apply(ctx, e.Profile); return err }
 	c.change = func(e stream.Event) error { _, err := publisher.Publish(ctx, e); return err }
 	c.known = func(e stream.Event) ([]time.Time, error) { return await(ears, e.Version) }
 	c.check = func(newest map[string]int64) error { return checkNewest(ctx, newest, caches) }
 	return c, nil
 }
 
-func (r *rig) follower(ctx context.Context, key string, l2 *tier.L2, ear chan<- heard, closers *closing) (*tier.Cache, error) {
-	cache, err := tier.New(tier.Config{L2: l2, Origin: noOrigin{}})
+func (r *rig) follower(ctx context.Context, key string, lower *l2.Redis, ear chan<- heard, closers *closing) (*tier.Cache, error) {
+	cache, err := tier.New(tier.Config{L2: lower, Origin: noOrigin{}})
 	if err != nil {
 		return nil, err
 	}

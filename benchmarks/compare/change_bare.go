@@ -14,7 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // versionField tells the bare readers, which do not decode events, which change an entry is.
@@ -117,7 +117,7 @@ func poll(knows func(listener int) (bool, error)) ([]time.Time, error) {
 func (r *rig) changingNodes(ctx context.Context) (changer, error) {
 	closers := new(closing)
 	c := changer{name: "edgecache nodes", close: closers.run}
-	l2, err := tier.NewL2(tier.L2Config{Client: r.client})
+	lower, err := l2.New(l2.Config{Client: r.client})
 	if err != nil {
 		return c, err
 	}
@@ -135,7 +135,7 @@ func (r *rig) changingNodes(ctx context.Context) (changer, error) {
 			return c, err
 		}
 	}
-	c.prepare = func(e stream.Event) error { _, err := l2.Apply(ctx, e.Profile); return err }
+	c.prepare = func(e stream.Event) error { _, err := lower.Apply(ctx, e.Profile); return err }
 	c.change = func(e stream.Event) error { _, err := publisher.Publish(ctx, e); return err }
 	c.known = func(e stream.Event) ([]time.Time, error) {
 		return poll(func(i int) (bool, error) {

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 const (
@@ -43,16 +45,10 @@ const prewarmNote = "all users into an empty Redis, throttle off. Bare is one pi
 	"this process, or a lean HTTP server in it that speaks the contract with answers made beforehand. \"with L1\" counts until all nodes " +
 	"have filled their memory as well"
 
-// writeScript is what any fill has to do, and no more: a lease, here in the guard, and the version are looked at, the hash is
-// written, its time to live set.
-const writeScript = `
-local guard = redis.call('HMGET', KEYS[2], 'floor', 'token')
-if guard[2] and guard[2] ~= ARGV[1] then return 0 end
-local stored = tonumber(redis.call('HGET', KEYS[1], 'updatedAt') or 0) or 0
-if tonumber(ARGV[3]) < (tonumber(guard[1]) or 0) or tonumber(ARGV[3]) < stored then return -1 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 1`
+// writeSource is what any fill has to do, and no more.
+//
+//go:embed scripts/write.lua
+var writeSource string
 
 // measurePrewarm compares a prewarm with the bare writes that it cannot do without.
 func measurePrewarm(ctx context.Context, r *rig) ([]Table, error) {
@@ -229,7 +225,7 @@ func (b *prewarmBench) bare(ctx context.Context) (rate, withL1 float64, err erro
 		return 0, 0, err
 	}
 	defer client.Close()
-	script := redis.NewScript(writeScript)
+	script := redis.NewScript(writeSource)
 	if err := script.Load(ctx, client).Err(); err != nil {
 		return 0, 0, fmt.Errorf("load the script: %w", err)
 	}
@@ -283,8 +279,8 @@ func (b *prewarmBench) Active(context.Context, time.Time) iter.Seq2[prewarm.User
 type third struct{ index int }
 
 // Owned implements prewarm.Membership.
-func (m third) Owned() ([]bool, int) {
-	owned := make([]bool, prewarm.Ranges)
+func (m third) Owned() (*[profile.Ranges]bool, int) {
+	owned := new([profile.Ranges]bool)
 	for n := m.index; n < len(owned); n += warmers {
 		owned[n] = true
 	}
@@ -338,11 +334,11 @@ func (b *prewarmBench) node(ctx context.Context, index int, loader tier.Loader, 
 		return nil, err
 	}
 	closers.add(client.Close)
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	if err != nil {
 		return nil, err
 	}
-	cache, err := tier.New(tier.Config{L2: l2, Origin: loader, FenceAfter: -1, LoadDeadline: time.Minute})
+	cache, err := tier.New(tier.Config{L2: lower, Origin: loader, FenceAfter: -1, LoadDeadline: time.Minute})
 	if err != nil {
 		return nil, err
 	}

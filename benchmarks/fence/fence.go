@@ -122,7 +122,7 @@ func change(ctx context.Context, client *redis.Client, rate int, lasts time.Dura
 		}
 		p := sample.User(1, 1+i%1000)
 		p.UpdatedAt = time.Now().UnixMilli()
-		e := stream.Event{Kind: stream.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p}
+		e := stream.Event{Kind: profile.Updated, UserID: p.ID, Version: p.UpdatedAt, Profile: p}
 		if _, err := publisher.Publish(ctx, e); err != nil && ctx.Err() == nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 const (
@@ -32,7 +32,7 @@ func write(ctx context.Context, url string, p params) (total made, took time.Dur
 		return made{}, 0, err
 	}
 	defer client.Close()
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	if err != nil {
 		return made{}, 0, err
 	}
@@ -46,7 +46,7 @@ func write(ctx context.Context, url string, p params) (total made, took time.Dur
 	var writing sync.WaitGroup
 	var mu sync.Mutex
 	for i := range writers {
-		w := &writer{params: p, index: i, l2: l2, publisher: publisher, versions: map[int]int64{}, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
+		w := &writer{params: p, index: i, l2: lower, publisher: publisher, versions: map[int]int64{}, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
 		writing.Go(func() {
 			if err := w.run(ctx, began); err != nil {
 				cancel(err)
@@ -63,7 +63,7 @@ func write(ctx context.Context, url string, p params) (total made, took time.Dur
 type writer struct {
 	params
 	index     int
-	l2        *tier.L2
+	l2        *l2.Redis
 	publisher *stream.Publisher
 	versions  map[int]int64 // by user, of those who were changed
 	rnd       *rand.Rand
@@ -120,7 +120,7 @@ func (w *writer) whole(ctx context.Context, i int, version int64) error {
 		return fmt.Errorf("apply %s at %d: stored %v, %w", p.ID, version, stored, err)
 	}
 	w.made.whole++
-	return w.publish(ctx, stream.Event{Kind: stream.Updated, UserID: p.ID, Version: version, Profile: p})
+	return w.publish(ctx, stream.Event{Kind: profile.Updated, UserID: p.ID, Version: version, Profile: p})
 }
 
 // patch does what other services do: it announces, and leaves it to the nodes' workers to change Redis.
@@ -128,7 +128,7 @@ func (w *writer) patch(ctx context.Context, i int, version int64) error {
 	avatar := "/avatars/" + strconv.FormatInt(version, 10) + ".webp"
 	id := strconv.Itoa(i)
 	w.made.parts++
-	return w.publish(ctx, stream.Event{Kind: stream.Updated, UserID: id, Version: version,
+	return w.publish(ctx, stream.Event{Kind: profile.Updated, UserID: id, Version: version,
 		Patch: &profile.Patch{ID: id, Version: version, Avatar: &avatar}})
 }
 
@@ -138,7 +138,7 @@ func (w *writer) forget(ctx context.Context, i int) error {
 		return err
 	}
 	w.made.forgotten++
-	return w.publish(ctx, stream.Event{Kind: stream.Invalidated, UserID: id})
+	return w.publish(ctx, stream.Event{Kind: profile.Invalidated, UserID: id})
 }
 
 func (w *writer) publish(ctx context.Context, e stream.Event) error {

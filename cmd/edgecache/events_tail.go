@@ -173,7 +173,7 @@ func lineOf(entry redis.XMessage) entryLine {
 	default:
 		l.Form = "bare"
 	}
-	if l.Kind = e.Kind.String(); e.Degraded {
+	if l.Kind = e.Kind.Event(); e.Degraded {
 		l.Reason = "its whole profile is not readable"
 	}
 	return l

@@ -47,9 +47,9 @@ func someEvents(t *testing.T, c *redis.Client) (ids []string) {
 	}
 	avatar := "/a.webp"
 	for _, e := range []stream.Event{
-		{Kind: stream.Created, UserID: "1", Version: 10, Profile: &profile.Profile{ID: "1", Nom: "Ngo", UpdatedAt: 10}},
-		{Kind: stream.Updated, UserID: "2", Version: 11, Patch: &profile.Patch{ID: "2", Version: 11, Avatar: &avatar}},
-		{Kind: stream.Invalidated, UserID: "3"},
+		{Kind: profile.Created, UserID: "1", Version: 10, Profile: &profile.Profile{ID: "1", Nom: "Ngo", UpdatedAt: 10}},
+		{Kind: profile.Updated, UserID: "2", Version: 11, Patch: &profile.Patch{ID: "2", Version: 11, Avatar: &avatar}},
+		{Kind: profile.Invalidated, UserID: "3"},
 	} {
 		id, err := publisher.Publish(t.Context(), e)
 		if err != nil {

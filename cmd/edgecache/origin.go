@@ -26,7 +26,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // defaultDB and dbUsage are of --db.
@@ -199,7 +199,7 @@ func usageRedis(err error) error {
 }
 
 func (up *parts) newRelay(store source.Store, client redis.UniversalClient, maxLen int) (*source.Relay, error) {
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	if err != nil {
 		return nil, err
 	}
@@ -207,7 +207,7 @@ func (up *parts) newRelay(store source.Store, client redis.UniversalClient, maxL
 	if err != nil {
 		return nil, err
 	}
-	return source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: l2, Publisher: publisher},
+	return source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: lower, Publisher: publisher},
 		Timeout: time.Second, Logger: up.log})
 }
 

@@ -2,17 +2,14 @@ package mongodb
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
-
-// maxExact is the largest whole number up to which a double has every one.
-const maxExact = 1 << 53
 
 // idFields are where a participant that is a document may have its user's id, the likeliest first. A "_id" comes last:
 // mongoose gives every embedded document one of its own.
@@ -83,8 +80,8 @@ func scalarID(v bson.RawValue) (string, error) {
 	case bson.TypeObjectID:
 		return v.ObjectID().Hex(), nil
 	case bson.TypeDouble:
-		if f := v.Double(); f == math.Trunc(f) && math.Abs(f) <= maxExact {
-			return strconv.FormatInt(int64(f), 10), nil
+		if id, ok := profile.NumberID(v.Double()); ok {
+			return id, nil
 		}
 		return "", fmt.Errorf("%w: the number %v; want a whole one of at most 2^53", prewarm.ErrMalformed, v.Double())
 	}

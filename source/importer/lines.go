@@ -139,16 +139,7 @@ func csvFields(names []string) ([]csvField, error) {
 
 // textField returns the field of a column by its name in small letters.
 func textField(key string) csvField {
-	place := map[string]func(*profile.Profile) *string{
-		"id":        func(p *profile.Profile) *string { return &p.ID },
-		"nom":       func(p *profile.Profile) *string { return &p.Nom },
-		"prenom":    func(p *profile.Profile) *string { return &p.Prenom },
-		"fullname":  func(p *profile.Profile) *string { return &p.FullName },
-		"avatar":    func(p *profile.Profile) *string { return &p.Avatar },
-		"matricule": func(p *profile.Profile) *string { return &p.Matricule },
-		"ministere": func(p *profile.Profile) *string { return &p.Ministere },
-		"sexe":      func(p *profile.Profile) *string { return &p.Sexe },
-	}[key]
+	place := profile.TextOf(key)
 	switch {
 	case place != nil:
 		return func(p *profile.Profile, text string) error {
@@ -157,7 +148,7 @@ func textField(key string) csvField {
 		}
 	case key == "updatedat":
 		return func(p *profile.Profile, text string) (err error) {
-			p.UpdatedAt, err = profile.LooseTime(text)
+			p.UpdatedAt, err = profile.LooseMillis(text)
 			return err
 		}
 	case key == "attrs":

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -88,7 +89,7 @@ func scanChangePG(row pgx.CollectableRow) (source.Change, error) {
 	if err := row.Scan(&c.Seq, &kind, &c.ID, &c.Version, &packed); err != nil {
 		return source.Change{}, err
 	}
-	c.Kind = source.Kind(kind)
+	c.Kind = profile.Kind(kind)
 	c.Unpack(packed)
 	return c, nil
 }

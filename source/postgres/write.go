@@ -42,7 +42,7 @@ func (s *Store) Create(ctx context.Context, p *profile.Profile) (source.Change, 
 		if u.present != nil {
 			return source.Change{}, fmt.Errorf("origin: create %q: %w", p.ID, origin.ErrExists)
 		}
-		return s.put(source.Created, p, u.deleted)
+		return s.put(profile.Created, p, u.deleted)
 	})
 }
 
@@ -52,7 +52,7 @@ func (s *Store) Update(ctx context.Context, id string, u origin.Update) (source.
 		if err := now.allows(id, u.IfMatch); err != nil {
 			return source.Change{}, err
 		}
-		return s.put(source.Updated, u.Apply(now.present), now.present.UpdatedAt)
+		return s.put(profile.Updated, u.Apply(now.present), now.present.UpdatedAt)
 	})
 }
 
@@ -63,7 +63,7 @@ func (s *Store) Delete(ctx context.Context, id string, ifMatch []int64) (source.
 			return source.Change{}, err
 		}
 		version, err := source.NextVersion(s.now(), max(now.present.UpdatedAt, now.deleted))
-		return source.Change{Kind: source.Deleted, ID: now.present.ID, Version: version}, err
+		return source.Change{Kind: profile.Deleted, ID: now.present.ID, Version: version}, err
 	})
 }
 
@@ -79,7 +79,7 @@ func (u userState) allows(id string, ifMatch []int64) error {
 }
 
 // put is the change that leaves the user as p.
-func (s *Store) put(kind source.Kind, p *profile.Profile, previous int64) (c source.Change, err error) {
+func (s *Store) put(kind profile.Kind, p *profile.Profile, previous int64) (c source.Change, err error) {
 	if p.UpdatedAt, err = source.NextVersion(s.now(), previous); err != nil {
 		return source.Change{}, err
 	}
@@ -173,7 +173,7 @@ func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, c *source.Change
 // queueRows adds the statements that change the user. A deletion writes its version before it removes the row: a bulk load,
 // which holds up the first, then still sees the row and leaves the user alone.
 func (s *Store) queueRows(b *pgx.Batch, c *source.Change) error {
-	if c.Kind == source.Deleted {
+	if c.Kind == profile.Deleted {
 		b.Queue(s.sql.bury, c.ID, c.Version)
 		b.Queue(s.sql.remove, c.ID)
 		return nil
@@ -183,7 +183,7 @@ func (s *Store) queueRows(b *pgx.Batch, c *source.Change) error {
 		return err
 	}
 	statement := s.sql.insert
-	if c.Kind == source.Updated {
+	if c.Kind == profile.Updated {
 		statement = s.sql.update
 	}
 	b.Queue(statement, args...)

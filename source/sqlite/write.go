@@ -69,7 +69,7 @@ func (w *sqliteWriter) create(p *profile.Profile) (source.Change, error) {
 	if p.UpdatedAt, err = source.NextVersion(w.now(), deleted.Int64); err != nil {
 		return source.Change{}, err
 	}
-	return w.put(w.stmts.insert, source.Created, p)
+	return w.put(w.stmts.insert, profile.Created, p)
 }
 
 func (w *sqliteWriter) update(id string, u *origin.Update) (source.Change, error) {
@@ -81,11 +81,11 @@ func (w *sqliteWriter) update(id string, u *origin.Update) (source.Change, error
 	if p.UpdatedAt, err = source.NextVersion(w.now(), old.UpdatedAt); err != nil {
 		return source.Change{}, err
 	}
-	return w.put(w.stmts.update, source.Updated, p)
+	return w.put(w.stmts.update, profile.Updated, p)
 }
 
 // put executes stmt with p's row and queues the change.
-func (w *sqliteWriter) put(stmt *sql.Stmt, kind source.Kind, p *profile.Profile) (source.Change, error) {
+func (w *sqliteWriter) put(stmt *sql.Stmt, kind profile.Kind, p *profile.Profile) (source.Change, error) {
 	if err := record.Check(p); err != nil {
 		return source.Change{}, err
 	}
@@ -114,7 +114,7 @@ func (w *sqliteWriter) delete(id string, ifMatch []int64) (source.Change, error)
 	if err := w.exec(w.stmts.tombstone, old.ID, version); err != nil {
 		return source.Change{}, broken("keep version of deleted user", err)
 	}
-	return w.queue(source.Change{Kind: source.Deleted, ID: old.ID, Version: version})
+	return w.queue(source.Change{Kind: profile.Deleted, ID: old.ID, Version: version})
 }
 
 // current returns the user as it is inside the transaction, if its version is one of ifMatch.

@@ -26,9 +26,9 @@ func TestEventsAreWrittenAsThePageSays(t *testing.T) {
 	}
 	user := p.user(t)
 	for block, e := range map[string]stream.Event{
-		"json payload":     {Kind: stream.Updated, UserID: user.ID, Version: user.UpdatedAt, Profile: user},
-		"json deleted":     {Kind: stream.Deleted, UserID: user.ID, Version: user.UpdatedAt + 1},
-		"json invalidated": {Kind: stream.Invalidated, UserID: user.ID},
+		"json payload":     {Kind: profile.Updated, UserID: user.ID, Version: user.UpdatedAt, Profile: user},
+		"json deleted":     {Kind: profile.Deleted, UserID: user.ID, Version: user.UpdatedAt + 1},
+		"json invalidated": {Kind: profile.Invalidated, UserID: user.ID},
 	} {
 		id, err := publisher.Publish(t.Context(), e)
 		if err != nil {
@@ -62,7 +62,7 @@ func reading(e stream.Event, err error) string {
 			return strings.TrimSuffix("refused, "+e.UserID, ", ") + ": " + refusal.Error()
 		}
 	}
-	return fmt.Sprintf("%s %s at %d: %s", strings.TrimPrefix(e.Kind.String(), "user.profile."), e.UserID, e.Version, parts(e.Patch))
+	return fmt.Sprintf("%s %s at %d: %s", e.Kind, e.UserID, e.Version, parts(e.Patch))
 }
 
 func parts(p *profile.Patch) string {

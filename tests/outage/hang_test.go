@@ -15,6 +15,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // delayed is an origin that takes its time, with every user there is.
@@ -70,9 +71,9 @@ func stopUnderReads(t *testing.T, stopped, by time.Duration, warm bool) {
 	client, err := redisconn.Open(server.URL())
 	check(t, err)
 	closing(t, client)
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	check(t, err)
-	c, err := tier.New(tier.Config{L2: l2, Origin: delayed{by}, FenceAfter: -1})
+	c, err := tier.New(tier.Config{L2: lower, Origin: delayed{by}, FenceAfter: -1})
 	check(t, err)
 	closing(t, c)
 	check(t, c.Start(t.Context()))

@@ -22,7 +22,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // newAnnouncer returns what the origin's relay tells of changes, and the client that it does so with.
@@ -31,12 +31,12 @@ func newAnnouncer(redisURL string) (source.RedisAnnouncer, redis.UniversalClient
 	if err != nil {
 		return source.RedisAnnouncer{}, nil, err
 	}
-	l2, err := tier.NewL2(tier.L2Config{Client: client})
+	lower, err := l2.New(l2.Config{Client: client})
 	if err != nil {
 		return source.RedisAnnouncer{}, client, err
 	}
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
-	return source.RedisAnnouncer{L2: l2, Publisher: publisher}, client, err
+	return source.RedisAnnouncer{L2: lower, Publisher: publisher}, client, err
 }
 
 // startOrigin starts a source of truth with made-up users "1".."n", over SQLite and HTTP, and returns its address.

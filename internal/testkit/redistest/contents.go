@@ -44,7 +44,31 @@ func content(ctx context.Context, c redis.Cmdable, key string) (any, error) {
 	case "zset":
 		return c.ZRangeWithScores(ctx, key, 0, -1).Result()
 	case "stream":
-		return c.XRange(ctx, key, "-", "+").Result()
+		return streamContent(ctx, c, key)
 	}
 	return c.SMembers(ctx, key).Result()
+}
+
+// streamContent is the entries of a stream and the consumers of its groups, with how many entries
+// each holds.
+func streamContent(ctx context.Context, c redis.Cmdable, key string) (any, error) {
+	entries, err := c.XRange(ctx, key, "-", "+").Result()
+	if err != nil {
+		return nil, err
+	}
+	groups, err := c.XInfoGroups(ctx, key).Result()
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]int64{}
+	for _, group := range groups {
+		consumers, err := c.XInfoConsumers(ctx, key, group.Name).Result()
+		if err != nil {
+			return nil, err
+		}
+		for _, consumer := range consumers {
+			held[group.Name+" "+consumer.Name] = consumer.Pending
+		}
+	}
+	return []any{entries, held}, nil
 }

@@ -50,7 +50,7 @@ func testCreateGet(t *testing.T, s source.Store, clock *testClock) {
 	in := profile.Profile{ID: "a.b_c-d@e:1", Nom: "Ngô Biyong", Prenom: "Élodie", Avatar: "/a.png", Matricule: "1-A",
 		Ministere: "MINSANTE", Sexe: "F", Attrs: map[string]string{"a": "1", "é": "\"<"}, UpdatedAt: 12}
 	c := MustCreate(t, s, in)
-	if c.Kind != source.Created || c.ID != in.ID || c.Version != clock.ms.Load() || c.Seq == 0 {
+	if c.Kind != profile.Created || c.ID != in.ID || c.Version != clock.ms.Load() || c.Seq == 0 {
 		t.Errorf("change: %+v", c)
 	}
 	got := MustGet(t, s, in.ID)
@@ -72,7 +72,7 @@ func testPartialUpdate(t *testing.T, s source.Store, clock *testClock) {
 	c := MustUpdate(t, s, "1", origin.Update{Avatar: testkit.Ptr("/b"), Matricule: testkit.Ptr("")})
 	want := profile.Profile{ID: "1", Nom: "N", Prenom: "P", FullName: "P N", Avatar: "/b", Ministere: "F", Sexe: "M",
 		UpdatedAt: clock.ms.Load()}
-	if got := MustGet(t, s, "1"); !testkit.SameProfile(got, &want) || !testkit.SameProfile(c.Profile, &want) || c.Kind != source.Updated {
+	if got := MustGet(t, s, "1"); !testkit.SameProfile(got, &want) || !testkit.SameProfile(c.Profile, &want) || c.Kind != profile.Updated {
 		t.Errorf("got %+v, change %+v", got, c)
 	}
 	if _, err := s.Update(t.Context(), "2", origin.Update{Nom: testkit.Ptr("x")}); !errors.Is(err, profile.ErrNotFound) {
@@ -140,7 +140,7 @@ func testRecreate(t *testing.T, s source.Store, clock *testClock) {
 	for range 3 {
 		clock.ms.Add(-10)
 		c, err := s.Delete(t.Context(), "1", nil)
-		if err != nil || c.Kind != source.Deleted || c.Version <= last || c.Profile != nil {
+		if err != nil || c.Kind != profile.Deleted || c.Version <= last || c.Profile != nil {
 			t.Fatalf("Delete: %+v, %v; last version %d", c, err, last)
 		}
 		if _, err := s.Get(t.Context(), "1"); !errors.Is(err, profile.ErrNotFound) {
@@ -303,7 +303,7 @@ func testBulkLoad(t *testing.T, s source.Store, clock *testClock) {
 		t.Errorf("version %d", got.UpdatedAt)
 	}
 	after := ClaimAll(t, s)
-	if last := after[len(after)-1]; len(after) != before+1 || last.Kind != source.Imported || !slices.Equal(last.Added, []string{"1", "3", "4"}) {
+	if last := after[len(after)-1]; len(after) != before+1 || last.Kind != profile.Imported || !slices.Equal(last.Added, []string{"1", "3", "4"}) {
 		t.Errorf("%d outbox rows after, %d before, the last %+v", len(after), before, last)
 	}
 	if gone, err := s.Deleted(t.Context(), []string{"1", "3", "9"}); err != nil || !maps.Equal(gone, map[string]bool{"3": true}) {

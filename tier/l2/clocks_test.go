@@ -1,4 +1,4 @@
-package tier
+package l2
 
 import (
 	"fmt"
@@ -8,9 +8,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// What a server wrote whose clock was an hour ahead, before it was set back or another took its place, holds nobody up.
+// What a server wrote whose clock was an hour ahead, before it was set back or another took its
+// place, holds nobody up.
 func TestTimesFromAClockThatWasSetBack(t *testing.T) {
-	s, l := onRedis(t, L2Config{})
+	s, l := onRedis(t, Config{})
 	ahead := func(d time.Duration) string { return fmt.Sprintf("%013d", time.Now().Add(d).UnixMilli()) }
 	held := func(d time.Duration) string {
 		id := s.id(t)
@@ -24,27 +25,28 @@ func TestTimesFromAClockThatWasSetBack(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		id   string
-		want verdictKind
+		want LeaseKind
 	}{
-		"a lease of an hour":                 {held(time.Hour), leased},
-		"a lease that another has":           {held(4 * time.Second), busy},
-		"an absence of an hour":              {gone(time.Hour), leased},
-		"an absence that was noted just now": {gone(29 * time.Second), absent},
+		"a lease of an hour":                 {held(time.Hour), Leased},
+		"a lease that another has":           {held(4 * time.Second), Busy},
+		"an absence of an hour":              {gone(time.Hour), Leased},
+		"an absence that was noted just now": {gone(29 * time.Second), Absent},
 	} {
 		v := beginOne(t, l, c.id, 0)
-		if v.err != nil || v.kind != c.want {
+		if v.Err != nil || v.Kind != c.want {
 			t.Errorf("%s: %+v; want %v", name, v, c.want)
 		}
-		if v.kind != leased {
+		if v.Kind != Leased {
 			continue
 		}
-		check(t, fillOne(t, l, c.id, v.token, user(c.id, 8)))
+		check(t, fillOne(t, l, c.id, v.Token, user(c.id, 8)))
 		if stored(t, l, c.id) == nil {
 			t.Errorf("%s: not stored", name)
 		}
-		// The end of the absence is written down, so that it does not come back with the record's eviction.
+		// The end of the absence is written down, so that it does not come back with the record's
+		// eviction.
 		check(t, s.client.Del(t.Context(), profile.Key(c.id)).Err())
-		if v := beginOne(t, l, c.id, 0); v.kind != leased {
+		if v := beginOne(t, l, c.id, 0); v.Kind != Leased {
 			t.Errorf("%s, evicted after it was filled: %+v", name, v)
 		}
 	}

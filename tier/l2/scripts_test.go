@@ -1,4 +1,4 @@
-package tier
+package l2
 
 import (
 	"context"
@@ -9,7 +9,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// TestAScriptThatFailsLeavesNothing has two users, of which the second is broken, in the scripts that serve several.
+// TestAScriptThatFailsLeavesNothing has two users, of which the second is broken, in the scripts
+// that serve several.
 func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 	both := append(keys("1"), keys("2")...)
 	record := []any{"fullName", "Amélie", "updatedAt", "5"}
@@ -48,5 +49,6 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 		{Name: "apply, patch", Prepare: leased, Script: apply, Keys: keys("2"), Args: []any{5, 1000, 600_000, "0", "updatedAt", "5"}},
 		{Name: "remove", Prepare: leased, Script: remove, Keys: keys("2"), Args: []any{5, 30_000, 600_000}},
 		{Name: "invalidate", Prepare: leased, Script: invalidate, Keys: keys("2")},
+		{Name: "appear", Prepare: leased, Script: appear, Keys: keys("2"), Args: []any{600_000}},
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// TestRefreshDoesNotBringAnOlderVersionBack: what a refresh put in place waits in the engine's queue, and a reader meanwhile
-// finds what is newer in Redis.
+// TestRefreshDoesNotBringAnOlderVersionBack: what a refresh put in place waits in the engine's
+// queue, and a reader meanwhile finds what is newer in Redis.
 func TestRefreshDoesNotBringAnOlderVersionBack(t *testing.T) {
 	const users, queued = 50, 5000
 	c := newCache(t, redistest.Server(t).URL(), newTruth(users), nil)
@@ -38,8 +38,9 @@ func TestRefreshDoesNotBringAnOlderVersionBack(t *testing.T) {
 	}
 }
 
-// An event that comes late, after the deletion that it was overtaken by, does not put the user back in the place of what the
-// node knows of his absence. It has no version to compare with: a node that missed the deletion learns of it from Redis.
+// An event that comes late, after the deletion that it was overtaken by, does not put the user back
+// in the place of what the node knows of his absence. It has no version to compare with: a node
+// that missed the deletion learns of it from Redis.
 func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
 	c := newCache(t, redistest.Server(t).URL(), newTruth(0), nil)
 	if _, err := c.l2.Remove(t.Context(), "1", 6); err != nil {
@@ -47,7 +48,7 @@ func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
 	}
 	get := func() error {
 		_, err := c.Get(t.Context(), "1")
-		c.l1.settle()
+		c.l1.drain()
 		return err
 	}
 	for range 2 {
@@ -61,8 +62,8 @@ func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
 	}
 }
 
-// What a load leaves in the engine after an invalidation has overtaken it is no reason to put a late event of the same old
-// version in its place.
+// What a load leaves in the engine after an invalidation has overtaken it is no reason to put a
+// late event of the same old version in its place.
 func TestLateEventDoesNotBringBackTheInvalidated(t *testing.T) {
 	server := redistest.Server(t)
 	origin := newTruth(0)
@@ -80,9 +81,9 @@ func TestLateEventDoesNotBringBackTheInvalidated(t *testing.T) {
 	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 3 {
 		t.Fatalf("read %+v, %v; want version 3, which was true when the read began", r, err)
 	}
-	c.l1.settle()
+	c.l1.drain()
 	c.Refresh(user("1", 3))
-	c.l1.settle()
+	c.l1.drain()
 	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 4 {
 		t.Errorf("version %d from %v, %v; want 4", r.Version(), r.Tier, err)
 	}

@@ -47,7 +47,7 @@ func TestColdBatchesBeginAtOnceUntilRedisHasThem(t *testing.T) {
 	if n := reads(1, 151); n != 150 {
 		t.Errorf("the next one took %d reads; want 150: it is read by HGETALL alone", n)
 	}
-	if c.lately.empty.Load() {
+	if c.coldReads.empty.Load() {
 		t.Error("Redis still counts as empty")
 	}
 	for i := 1; i < 250; i++ {
@@ -57,11 +57,12 @@ func TestColdBatchesBeginAtOnceUntilRedisHasThem(t *testing.T) {
 	}
 }
 
-// TestBrokenRecordIsRepairedAfterAColdBatch has a record that does not decode among those that are begun at once.
+// TestBrokenRecordIsRepairedAfterAColdBatch has a record that does not decode among those that are
+// begun at once.
 func TestBrokenRecordIsRepairedAfterAColdBatch(t *testing.T) {
 	server := redistest.Server(t)
 	c := newCache(t, server.URL(), newTruth(200), nil)
-	c.lately.empty.Store(true)
+	c.coldReads.empty.Store(true)
 	if err := server.Client().HSet(t.Context(), profile.Key("7"), "ext", "no msgpack").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +76,9 @@ func TestBrokenRecordIsRepairedAfterAColdBatch(t *testing.T) {
 		}
 		c.Flush()
 	}
-	if e, err := c.l2.getOne(t.Context(), "7"); err != nil || e == nil {
-		t.Errorf("the record is %+v, %v; want it repaired", e, err)
+	found := make(entries, 1)
+	if err := c.l2.ReadOne(t.Context(), "7", found.room); err != nil || found[0] == nil {
+		t.Errorf("the record is %+v, %v; want it repaired", found[0], err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package tier
+package l2
 
 import (
 	"context"
@@ -15,8 +15,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// TestL2Conformance runs one suite over the embedded Redis, a real one and a real cluster of three masters.
-func TestL2Conformance(t *testing.T) {
+// TestL2Conformance runs one suite over the embedded Redis, a real one and a real cluster of three
+// masters.
+func TestConformance(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) string{
 		"embedded": func(t *testing.T) string {
 			r, err := embedded.StartRedis()
@@ -65,10 +66,10 @@ func TestL2Conformance(t *testing.T) {
 
 type suite struct{ client redis.UniversalClient }
 
-func (s suite) l2(t *testing.T, conf L2Config) *L2 {
+func (s suite) l2(t *testing.T, conf Config) *Redis {
 	t.Helper()
 	conf.Client = s.client
-	l, err := NewL2(conf)
+	l, err := New(conf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,31 +99,53 @@ func must[T any](t *testing.T) func(T, error) T {
 }
 
 // stored returns what L2 has of id, nil for nothing.
-func stored(t *testing.T, l *L2, id string) *profile.Profile {
+func stored(t *testing.T, l *Redis, id string) *profile.Profile {
 	t.Helper()
-	e := must[*entry](t)(l.getOne(t.Context(), id))
-	if e == nil {
-		return nil
-	}
-	return &e.profile
+	p, err := readOne(t, l, id)
+	check(t, err)
+	return p
 }
 
-func beginOne(t *testing.T, l *L2, id string, known int64) verdict {
+// readOne returns what ReadOne makes room for, nil for nothing.
+func readOne(t *testing.T, l *Redis, id string) (p *profile.Profile, err error) {
 	t.Helper()
-	v := l.begin(t.Context(), []string{id}, []int64{known})[0]
-	if v.err != nil {
-		t.Fatal(v.err)
+	err = l.ReadOne(t.Context(), id, func(int) *profile.Profile {
+		p = new(profile.Profile)
+		return p
+	})
+	return p, err
+}
+
+// read returns what Read makes room for, nil where there is nothing.
+func read(t *testing.T, l *Redis, ids []string) ([]*profile.Profile, []error) {
+	t.Helper()
+	out := make([]*profile.Profile, len(ids))
+	errs := l.Read(t.Context(), ids, func(i int) *profile.Profile {
+		out[i] = new(profile.Profile)
+		return out[i]
+	})
+	return out, errs
+}
+
+// noRoom is the room of a test that does not look at what is read.
+func noRoom(int) *profile.Profile { return new(profile.Profile) }
+
+func beginOne(t *testing.T, l *Redis, id string, known int64) LeaseReply {
+	t.Helper()
+	v := l.Begin(t.Context(), []string{id}, []int64{known}, noRoom)[0]
+	if v.Err != nil {
+		t.Fatal(v.Err)
 	}
 	return v
 }
 
-func fillOne(t *testing.T, l *L2, id, token string, p *profile.Profile) error {
+func fillOne(t *testing.T, l *Redis, id, token string, p *profile.Profile) error {
 	t.Helper()
-	return l.fill(t.Context(), []filling{{id: id, token: token, profile: p}})[0]
+	return l.Fill(t.Context(), []Fill{{ID: id, Token: token, Profile: p}})[0]
 }
 
 func (s suite) hashIsPlain(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	p := user(id, 1700000000123)
 	p.Attrs = map[string]string{"grade": "A2"}
 	if !must[bool](t)(l.Apply(t.Context(), p)) {
@@ -147,7 +170,7 @@ func (s suite) hashIsPlain(t *testing.T) {
 }
 
 func (s suite) foreignHash(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	if err := s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Jean Dupont", "avatar", "a.png", "matricule", "M1",
 		"ministere", "MINFI", "sexe", "M", "updatedAt", "1700000000000", "theirs", "x").Err(); err != nil {
 		t.Fatal(err)
@@ -163,73 +186,73 @@ func (s suite) foreignHash(t *testing.T) {
 }
 
 func (s suite) leases(t *testing.T) {
-	l, other, id := s.l2(t, L2Config{Lease: 80 * time.Millisecond}), s.l2(t, L2Config{}), s.id(t)
+	l, other, id := s.l2(t, Config{Lease: 80 * time.Millisecond}), s.l2(t, Config{}), s.id(t)
 	first := beginOne(t, l, id, 0)
-	if first.kind != leased {
+	if first.Kind != Leased {
 		t.Fatalf("first: %+v, want a lease", first)
 	}
-	if v := beginOne(t, other, id, 0); v.kind != busy || v.wait <= 0 || v.wait > 80*time.Millisecond {
+	if v := beginOne(t, other, id, 0); v.Kind != Busy || v.Wait <= 0 || v.Wait > 80*time.Millisecond {
 		t.Errorf("second: %+v, want busy for at most 80 ms", v)
 	}
-	eventually(t, "the lease to end", func() bool { return beginOne(t, other, id, 0).kind == leased })
-	if err := fillOne(t, l, id, first.token, user(id, 5)); !errors.Is(err, errRefused) {
+	eventually(t, "the lease to end", func() bool { return beginOne(t, other, id, 0).Kind == Leased })
+	if err := fillOne(t, l, id, first.Token, user(id, 5)); !errors.Is(err, ErrRefused) {
 		t.Errorf("fill after another took the lease: %v, want refused", err)
 	}
 }
 
 func (s suite) fillNeedsLease(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
-	if err := fillOne(t, l, id, "none", user(id, 5)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+	l, id := s.l2(t, Config{}), s.id(t)
+	if err := fillOne(t, l, id, "none", user(id, 5)); !errors.Is(err, ErrRefused) || stored(t, l, id) != nil {
 		t.Errorf("fill without a lease: %v", err)
 	}
 	v := beginOne(t, l, id, 0)
-	if err := fillOne(t, l, id, v.token, user(id, 5)); err != nil {
+	if err := fillOne(t, l, id, v.Token, user(id, 5)); err != nil {
 		t.Errorf("fill with the lease: %v", err)
 	}
-	if err := fillOne(t, l, id, v.token, user(id, 6)); !errors.Is(err, errRefused) {
+	if err := fillOne(t, l, id, v.Token, user(id, 6)); !errors.Is(err, ErrRefused) {
 		t.Errorf("second fill of one lease: %v, want refused", err)
 	}
 	if p := stored(t, l, id); p == nil || p.UpdatedAt != 5 {
 		t.Errorf("stored %+v, want version 5", p)
 	}
 	v = beginOne(t, l, id, 6)
-	if errs := l.fill(t.Context(), []filling{{id: id, token: v.token, failed: true}}); errs[0] != nil {
+	if errs := l.Fill(t.Context(), []Fill{{ID: id, Token: v.Token, Failed: true}}); errs[0] != nil {
 		t.Errorf("end of a lease without an answer: %v", errs[0])
 	}
-	if next := beginOne(t, l, id, 6); next.kind != leased || stored(t, l, id).UpdatedAt != 5 {
+	if next := beginOne(t, l, id, 6); next.Kind != Leased || stored(t, l, id).UpdatedAt != 5 {
 		t.Errorf("after a load that failed: %+v, want a lease and the old record", next)
 	}
 }
 
 func (s suite) fillBelowFloor(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
 	if err := s.client.Del(t.Context(), "user:profile:"+id).Err(); err != nil { // an operator's
 		t.Fatal(err)
 	}
 	v := beginOne(t, l, id, 0)
-	if err := fillOne(t, l, id, v.token, user(id, 9)); !errors.Is(err, errRefused) || stored(t, l, id) != nil {
+	if err := fillOne(t, l, id, v.Token, user(id, 9)); !errors.Is(err, ErrRefused) || stored(t, l, id) != nil {
 		t.Errorf("fill of version 9 below floor 10: %v, stored %v", err, stored(t, l, id))
 	}
 	v = beginOne(t, l, id, 0)
-	if err := fillOne(t, l, id, v.token, user(id, 10)); err != nil {
+	if err := fillOne(t, l, id, v.Token, user(id, 10)); err != nil {
 		t.Errorf("fill of version 10 at floor 10: %v", err)
 	}
 }
 
 func (s suite) fillBelowStored(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	v := beginOne(t, l, id, 0)
 	if err := s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Newer", "updatedAt", 20).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := fillOne(t, l, id, v.token, user(id, 19)); !errors.Is(err, errRefused) || stored(t, l, id).FullName != "Newer" {
+	if err := fillOne(t, l, id, v.Token, user(id, 19)); !errors.Is(err, ErrRefused) || stored(t, l, id).FullName != "Newer" {
 		t.Errorf("fill over another service's newer record: %v", err)
 	}
 }
 
 func (s suite) applyOrder(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	for _, c := range []struct {
 		version int64
 		want    bool
@@ -246,13 +269,13 @@ func (s suite) applyOrder(t *testing.T) {
 		t.Error("replace created a record")
 	}
 	v := beginOne(t, l, gone, 0)
-	if err := fillOne(t, l, gone, v.token, user(gone, 4)); !errors.Is(err, errRefused) {
+	if err := fillOne(t, l, gone, v.Token, user(gone, 4)); !errors.Is(err, ErrRefused) {
 		t.Errorf("fill below the floor that a replace of nothing left: %v, want refused", err)
 	}
 }
 
 func (s suite) patches(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	name := "Jeanne Dupont"
 	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 3, FullName: &name})) || stored(t, l, id) != nil {
 		t.Error("want a patch of nothing to succeed and to create nothing")
@@ -280,7 +303,7 @@ func (s suite) patches(t *testing.T) {
 }
 
 func (s suite) removals(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
 	if must[bool](t)(l.Remove(t.Context(), id, 9)) || stored(t, l, id) == nil {
 		t.Error("a removal older than the record removed it")
@@ -289,16 +312,16 @@ func (s suite) removals(t *testing.T) {
 	if !must[bool](t)(l.Remove(t.Context(), id, 11)) || stored(t, l, id) != nil {
 		t.Error("a removal was ignored")
 	}
-	if err := fillOne(t, l, id, loading.token, user(id, 10)); !errors.Is(err, errRefused) {
+	if err := fillOne(t, l, id, loading.Token, user(id, 10)); !errors.Is(err, ErrRefused) {
 		t.Errorf("fill by a load begun before the removal: %v, want refused", err)
 	}
-	if v := beginOne(t, l, id, 11); v.kind != absent {
+	if v := beginOne(t, l, id, 11); v.Kind != Absent {
 		t.Errorf("after the removal: %+v, want absent", v)
 	}
 	if must[bool](t)(l.Apply(t.Context(), user(id, 10))) || !must[bool](t)(l.Apply(t.Context(), user(id, 12))) {
 		t.Error("want only a version above the removal to bring the user back")
 	}
-	if v := beginOne(t, l, id, 0); v.kind != present || v.entry.profile.UpdatedAt != 12 {
+	if v := beginOne(t, l, id, 0); v.Kind != Present || stored(t, l, id).UpdatedAt != 12 {
 		t.Errorf("after the return: %+v, want version 12", v)
 	}
 	if !must[bool](t)(l.Remove(t.Context(), id, 0)) || stored(t, l, id) != nil {
@@ -307,30 +330,30 @@ func (s suite) removals(t *testing.T) {
 }
 
 func (s suite) absence(t *testing.T) {
-	l, id := s.l2(t, L2Config{Negative: 60 * time.Millisecond}), s.id(t)
+	l, id := s.l2(t, Config{Negative: 60 * time.Millisecond}), s.id(t)
 	v := beginOne(t, l, id, 0)
-	if err := fillOne(t, l, id, v.token, nil); err != nil {
+	if err := fillOne(t, l, id, v.Token, nil); err != nil {
 		t.Fatal(err)
 	}
-	if v := beginOne(t, l, id, 0); v.kind != absent {
+	if v := beginOne(t, l, id, 0); v.Kind != Absent {
 		t.Errorf("after the origin said no: %+v, want absent", v)
 	}
-	if v := beginOne(t, l, id, 5); v.kind != leased {
+	if v := beginOne(t, l, id, 5); v.Kind != Leased {
 		t.Errorf("for a reader who knows of version 5: %+v, want a lease", v)
 	}
 	eventually(t, "the absence to end", func() bool {
 		must[bool](t)(true, l.Invalidate(t.Context(), s.id(t))) // let the embedded clock move
-		return beginOne(t, l, id, 0).kind != absent
+		return beginOne(t, l, id, 0).Kind != Absent
 	})
 }
 
 func (s suite) invalidation(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	v := beginOne(t, l, id, 0)
 	if err := l.Invalidate(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if err := fillOne(t, l, id, v.token, user(id, 5)); !errors.Is(err, errRefused) {
+	if err := fillOne(t, l, id, v.Token, user(id, 5)); !errors.Is(err, ErrRefused) {
 		t.Errorf("fill by a load begun before the invalidation: %v, want refused", err)
 	}
 	must[bool](t)(l.Apply(t.Context(), user(id, 6)))
@@ -340,33 +363,33 @@ func (s suite) invalidation(t *testing.T) {
 }
 
 func (s suite) knownVersion(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
-	if v := beginOne(t, l, id, 10); v.kind != present {
+	if v := beginOne(t, l, id, 10); v.Kind != Present {
 		t.Errorf("known 10: %+v, want the record", v)
 	}
-	if v := beginOne(t, l, id, 11); v.kind != leased {
+	if v := beginOne(t, l, id, 11); v.Kind != Leased {
 		t.Errorf("known 11: %+v, want a lease", v)
 	}
 }
 
 func (s suite) brokenRecord(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
 	if err := s.client.HSet(t.Context(), "user:profile:"+id, "ext", "\xdd\xff\xff\xff\xff").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := l.getOne(t.Context(), id); e != nil || !errors.Is(err, profile.ErrMalformed) {
-		t.Errorf("read %v, %v, want ErrMalformed", e, err)
+	if _, err := readOne(t, l, id); !errors.Is(err, profile.ErrMalformed) {
+		t.Errorf("read: %v, want ErrMalformed", err)
 	}
 	v := beginOne(t, l, id, profile.MaxVersion+1)
-	if err := fillOne(t, l, id, v.token, user(id, 10)); err != nil || stored(t, l, id).Nom != user(id, 1).Nom {
+	if err := fillOne(t, l, id, v.Token, user(id, 10)); err != nil || stored(t, l, id).Nom != user(id, 1).Nom {
 		t.Errorf("fill over a broken record: %v", err)
 	}
 }
 
 func (s suite) bulk(t *testing.T) {
-	l := s.l2(t, L2Config{})
+	l := s.l2(t, Config{})
 	var ids []string
 	for i := range 100 {
 		ids = append(ids, s.id(t))
@@ -374,19 +397,22 @@ func (s suite) bulk(t *testing.T) {
 			must[bool](t)(l.Apply(t.Context(), user(ids[i], int64(i+1))))
 		}
 	}
-	out, errs := l.get(t.Context(), ids)
-	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
-		if errs[i] != nil || v.err != nil {
-			t.Fatal(errs[i], v.err)
+	out, errs := read(t, l, ids)
+	begun := make([]*profile.Profile, len(ids))
+	room := func(i int) *profile.Profile { begun[i] = new(profile.Profile); return begun[i] }
+	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), room) {
+		if errs[i] != nil || v.Err != nil {
+			t.Fatal(errs[i], v.Err)
 		}
 		want := int64(0)
 		if i%2 == 0 {
 			want = int64(i + 1)
 		}
-		if (out[i] != nil) != (want > 0) || out[i] != nil && (out[i].profile.UpdatedAt != want || out[i].profile.ID != ids[i]) {
+		if (out[i] != nil) != (want > 0) || out[i] != nil && (out[i].UpdatedAt != want || out[i].ID != ids[i]) {
 			t.Errorf("get %d: %+v", i, out[i])
 		}
-		if (v.kind == present) != (want > 0) || v.kind == present && v.entry.profile.ID != ids[i] {
+		if (v.Kind == Present) != (want > 0) || (begun[i] != nil) != (want > 0) ||
+			begun[i] != nil && (begun[i].UpdatedAt != want || begun[i].ID != ids[i]) {
 			t.Errorf("begin %d: %+v", i, v)
 		}
 	}
@@ -394,36 +420,36 @@ func (s suite) bulk(t *testing.T) {
 
 // bulkFill fills with every outcome in turn, over several calls of the script.
 func (s suite) bulkFill(t *testing.T) {
-	l := s.l2(t, L2Config{})
+	l := s.l2(t, Config{})
 	var ids []string
 	for range 5*perCall + 3 {
 		ids = append(ids, s.id(t))
 	}
-	fills := make([]filling, len(ids))
-	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
-		if v.err != nil || v.kind != leased {
+	fills := make([]Fill, len(ids))
+	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+		if v.Err != nil || v.Kind != Leased {
 			t.Fatal(v)
 		}
-		fills[i] = filling{id: ids[i], token: v.token}
+		fills[i] = Fill{ID: ids[i], Token: v.Token}
 		switch i % 5 {
 		case 0, 1:
-			fills[i].profile = user(ids[i], int64(i+1))
+			fills[i].Profile = user(ids[i], int64(i+1))
 		case 2:
-			fills[i].failed = true
+			fills[i].Failed = true
 		case 3:
-			fills[i].profile, fills[i].token = user(ids[i], 1), "another"
+			fills[i].Profile, fills[i].Token = user(ids[i], 1), "another"
 		}
 	}
 	must[bool](t)(l.Apply(t.Context(), user(ids[1], 99))) // news that ends a lease
-	for i, err := range l.fill(t.Context(), fills) {
-		if wrong := errors.Is(err, errRefused) != (i%5 == 3 || i == 1); wrong || err != nil && !errors.Is(err, errRefused) {
+	for i, err := range l.Fill(t.Context(), fills) {
+		if wrong := errors.Is(err, ErrRefused) != (i%5 == 3 || i == 1); wrong || err != nil && !errors.Is(err, ErrRefused) {
 			t.Errorf("fill %d: %v", i, err)
 		}
 	}
-	got, errs := l.get(t.Context(), ids)
-	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
-		want := map[int]verdictKind{0: present, 1: present, 2: leased, 3: busy, 4: absent}[i%5]
-		if errs[i] != nil || v.kind != want || (got[i] != nil) != (want == present) {
+	got, errs := read(t, l, ids)
+	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+		want := map[int]LeaseKind{0: Present, 1: Present, 2: Leased, 3: Busy, 4: Absent}[i%5]
+		if errs[i] != nil || v.Kind != want || (got[i] != nil) != (want == Present) {
 			t.Errorf("user %d is %+v, %v in Redis, then %+v; want %v", i, got[i], errs[i], v, want)
 		}
 	}
@@ -431,7 +457,7 @@ func (s suite) bulkFill(t *testing.T) {
 
 // bulkBroken has a key of another type among the many.
 func (s suite) bulkBroken(t *testing.T) {
-	l := s.l2(t, L2Config{})
+	l := s.l2(t, Config{})
 	var ids []string
 	for range 2 * perCall {
 		ids = append(ids, s.id(t))
@@ -439,32 +465,32 @@ func (s suite) bulkBroken(t *testing.T) {
 	if err := s.client.Set(t.Context(), profile.Key(ids[3]), "no hash", time.Minute).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
-		if (v.err != nil) != (i == 3) || v.err == nil && v.kind != leased {
+	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+		if (v.Err != nil) != (i == 3) || v.Err == nil && v.Kind != Leased {
 			t.Errorf("begin %d: %+v", i, v)
 		}
 	}
 	// Of those that are broken only when they are filled, the lease ends as well.
-	var fills []filling
+	var fills []Fill
 	for i := range perCall {
 		id := s.id(t)
-		fills = append(fills, filling{id: id, token: beginOne(t, l, id, 0).token, profile: user(id, 5)})
+		fills = append(fills, Fill{ID: id, Token: beginOne(t, l, id, 0).Token, Profile: user(id, 5)})
 		if i == 3 {
 			check(t, s.client.Set(t.Context(), profile.Key(id), "no hash", time.Minute).Err())
 		}
 	}
-	for i, err := range l.fill(t.Context(), fills) {
+	for i, err := range l.Fill(t.Context(), fills) {
 		if (err != nil) != (i == 3) {
 			t.Errorf("fill %d: %v", i, err)
 		}
-		if n := must[int64](t)(s.client.Exists(t.Context(), keys(fills[i].id)[2]).Result()); n != 0 {
+		if n := must[int64](t)(s.client.Exists(t.Context(), keys(fills[i].ID)[2]).Result()); n != 0 {
 			t.Errorf("the lease of fill %d is still there", i)
 		}
 	}
 }
 
 func (s suite) scriptsLost(t *testing.T) {
-	l := s.l2(t, L2Config{})
+	l := s.l2(t, Config{})
 	var ids []string
 	for range 3 * perCall {
 		ids = append(ids, s.id(t))
@@ -472,21 +498,21 @@ func (s suite) scriptsLost(t *testing.T) {
 	if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range l.begin(t.Context(), ids, make([]int64, len(ids))) {
-		if v.err != nil || v.kind != leased {
+	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+		if v.Err != nil || v.Kind != Leased {
 			t.Errorf("begin %d after SCRIPT FLUSH: %+v", i, v)
 		}
 	}
 }
 
 func (s suite) expiryAndCount(t *testing.T) {
-	l, id := s.l2(t, L2Config{TTL: 10 * time.Second}), s.id(t)
+	l, id := s.l2(t, Config{TTL: 10 * time.Second}), s.id(t)
 	before := must[int64](t)(l.Count(t.Context()))
 	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
 	if n := must[int64](t)(l.Count(t.Context())); n != before+1 {
 		t.Errorf("counted %d, want %d", n, before+1)
 	}
-	if v := l.begin(t.Context(), []string{id}, []int64{11})[0]; v.kind != leased {
+	if v := l.Begin(t.Context(), []string{id}, []int64{11}, noRoom)[0]; v.Kind != Leased {
 		t.Errorf("begin for a version that Redis does not have: %+v; want a lease", v)
 	}
 	for _, key := range keys(id) {
@@ -500,24 +526,25 @@ func (s suite) expiryAndCount(t *testing.T) {
 	eventually(t, "the profile to expire", func() bool { return stored(t, l, id) == nil })
 }
 
-// removedAgain is a user who was deleted, created anew and announced without a version, when the deletion is told once more.
+// removedAgain is a user who was deleted, created anew and announced without a version, when the
+// deletion is told once more.
 func (s suite) removedAgain(t *testing.T) {
-	l, id := s.l2(t, L2Config{}), s.id(t)
+	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Remove(t.Context(), id, 4))
-	if v := l.begin(t.Context(), []string{id}, []int64{0})[0]; v.kind != absent {
+	if v := l.Begin(t.Context(), []string{id}, []int64{0}, noRoom)[0]; v.Kind != Absent {
 		t.Fatalf("after the deletion: %+v; want absent", v)
 	}
 	if err := l.Invalidate(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	must[bool](t)(l.Remove(t.Context(), id, 4))
-	if v := l.begin(t.Context(), []string{id}, []int64{0})[0]; v.kind != leased {
+	if v := l.Begin(t.Context(), []string{id}, []int64{0}, noRoom)[0]; v.Kind != Leased {
 		t.Errorf("after the deletion was told again: %+v; want a lease", v)
 	}
 }
 
 func (s suite) badInput(t *testing.T) {
-	l := s.l2(t, L2Config{})
+	l := s.l2(t, Config{})
 	if _, err := l.Apply(t.Context(), user("a b", 1)); !errors.Is(err, profile.ErrInvalidID) {
 		t.Errorf("apply of a bad id: %v", err)
 	}
