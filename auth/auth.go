@@ -74,7 +74,7 @@ func (c Config) Validate() error {
 
 func (c Config) claim() string { return cmp.Or(c.Claim, "roles") }
 
-var errCritical = errors.New("origin: the token's header has crit")
+var errCritical = errors.New("auth: the token's header has crit")
 
 // StaticToken is one token for ever; its issuer says how long that is.
 func StaticToken(token string) origin.TokenSource {

@@ -21,7 +21,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
-	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
@@ -38,25 +37,17 @@ func startOrigin(t *testing.T, redisURL string, n int) *origin.Client {
 	client, err := redisconn.Open(redisURL)
 	check(t, err)
 	t.Cleanup(func() { _ = client.Close() })
-	lower, err := l2.New(l2.Config{Client: client})
-	check(t, err)
-	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
-	check(t, err)
 	store, err := sqlite.New(sqlite.Config{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
 	check(t, err)
 	check(t, store.Start(t.Context()))
 	t.Cleanup(func() { _ = store.Close() })
 	_, err = store.BulkLoad(t.Context(), persons(n))
 	check(t, err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: lower, Publisher: publisher}})
+	truth, err := source.New(source.Config{Store: store, Redis: client, Service: source.ServiceConfig{Listen: "127.0.0.1:0"}})
 	check(t, err)
-	check(t, relay.Start(t.Context()))
-	t.Cleanup(func() { _ = relay.Close() })
-	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
-	check(t, err)
-	check(t, service.Start(t.Context()))
-	t.Cleanup(func() { _ = service.Close() })
-	c, err := origin.NewClient(origin.ClientConfig{URL: "http://" + service.Addr()})
+	t.Cleanup(func() { _ = truth.Close() })
+	check(t, truth.Start(t.Context()))
+	c, err := origin.NewClient(origin.ClientConfig{URL: "http://" + truth.Addr()})
 	check(t, err)
 	check(t, c.Start(t.Context()))
 	t.Cleanup(func() { _ = c.Close() })

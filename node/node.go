@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/gossip"
+	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
@@ -167,10 +168,10 @@ func (n *Node) Start(ctx context.Context) error {
 		return nil
 	}
 	if err := n.cache.Start(ctx); err != nil {
-		return fmt.Errorf("node: Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
+		return fmt.Errorf("node: Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 	}
 	if err := n.follow(ctx); err != nil {
-		return fmt.Errorf("node: stream on Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
+		return fmt.Errorf("node: stream on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 	}
 	if err := n.meet(ctx); err != nil {
 		return err
@@ -193,7 +194,7 @@ func (n *Node) meet(ctx context.Context) error {
 		return nil
 	}
 	if err := errors.Join(n.hot.Start(ctx), n.runner.Start(ctx)); err != nil {
-		return fmt.Errorf("node: Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
+		return fmt.Errorf("node: Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 	}
 	return nil
 }

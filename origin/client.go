@@ -16,6 +16,7 @@ import (
 
 	"strconv"
 
+	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -91,9 +92,9 @@ func (c ClientConfig) parseURL() (*url.URL, error) {
 	case err != nil:
 		return nil, errors.New("origin: the origin's URL cannot be parsed; want http://HOST:PORT") // err would show a password
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("origin: URL %q: want http://HOST:PORT or https://HOST:PORT", u.Redacted())
+		return nil, fmt.Errorf("origin: URL %q: want http://HOST:PORT or https://HOST:PORT", redact.Address(c.URL))
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("origin: URL %q: a query or fragment makes no sense here", u.Redacted())
+		return nil, fmt.Errorf("origin: URL %q: a query or fragment makes no sense here", redact.Address(c.URL))
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = ""

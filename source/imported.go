@@ -34,8 +34,12 @@ func (c *Change) Unpack(packed []byte) {
 		c.Added = strings.Split(string(packed), "\n")
 	default:
 		p, err := profile.DecodeMsgpack(packed)
+		if err == nil {
+			err = p.Check()
+		}
 		if err != nil {
 			c.Fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
+			return
 		}
 		c.Profile = p
 	}

@@ -104,7 +104,7 @@ func (s *Service) answerError(c *fiber.Ctx, err error) error {
 		s.probe.refuse(err)
 	}
 	if p.Status >= http.StatusInternalServerError {
-		s.cfg.Logger.Error("origin: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
+		s.cfg.Logger.Error("source: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))

@@ -58,7 +58,7 @@ func (c RelayConfig) withDefaults() RelayConfig {
 
 func (c RelayConfig) validate() error {
 	if c.Outbox == nil || c.Announcer == nil {
-		return errors.New("origin: a relay needs an Outbox and an Announcer")
+		return errors.New("source: a relay needs an Outbox and an Announcer")
 	}
 	return nil
 }
@@ -70,24 +70,29 @@ const (
 	maxOutagePause = time.Second
 	// pruneEvery is the time between two prunings.
 	pruneEvery = time.Minute
-	// lookElsewhere is how often a writer looks whether another process has announced his change.
+	// lookElsewhere is how often it is looked up whether another process has announced what writers
+	// wait for, lookTimeout how long that may take.
 	lookElsewhere = 20 * time.Millisecond
+	lookTimeout   = 500 * time.Millisecond
 	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting what succeeded.
 	closeGrace = time.Second
 )
 
 // sharedOutbox is an Outbox on which the relays of several processes may work.
 type sharedOutbox interface {
-	// Announced reports whether the row was announced, by whichever process.
-	Announced(ctx context.Context, seq int64) (bool, error)
+	// Undone returns those of the rows that no process has announced.
+	Undone(ctx context.Context, seqs []int64) ([]int64, error)
 }
 
-// Relay takes changes from an outbox to an Announcer: per user in version order, at least once, several users at once.
+// Relay takes changes from an outbox to an Announcer: per user in version order, at least once,
+// several users at once.
 //
-// It has two lanes. The first takes what is new. A user whose change fails there, or takes long, leaves it and is stuck:
-// the second lane tries stuck users again, each after a pause of their own, so that they cost the others nothing. When
-// changes of many users fail and none succeeds it is the Announcer that is down, and both lanes make only a few tries a
-// second. Nothing is ever given up.
+// It has two lanes. The first takes what is new. A user whose change fails there, or takes long,
+// leaves it and is stuck: the second lane tries stuck users again, each after a pause of their own,
+// so that they cost the others nothing. While some are stuck more may be, so that the first lane
+// takes those changes first that a writer waits for. When changes of many users fail and none
+// succeeds it is the Announcer that is down, and both lanes make only a few tries a second. Nothing
+// is ever given up.
 type Relay struct {
 	cfg      RelayConfig
 	waiters  *waiters
@@ -96,9 +101,13 @@ type Relay struct {
 	stats    relayCounters
 	stuck    *stuckUsers
 	budget   *budget        // of the retries
-	again    chan struct{}  // a note for the first lane: users are stuck no longer
+	again    chan struct{}  // a note for the first lane: there may be more to take
 	retry    chan struct{}  // a note for the second: there are users for it
 	attempts sync.WaitGroup // of the first lane
+	served   bool           // the first lane's: its last claim was for those who wait
+
+	looking sync.Mutex // held while another process's announcements are looked up
+	looked  time.Time  // guarded by looking: when that was last done
 
 	mu      sync.Mutex // guards the life cycle
 	started bool
@@ -127,14 +136,14 @@ func (r *Relay) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.started || r.ctx.Err() != nil {
-		return fmt.Errorf("origin: start relay: already started or closed: %w", origin.ErrClosed)
+		return fmt.Errorf("source: start relay: already started or closed: %w", origin.ErrClosed)
 	}
 	b, err := r.cfg.Outbox.Backlog(ctx)
 	if err != nil {
-		return fmt.Errorf("origin: start relay: %w", err)
+		return fmt.Errorf("source: start relay: %w", err)
 	}
 	if b.Oldest > time.Second { // users made up just now are no news
-		r.cfg.Logger.Info("origin: relay: changes wait from before", "rows", b.Rows, "oldest", b.Oldest)
+		r.cfg.Logger.Info("source: relay: changes wait from before", "rows", b.Rows, "oldest", b.Oldest)
 	}
 	r.started = true
 	go r.run()
@@ -153,7 +162,7 @@ func (r *Relay) run() {
 	defer cancel()
 	if told := r.stuck.unnoted(); len(told) > 0 {
 		if err := r.retryRound(ctx, told); err != nil {
-			r.cfg.Logger.Warn("origin: relay: note what was announced; it will be once more", "error", err)
+			r.cfg.Logger.Warn("source: relay: note what was announced; it will be once more", "error", err)
 		}
 	}
 }
@@ -171,14 +180,17 @@ func (r *Relay) Close() error {
 	return nil
 }
 
-// Wait returns true once the change with this Seq was announced, false when ctx ended or the relay closed first. It is for
-// whoever committed the change just now.
-func (r *Relay) Wait(ctx context.Context, seq int64) bool {
-	done := r.waiters.add(seq)
+// Wait returns true once a change was announced, false when ctx ended or the relay closed first. It
+// is for a writer who committed the change just now. Of c it needs Seq and ID.
+func (r *Relay) Wait(ctx context.Context, c Change) bool {
+	done := r.waiters.add(c)
 	if done == nil {
 		return true
 	}
-	defer r.waiters.remove(seq)
+	defer r.waiters.remove(c.Seq)
+	if r.stuck.any() {
+		note(r.again) // those who wait come first then
+	}
 	look := time.NewTicker(lookElsewhere)
 	defer look.Stop()
 	for {
@@ -186,9 +198,7 @@ func (r *Relay) Wait(ctx context.Context, seq int64) bool {
 		case <-done:
 			return true
 		case <-look.C:
-			if r.elsewhere(ctx, seq) {
-				return true
-			}
+			r.look(ctx)
 		case <-ctx.Done():
 			return false
 		case <-r.ctx.Done():
@@ -197,14 +207,35 @@ func (r *Relay) Wait(ctx context.Context, seq int64) bool {
 	}
 }
 
-// elsewhere reports whether the relay of another process on the same outbox announced a change.
-func (r *Relay) elsewhere(ctx context.Context, seq int64) bool {
+// look finds out which of the rows that writers wait for another process has announced. When
+// several writers come to it one looks for all of them; none ends the query, since that would end
+// its connection.
+func (r *Relay) look(ctx context.Context) {
 	shared, ok := r.cfg.Outbox.(sharedOutbox)
-	if !ok {
-		return false
+	if !ok || !r.looking.TryLock() {
+		return
 	}
-	done, err := shared.Announced(ctx, seq)
-	return err == nil && done
+	defer r.looking.Unlock()
+	if time.Since(r.looked) < lookElsewhere/2 {
+		return
+	}
+	seqs := r.waiters.seqs()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+	defer cancel()
+	undone, err := shared.Undone(ctx, seqs)
+	r.looked = time.Now()
+	if err != nil {
+		return
+	}
+	left := make(map[int64]bool, len(undone))
+	for _, seq := range undone {
+		left[seq] = true
+	}
+	for _, seq := range seqs {
+		if !left[seq] {
+			r.waiters.announced(seq)
+		}
+	}
 }
 
 // Stats returns counters; it may be called at any time.

@@ -77,7 +77,7 @@ func (r *Relay) failed(o outcome) {
 	now := time.Now().UnixMilli()
 	last := r.stats.logged.Load()
 	if now-last >= logEvery.Milliseconds() && r.stats.logged.CompareAndSwap(last, now) {
-		r.cfg.Logger.Warn("origin: relay: users cannot be announced", "users", f.stuck, "such as", o.id,
+		r.cfg.Logger.Warn("source: relay: users cannot be announced", "users", f.stuck, "such as", o.id,
 			"attempt", f.attempt, "error", o.err, "pause", f.pause)
 	}
 }

@@ -27,7 +27,7 @@ func (r *Relay) loop() {
 		if err != nil && r.ctx.Err() == nil {
 			failed++
 			pause = life.Backoff(failed, minPause, r.cfg.MaxPause)
-			r.cfg.Logger.Error("origin: relay: read outbox", "attempt", failed, "error", err, "pause", pause)
+			r.cfg.Logger.Error("source: relay: read outbox", "attempt", failed, "error", err, "pause", pause)
 		} else if failed = 0; n > 0 {
 			woken = true
 			continue
@@ -55,8 +55,10 @@ func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker)
 	return false
 }
 
-// want says what the first lane takes next. Where attempts came to nothing and none succeeds it is a few of the newest
-// changes: if the Announcer is down for some users only, others are likely among them. pause is how long to wait after it.
+// want says what the first lane takes next: while users are stuck those first for whom a writer
+// waits. Where attempts came to nothing and none succeeds it is a few of these, or of the newest
+// changes: if the Announcer is down for some users only, others are likely among them. pause is how
+// long to wait after it.
 func (r *Relay) want(woken bool) (w Want, pause time.Duration) {
 	stuck, spent := r.stuck.ids()
 	w = Want{Limit: r.cfg.Batch, Except: stuck}
@@ -64,6 +66,10 @@ func (r *Relay) want(woken bool) (w Want, pause time.Duration) {
 	case len(stuck) >= maxStuck:
 		return Want{}, probeEvery
 	case spent >= r.cfg.Batch:
+		r.served = false // nobody else has a turn while writers wait
+		if w.Users = r.awaited(probeBatch); w.Users != nil {
+			return w, probeEvery
+		}
 		w.Newest, w.Limit = true, 1
 		if woken {
 			w.Limit = probeBatch
@@ -71,8 +77,21 @@ func (r *Relay) want(woken bool) (w Want, pause time.Duration) {
 		return w, probeEvery
 	case len(stuck) > 0: // more may be: a short round, so that nobody waits long behind them
 		w.Limit = min(w.Limit, 2*r.cfg.Concurrency)
+		w.Users = r.awaited(w.Limit)
 	}
 	return w, 0
+}
+
+// awaited returns users for whose changes a writer waits, but not twice in a row: others have a
+// turn in between.
+func (r *Relay) awaited(limit int) (users []string) {
+	if !r.served {
+		users = r.waiters.ask(limit, r.stuck.has)
+	}
+	if r.served = users != nil; r.served {
+		note(r.again)
+	}
+	return users
 }
 
 // cycle takes what waits in the outbox, announces it and notes what succeeded. It returns how many rows were announced or
@@ -159,7 +178,7 @@ func (r *Relay) lagged(o outcome) {
 // succeeded is told of rows that were announced.
 func (r *Relay) succeeded(n int) {
 	if n > 0 && r.stuck.succeeded() {
-		r.cfg.Logger.Info("origin: relay: announcing works again")
+		r.cfg.Logger.Info("source: relay: announcing works again")
 		note(r.retry)
 		note(r.again)
 	}
@@ -168,6 +187,6 @@ func (r *Relay) succeeded(n int) {
 // prune forgets rows announced long ago. That it failed is worth a line, nothing more: it comes again.
 func (r *Relay) prune() {
 	if _, err := r.cfg.Outbox.Prune(r.ctx, time.Now().Add(-r.cfg.Keep)); err != nil && r.ctx.Err() == nil {
-		r.cfg.Logger.Warn("origin: relay: prune outbox", "error", err)
+		r.cfg.Logger.Warn("source: relay: prune outbox", "error", err)
 	}
 }

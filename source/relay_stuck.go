@@ -68,6 +68,19 @@ func (s *stuckUsers) ids() (ids []string, spent int) {
 	return slices.Collect(maps.Keys(s.users)), s.spent
 }
 
+// any reports whether there are some.
+func (s *stuckUsers) any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.users) > 0
+}
+
+func (s *stuckUsers) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.users[id] != nil
+}
+
 func (s *stuckUsers) told(id string) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,7 +17,8 @@ import (
 // trouble is an Announcer that cannot announce users whose ids begin with "bad" until it is over.
 type trouble struct {
 	*truth.Recorder
-	hangs bool // instead of failing at once
+	hangs bool          // instead of failing
+	takes time.Duration // until it fails
 	over  atomic.Bool
 	tries atomic.Int64
 }
@@ -27,6 +29,7 @@ func (tr *trouble) Announce(ctx context.Context, c source.Change) error {
 		if tr.hangs {
 			<-ctx.Done()
 		}
+		pass(tr.takes)
 		return errors.New("refused")
 	}
 	return tr.Recorder.Announce(ctx, c)
@@ -56,7 +59,7 @@ func stick(t *testing.T, n int, hangs bool) {
 		pass(10 * time.Millisecond)
 		c := box.commit("good")
 		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-		if !r.Wait(ctx, c.Seq) {
+		if !r.Wait(ctx, c) {
 			t.Errorf("change %d of another user waits behind those who cannot be announced", i)
 		}
 		cancel()
@@ -78,5 +81,40 @@ func stick(t *testing.T, n int, hangs bool) {
 	}
 	if st := r.Stats(); st.Blocked != 0 || st.Down {
 		t.Errorf("after the trouble: %+v", st)
+	}
+}
+
+// TestRelayAnnouncesFirstWhatIsWaitedFor has many users fail whom the relay has not met yet when
+// others are changed again.
+func TestRelayAnnouncesFirstWhatIsWaitedFor(t *testing.T) {
+	for _, takes := range []time.Duration{0, 80 * time.Millisecond, 5 * time.Second} {
+		inBubble(t, fmt.Sprint("users who fail after ", takes), func(t *testing.T) {
+			tr := &trouble{Recorder: truth.NewRecorder(nil), takes: takes}
+			box := newMemOutbox()
+			r := truth.StartRelay(t, source.RelayConfig{Outbox: box, Announcer: tr})
+			for u := range 5000 {
+				box.commit(fmt.Sprint("bad", u))
+			}
+			pass(5 * time.Second)
+			var writing sync.WaitGroup
+			for w := range 4 {
+				writing.Go(func() {
+					for i := range 50 {
+						c := box.commit(fmt.Sprint("good", w))
+						ctx, cancel := context.WithTimeout(t.Context(), 140*time.Millisecond)
+						if !r.Wait(ctx, c) {
+							t.Errorf("change %d of writer %d is late", i, w)
+						}
+						cancel()
+						pass(time.Millisecond)
+					}
+				})
+			}
+			writing.Wait()
+			tr.Check(t, 50, "good0", "good1", "good2", "good3")
+			c := box.commit("unseen") // nobody waits for it
+			pass(5 * time.Second)
+			tr.Check(t, 1, c.ID)
+		})
 	}
 }

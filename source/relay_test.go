@@ -167,7 +167,7 @@ func TestRelayFailures(t *testing.T) {
 		for range 50 {
 			c := box.commit("good")
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			if !r.Wait(ctx, c.Seq) {
+			if !r.Wait(ctx, c) {
 				t.Error("a good user's change waits behind a bad one's")
 			}
 			cancel()
@@ -271,17 +271,17 @@ func TestRelayWait(t *testing.T) {
 		})})
 		c := box.commit("u")
 		for range 2 {
-			if !r.Wait(t.Context(), c.Seq) {
+			if !r.Wait(t.Context(), c) {
 				t.Error("waited for nothing")
 			}
 		}
 		c = box.commit("u")
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
-		if r.Wait(short, c.Seq) {
+		if r.Wait(short, c) {
 			t.Error("told too early")
 		}
-		if !r.Wait(t.Context(), c.Seq) {
+		if !r.Wait(t.Context(), c) {
 			t.Error("never told")
 		}
 		if n := r.Waiting(); n != 0 {
@@ -301,7 +301,7 @@ func TestRelayWait(t *testing.T) {
 			pass(10 * time.Millisecond)
 			_ = r.Close()
 		}()
-		if r.Wait(t.Context(), last.Seq) {
+		if r.Wait(t.Context(), last) {
 			t.Error("announced after Close")
 		}
 		_ = r.Close()
@@ -364,7 +364,7 @@ func TestRelayThroughput(t *testing.T) {
 					t.Errorf("update: %v", err)
 					return
 				}
-				if !r.Wait(t.Context(), c.Seq) {
+				if !r.Wait(t.Context(), c) {
 					t.Error("not relayed")
 				}
 			}

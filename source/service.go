@@ -81,17 +81,17 @@ func (c ServiceConfig) withDefaults() ServiceConfig {
 
 func (c ServiceConfig) validate() error {
 	if c.Store == nil {
-		return errors.New("origin: the service needs a Store")
+		return errors.New("source: the service needs a Store")
 	}
 	if err := c.Tokens.Validate(); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return fmt.Errorf("origin: listen address %q: want HOST:PORT: %w", c.Listen, err)
+		return fmt.Errorf("source: listen address %q: want HOST:PORT: %w", c.Listen, err)
 	}
 	if c.Tokens.Secret == "" && !loopback(host) {
-		return fmt.Errorf("origin: not listening on %q: without a secret for tokens the service cannot check who asks, so it "+
+		return fmt.Errorf("source: not listening on %q: without a secret for tokens the service cannot check who asks, so it "+
 			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", c.Listen)
 	}
 	return nil
@@ -183,16 +183,16 @@ func (s *Service) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ln != nil || s.closed {
-		return fmt.Errorf("origin: start service: already started or closed: %w", origin.ErrClosed)
+		return fmt.Errorf("source: start service: already started or closed: %w", origin.ErrClosed)
 	}
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("origin: start service: %w", err)
+		return fmt.Errorf("source: start service: %w", err)
 	}
 	s.ln = ln
 	go s.serve(ln)
 	if err := s.ask(ctx); err != nil {
-		return fmt.Errorf("origin: start service on %s: %w", ln.Addr(), err)
+		return fmt.Errorf("source: start service on %s: %w", ln.Addr(), err)
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) serve(ln net.Listener) {
 	defer close(s.served)
 	if err := s.app.Listener(ln); err != nil && s.ctx.Err() == nil {
-		s.cfg.Logger.Error("origin: service", "error", err)
+		s.cfg.Logger.Error("source: service", "error", err)
 	}
 }
 
@@ -252,7 +252,7 @@ func (s *Service) Close() error {
 	_ = s.ln.Close() // ends a server that had not begun to accept; else it is closed already
 	<-s.served
 	if err != nil {
-		return fmt.Errorf("origin: close service: requests did not end and were cut off: %w", err)
+		return fmt.Errorf("source: close service: requests did not end and were cut off: %w", err)
 	}
 	return nil
 }

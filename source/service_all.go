@@ -137,7 +137,7 @@ func (r *allReader) Read(dst []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err := r.fetch(); err != nil {
-			r.service.cfg.Logger.Error("origin: service: cut off /all", "after", r.after, "error", err)
+			r.service.cfg.Logger.Error("source: service: cut off /all", "after", r.after, "error", err)
 			return 0, err
 		}
 	}

@@ -109,6 +109,31 @@ func TestServiceTokens(t *testing.T) {
 	}
 }
 
+// What a header demands to be understood (RFC 7515, 4.1.11) is not understood here, whatever it is
+// and however well it is signed.
+func TestTokenWithCriticalHeaderIsRefused(t *testing.T) {
+	_, url := truth.StartService(t, source.ServiceConfig{Tokens: auth.Config{Secret: testSecret}})
+	for _, crit := range []any{[]string{"b64"}, []string{"http://example.com/UNDEFINED"}, []string{"exp"}, []string{}, nil, "b64", true} {
+		token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "roles": "admin"})
+		token.Header["crit"], token.Header["b64"] = crit, true
+		text, err := token.SignedString([]byte(testSecret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := truth.Ask(t, "GET", url+"/all", "", "Authorization: Bearer "+text)
+		if got.Status != 401 || !strings.Contains(got.Body, "crit") || !strings.Contains(got.Header.Get("WWW-Authenticate"), "invalid_token") {
+			t.Errorf("crit %v: %d %s", crit, got.Status, got.Body)
+		}
+		delete(token.Header, "crit")
+		if text, err = token.SignedString([]byte(testSecret)); err != nil {
+			t.Fatal(err)
+		}
+		if got := truth.Ask(t, "GET", url+"/all", "", "Authorization: Bearer "+text); got.Status != 200 {
+			t.Errorf("without crit: %d %s", got.Status, got.Body)
+		}
+	}
+}
+
 // A header beyond the server's buffer is cut off, often before the client has sent it all and can read the 431.
 func TestServiceCutsOffAHugeToken(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: auth.Config{Secret: testSecret}})

@@ -14,7 +14,7 @@ import (
 const heldPerUser = 512
 
 // errClosing is what /health says once Close began.
-var errClosing = errors.New("origin: the service is closing")
+var errClosing = errors.New("source: the service is closing")
 
 // guard bounds what requests and answers hold, and ends connections once the service closes.
 func (s *Service) guard(server *fasthttp.Server) {

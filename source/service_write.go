@@ -134,5 +134,5 @@ func (s *Service) relayed(change Change) bool {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.RelayWait)
 	defer cancel()
-	return s.cfg.Relay.Wait(ctx, change.Seq)
+	return s.cfg.Relay.Wait(ctx, change)
 }

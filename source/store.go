@@ -146,7 +146,7 @@ func (f AnnouncerFunc) Announce(ctx context.Context, c Change) error { return f(
 func NextVersion(now, previous int64) (int64, error) {
 	v := max(now, previous+1)
 	if v > profile.MaxVersion {
-		return 0, fmt.Errorf("origin: no version above %d is left: %w", previous, profile.ErrMalformed)
+		return 0, fmt.Errorf("source: no version above %d is left: %w", previous, profile.ErrMalformed)
 	}
 	return v, nil
 }

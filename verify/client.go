@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redact"
 )
 
 // maxBody is the largest answer of a node that is read, in bytes.
@@ -30,15 +32,9 @@ type client struct {
 func newClient(raw string, timeout time.Duration) (*client, error) {
 	u, err := url.Parse(strings.TrimRight(raw, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		shown := raw
-		if err == nil {
-			shown = u.Redacted()
-		} else if i := strings.LastIndex(raw, "@"); i >= 0 {
-			shown = "***" + raw[i:]
-		}
-		return nil, fmt.Errorf("%w: node %q; want http://HOST:PORT", ErrConfig, shown)
+		return nil, fmt.Errorf("%w: node %q; want http://HOST:PORT", ErrConfig, redact.Address(raw))
 	}
-	return &client{url: u.String(), name: u.Redacted(), timeout: timeout, http: &http.Client{Transport: &http.Transport{
+	return &client{url: u.String(), name: redact.Address(u.String()), timeout: timeout, http: &http.Client{Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: maxInFlight + 1, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
 	}}}, nil
 }

@@ -8,6 +8,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -58,6 +59,9 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	out := f.String("out", "", "folder for cluster.md; default none is written")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if p.users < 1 || p.rate < 1 || p.few < 1 || p.kills < 0 {
+		return errors.New("want -users, -rate and -few from 1, -kills from 0")
 	}
 	dir, err := os.MkdirTemp("", "edgecache-cluster-")
 	if err != nil {

@@ -145,22 +145,3 @@ func (u users) printRow(w io.Writer, id string) {
 	}
 	fmt.Fprintf(w, "%s\t\t\t\t%s\n", printable(id), note)
 }
-
-// printableLines is printable for text of several lines.
-func printableLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, line := range lines {
-		lines[i] = printable(line)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// printable keeps what others wrote, in a profile, a node's name or an error, from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '·'
-	}, s)
-}

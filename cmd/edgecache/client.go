@@ -127,6 +127,6 @@ func (p *program) printJSON(text []byte) error {
 		}
 		text = b.Bytes()
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s\n", bytes.TrimSpace(text))
+	_, err := fmt.Fprintf(p.stdout, "%s\n", jsonFor(p.stdout, bytes.TrimSpace(text)))
 	return err
 }

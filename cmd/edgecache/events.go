@@ -72,7 +72,7 @@ func (e *events) open(ctx context.Context) (redis.UniversalClient, error) {
 
 func (e *events) ping(ctx context.Context, client redis.UniversalClient) error {
 	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
-		return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(e.redis), err)
+		return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(e.redis), err)
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (e *events) line(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s\n", text)
+	_, err = fmt.Fprintf(e.stdout, "%s\n", jsonFor(e.stdout, text))
 	return err
 }
 
@@ -144,7 +144,7 @@ func describeBacklog(b stream.Backlog, now time.Time) string {
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "entries\t%d\nlast id\t%s\ndelivered up to\t%s\npending\t%d\n", b.Length, printable(b.LastID), printable(b.Delivered), b.Pending)
 	if b.Oldest != "" {
-		fmt.Fprintf(w, "oldest pending\t%s, %v ago\n", b.Oldest, now.Sub(idTime(b.Oldest)).Round(time.Millisecond))
+		fmt.Fprintf(w, "oldest pending\t%s, %v ago\n", printable(b.Oldest), now.Sub(idTime(b.Oldest)).Round(time.Millisecond))
 	}
 	fmt.Fprintf(w, "dead letters\t%d\n", b.Dead)
 	_ = w.Flush() // to memory

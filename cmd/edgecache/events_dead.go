@@ -76,7 +76,7 @@ func (d *eventsDead) show(l stream.DeadLetter) error {
 	if l.Cut {
 		cut = " (it was too large to be kept whole)"
 	}
-	_, err := fmt.Fprintf(d.stdout, "%s  %s  entry %s  tries %d  user %s  %s%s\n", l.ID, l.At.UTC().Format("2006-01-02 15:04:05.000"),
+	_, err := fmt.Fprintf(d.stdout, "%s  %s  entry %s  tries %d  user %s  %s%s\n", orDash(l.ID), l.At.UTC().Format("2006-01-02 15:04:05.000"),
 		orDash(l.Entry), l.Deliveries, orDash(user), orDash(l.Reason), cut)
 	return err
 }

@@ -113,7 +113,7 @@ func (t *eventsTail) follow(ctx context.Context, client redis.UniversalClient) e
 			return nil
 		}
 		failed++
-		fmt.Fprintf(t.stderr, "attempt %d: %v; the next in %v\n", failed, plain(err), tailPause)
+		fmt.Fprintf(t.stderr, "attempt %d: %s; the next in %v\n", failed, printable(plain(err).Error()), tailPause)
 		select {
 		case <-time.After(tailPause):
 		case <-ctx.Done():
@@ -137,7 +137,8 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 			return err
 		}
 		if stream.EntryBefore(last, t.cursor) {
-			fmt.Fprintf(t.stderr, "the stream now ends at %s, before %s: it was lost or restored; going on from its start\n", last, t.cursor)
+			fmt.Fprintf(t.stderr, "the stream now ends at %s, before %s: it was lost or restored; going on from its start\n",
+				printable(last), printable(t.cursor))
 			t.cursor = "0-0"
 		}
 	}
@@ -191,7 +192,7 @@ func (t *eventsTail) show(l entryLine) error {
 	if l.Version > 0 {
 		version = fmt.Sprint(l.Version)
 	}
-	_, err := fmt.Fprintf(t.stdout, "%s  %s  %-24s  %s  %s  %s\n", l.ID, l.At.Format("2006-01-02 15:04:05.000"), orDash(l.Kind),
+	_, err := fmt.Fprintf(t.stdout, "%s  %s  %-24s  %s  %s  %s\n", orDash(l.ID), l.At.Format("2006-01-02 15:04:05.000"), orDash(l.Kind),
 		orDash(l.User), version, orDash(form))
 	return err
 }

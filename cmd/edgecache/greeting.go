@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-
-	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 )
 
 // greeting says what runs where, and what to do with it.
@@ -26,7 +24,7 @@ func (s serveSettings) redisPlace() string {
 	if s.redis == "" {
 		return "embedded, in memory: empty again after a restart"
 	}
-	return redisconn.Redact(s.redis)
+	return redactURL(s.redis)
 }
 
 func (s serveSettings) originPlace() string {

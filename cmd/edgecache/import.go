@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,7 +99,7 @@ func (p *program) runImport(ctx context.Context, s importSettings) (err error) {
 	s.store.sayNew(log)
 	store, err := s.store.store(log)
 	if err != nil {
-		return usagef("--db: %w", err)
+		return usagef("--db: %s", strings.TrimPrefix(err.Error(), "source: "))
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if err := reach(ctx, store.Start); err != nil {

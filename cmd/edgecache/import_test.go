@@ -48,6 +48,27 @@ func TestOriginImport(t *testing.T) {
 	}
 }
 
+// An import into a file that is not there says so and names it: a wrong path would look like a
+// success.
+func TestOriginImportWarnsOfANewFile(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "users.db")
+	args := []string{"origin", "import", "-", "--format", "csv", "--db", "sqlite:" + db}
+	for i, c := range []struct {
+		from string
+		want bool
+	}{{"id\n1\n", true}, {"id\n2\n", false}} {
+		got := command(t, c.from, nil, args...)
+		warned := strings.Contains(got.stderr, `"level":"WARN"`) && strings.Contains(got.stderr, "no such database file") && strings.Contains(got.stderr, db)
+		if got.err != nil || warned != c.want {
+			t.Errorf("import %d: %v, warned %v of the file: %s", i+1, got.err, warned, got.stderr)
+		}
+	}
+	relative := command(t, "id\n1\n", nil, append(args[:len(args)-1], "sqlite:../"+filepath.Base(t.TempDir())+"-no-such-folder/users.db")...)
+	if relative.err == nil || exitCode(relative.err) != exitFailed {
+		t.Errorf("into a folder that is not there: %v", relative.err)
+	}
+}
+
 func TestOriginImportShowsSomeFailuresOnly(t *testing.T) {
 	bad := strings.Repeat("{\n", shownFailures+5)
 	got := command(t, bad, nil, "origin", "import", "-", "--format", "jsonl", "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"))

@@ -28,6 +28,7 @@ func newMeter(out io.Writer) *meter {
 
 // show tells how much is done, 0 to 1 and below 0 when nobody knows, and what there is to say.
 func (m *meter) show(share float64, text string) {
+	text = printable(text)
 	if share >= 0 {
 		full := int(min(share, 1) * meterWidth)
 		text = fmt.Sprintf("[%s%s] %3.0f %%  %s", strings.Repeat("#", full), strings.Repeat(".", meterWidth-full), 100*min(share, 1), text)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -25,8 +24,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/postgres"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
-	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // defaultDB and dbUsage are of --db.
@@ -111,14 +108,14 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 	if s.listen, err = up.startOrigin(ctx, s); err != nil {
 		return closeAfter(up, err)
 	}
-	fmt.Fprintf(p.stdout, "edgecache origin: ready on http://%s\n  Database  %s\n  Redis     %s\n", s.listen, redactURL(s.db), redisconn.Redact(s.redis))
+	fmt.Fprintf(p.stdout, "edgecache origin: ready on http://%s\n  Database  %s\n  Redis     %s\n", s.listen, redactURL(s.db), redactURL(s.redis))
 	<-ctx.Done()
 	log.Info("stopping")
 	return up.close()
 }
 
-// startOrigin starts the source of truth: its store, the relay that announces its changes through Redis, the service in
-// front of them. It returns the address of the service.
+// startOrigin starts the source of truth on its store and the Redis of the nodes, and returns the
+// address of the service.
 func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string, err error) {
 	if err := s.check(); err != nil {
 		return "", err
@@ -130,35 +127,28 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	up.add(client.Close)
 	store, err := s.store(up.log)
 	if err != nil {
-		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "origin: "))
+		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "source: "))
 	}
 	up.add(store.Close)
-	relay, err := up.newRelay(store, client, s.streamMaxLen)
+	truth, err := source.New(source.Config{Store: store, Redis: client, StreamMaxLen: int64(s.streamMaxLen), Logger: up.log,
+		Relay:   source.RelayConfig{Timeout: time.Second},
+		Service: source.ServiceConfig{Listen: s.listen, Tokens: s.tokens, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain}})
 	if err != nil {
-		return "", err
+		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "source: "))
 	}
-	up.add(relay.Close)
-	service, err := source.NewService(source.ServiceConfig{Listen: s.listen, Store: store, Relay: relay, Tokens: s.tokens,
-		DrainDelay: s.drainDelay, ShutdownTimeout: s.drain, Logger: up.log})
-	if err != nil {
-		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "origin: "))
-	}
-	up.add(service.Close)
+	up.add(truth.Close)
 
 	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
-		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(s.redis), err)
+		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(s.redis), err)
 	}
 	s.sayNew(up.log)
 	if err := fill(ctx, store, s.db, s.sampleUsers); err != nil {
 		return "", err
 	}
-	if err := relay.Start(ctx); err != nil {
-		return "", fmt.Errorf("read what waits to be announced in %s: %w", redactURL(s.db), err)
-	}
-	if err := service.Start(ctx); err != nil {
+	if err := truth.Start(ctx); err != nil {
 		return "", listenError(err, s.listenFlag, s.listen)
 	}
-	return service.Addr(), nil
+	return truth.Addr(), nil
 }
 
 // check refuses what cannot work before anything is started.
@@ -196,19 +186,6 @@ func (s originSettings) store(log *slog.Logger) (source.Store, error) {
 // usageRedis reports a --redis that is no address of a Redis.
 func usageRedis(err error) error {
 	return usagef("--redis: %s", strings.TrimPrefix(err.Error(), "redisconn: "))
-}
-
-func (up *parts) newRelay(store source.Store, client redis.UniversalClient, maxLen int) (*source.Relay, error) {
-	lower, err := l2.New(l2.Config{Client: client})
-	if err != nil {
-		return nil, err
-	}
-	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client, MaxLen: int64(maxLen), Logger: up.log})
-	if err != nil {
-		return nil, err
-	}
-	return source.NewRelay(source.RelayConfig{Outbox: store, Announcer: source.RedisAnnouncer{L2: lower, Publisher: publisher},
-		Timeout: time.Second, Logger: up.log})
 }
 
 // fill opens the store and makes up users in it.

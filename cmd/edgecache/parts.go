@@ -91,7 +91,7 @@ func listenError(err error, flag, addr string) error {
 		return fmt.Errorf("cannot listen on %s: permission denied; choose a port above 1023 with --%s HOST:PORT", addr, flag)
 	}
 	var op *net.OpError
-	if errors.As(err, &op) {
+	if errors.As(err, &op) && op.Op == "listen" {
 		return fmt.Errorf("cannot listen on %s (--%s): %w", addr, flag, op.Err)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -74,7 +75,7 @@ func (p *program) prewarmCommand() *cobra.Command {
 }
 
 func (w *warming) run(ctx context.Context) error {
-	if w.ask.Rate < 0 {
+	if !(w.ask.Rate >= 0) || math.IsInf(w.ask.Rate, 0) {
 		return usagef("--rate %g: want more than 0; --unlimited is for no limit", w.ask.Rate)
 	}
 	if w.delay < 0 {

@@ -229,7 +229,7 @@ func startError(err error, redisURL string) error {
 	if errors.Is(err, node.ErrGossip) {
 		return fmt.Errorf("cannot take part in the cluster (--cluster-bind): %w", err)
 	}
-	return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redisconn.Redact(redisURL), err)
+	return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(redisURL), err)
 }
 
 // connectOrigin returns a client of the origin that s names, or of one that it embeds.
@@ -246,7 +246,7 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	if s.tokens.Secret != "" && s.origin != "" {
 		var err error
 		if conf.Token, err = auth.SignTokens(s.tokens, auth.RoleRead); err != nil {
-			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "origin: "))
+			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "auth: "))
 		}
 	}
 	client, err := origin.NewClient(conf)

@@ -177,25 +177,14 @@ func process(t *testing.T, args ...string) (*exec.Cmd, *buffer) {
 
 func TestSignalsEndServeInOrder(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		cmd, out := process(t, append([]string{"serve"}, anyPort...)...)
-		tick := time.NewTicker(10 * time.Millisecond)
-		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "ready on") && time.Now().Before(deadline); {
-			<-tick.C
-		}
-		tick.Stop()
-		node := urlPattern.FindString(out.String())
-		resp, err := http.Get(node + "/v1/users/1") // leaves an idle connection behind
+		s := startServed(t, append([]string{"serve"}, anyPort...)...)
+		resp, err := http.Get("http://" + s.addr + "/v1/users/1") // leaves an idle connection behind
 		if err != nil {
-			t.Fatalf("%v\n%s", err, out.String())
+			t.Fatalf("%v\n%s", err, s.out.String())
 		}
 		readAll(t, resp.Body)
-		began := time.Now()
-		if err := cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Wait(); err != nil || time.Since(began) > 5*time.Second {
-			t.Errorf("%v: the process ended after %v with %v\n%s", signal, time.Since(began), err, out.String())
-		}
+		s.signal(t, signal)
+		s.ended(t, 5*time.Second)
 		http.DefaultClient.CloseIdleConnections()
 	}
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +14,9 @@ import (
 	"unicode"
 
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
 // closedPort returns an address at which nobody listens.
@@ -56,7 +62,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --l1-mib 0", 2, "--l1-mib 0: want 1 or more"},
 		{"serve --redis localhost:1", 2, "--redis: bad Redis URL"},
 		{"serve --redis redis://127.0.0.1:x", 2, `address "127.0.0.1:x": want host:port`},
-		{"serve --redis redis://u:s3cr3t@" + gone, 1, "cannot reach Redis at redis://***@" + gone + " (--redis): dial tcp " + gone},
+		{"serve --redis redis://u:s3cr3t@" + gone, 1, "cannot reach Redis at redis://u:xxxxx@" + gone + " (--redis): dial tcp " + gone},
 		{"serve --origin 127.0.0.1:8001", 2, "--origin: 127.0.0.1:8001 is no URL of a service; want http://HOST:PORT"},
 		{"serve --origin http://u:s3cr3t@" + gone, 1, "cannot reach the origin at http://u:xxxxx@" + gone + " (--origin): dial tcp " + gone},
 		{"serve --origin http://x --sample-users 5", 2, "--sample-users is for the embedded origin"},
@@ -73,6 +79,12 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --ready-at 0.5", 2, "--ready-at needs --prewarm"},
 		{"serve --prewarm --ready-at 0.5 --ready-within 0s", 2, "--ready-within 0s: want more than 0"},
 		{"serve --prewarm-source nowhere.jsonl --origin-listen 127.0.0.1:0", 2, `--prewarm-source: "nowhere.jsonl" is no file`},
+		{"prewarm --rate -0.5", 2, "--rate -0.5: want more than 0; --unlimited"},
+		{"prewarm --rate NaN", 2, "--rate NaN: want more than 0; --unlimited"},
+		{"prewarm --rate +Inf", 2, "--rate +Inf: want more than 0; --unlimited"},
+		{"serve --prewarm --prewarm-rate -5", 2, "--prewarm-rate -5: want more than 0, or -1 for no limit"},
+		{"serve --prewarm --prewarm-rate NaN", 2, "--prewarm-rate NaN: want more than 0"},
+		{"replay --trace x --rate -5", 2, "--rate -5: want 1 to"},
 		{"prewarm --rate -1", 2, "--rate -1: want more than 0; --unlimited"},
 		{"prewarm --delay -1s", 2, "--delay -1s: want 0 or more"},
 		{"prewarm now", 2, `prewarm takes flags only, not "now"`},
@@ -226,17 +238,56 @@ func TestDistance(t *testing.T) {
 	}
 }
 
-// What comes from other machines is shown without what steers a terminal: C0, C1, DEL, and the overrides of direction.
+// foreign is text of other machines that steers a terminal: C0, C1, DEL, and the overrides of
+// direction.
+const foreign = "a\x1b[2Jb\u009bc\x7fd\u202ee\u2066f\rg"
+
 func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
-	bad := "a\x1b[2Jb\u009bc\x7fd\u202ee\u2066f\ng"
-	table := clusterTable(node.Cluster{Members: []node.Member{{Name: bad, Addr: bad, HTTP: bad, Key: bad, Keys: []string{bad, bad}}}}, time.Now())
-	for _, text := range []string{strings.ReplaceAll(table, "\n", ""), strings.ReplaceAll(printableLines(bad), "\n", "")} {
-		if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
-			t.Errorf("%q has %q", text, text[i:])
+	now := time.Now()
+	member := node.Member{Name: foreign, Addr: foreign, HTTP: foreign, Key: foreign, Keys: []string{foreign, foreign}}
+	var verified, shown bytes.Buffer
+	v := verifyPrinter{out: &verified}
+	v.violation(verify.Violation{Node: foreign, User: foreign, Entry: foreign, Rule: foreign, Tier: foreign,
+		History: []verify.HistoryEntry{{ID: foreign, Kind: foreign}},
+		Nodes:   []verify.NodeAnswer{{Node: foreign, Error: foreign}, {Node: foreign, Age: foreign, ETag: foreign, CacheStatus: foreign}}})
+	v.gap(foreign)
+	v.report("window", verify.Report{Gaps: map[string]uint64{foreign: 1}, Nodes: []verify.NodeReport{{Node: foreign}}})
+	p := &program{stdout: &shown, stderr: &shown}
+	tail, dead, warm := eventsTail{events: events{program: p}}, eventsDead{events: events{program: p}}, warming{program: p}
+	_ = tail.show(entryLine{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
+	_ = dead.show(stream.DeadLetter{ID: foreign, Entry: foreign, Reason: foreign})
+	(&meter{out: &shown}).show(-1, foreign)
+	err := warm.report(prewarm.Status{State: prewarm.State(foreign), Error: foreign, Failures: []prewarm.Failure{{ID: foreign, Reason: foreign}}})
+	for from, text := range map[string]string{
+		"cluster":                 clusterTable(node.Cluster{Members: []node.Member{member}}, now),
+		"verify":                  verified.String(),
+		"events tail, dead":       shown.String(),
+		"events pending":          describeBacklog(stream.Backlog{LastID: foreign, Oldest: foreign, Consumers: map[string]stream.Consumer{foreign: {}}}, now),
+		"an error":                printableLines(fmt.Sprint(err, "\n", foreign)),
+		"JSON on a terminal":      string(printableJSON([]byte(`{"nom":"` + foreign + "\U000e0001" + `"}`))),
+		"a list of several nodes": printableLines(foreign + "\n" + foreign),
+	} {
+		if !strings.Contains(text, "[2J") {
+			t.Errorf("%s: %q does not show the text", from, text)
+		}
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("%s: %q has %q", from, text, text[i:])
 		}
 	}
-	if lines := strings.Count(table, "\n"); lines != 2 {
-		t.Errorf("the table of one node has %d lines:\n%s", lines, table)
+	if lines := strings.Count(clusterTable(node.Cluster{Members: []node.Member{{Name: "a\nb"}}}, now), "\n"); lines != 2 {
+		t.Errorf("the table of one node has %d lines", lines)
+	}
+}
+
+func TestPrintableJSONIsTheSame(t *testing.T) {
+	in := map[string]string{"k\u009b": foreign + "é😀\U000e0001\u2028"}
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]string
+	if err := json.Unmarshal(printableJSON(text), &out); err != nil || !maps.Equal(in, out) {
+		t.Errorf("%q became %q, %v", in, out, err)
 	}
 }
 

@@ -140,7 +140,7 @@ func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, 
 		}
 		serving = fmt.Sprintf(", metrics on http://%s/metrics", addr)
 	}
-	fmt.Fprintf(v.stderr, "edgecache verify: watching %d nodes and %s%s\n", len(v.conf.Nodes), redisconn.Redact(v.redis), serving)
+	fmt.Fprintf(v.stderr, "edgecache verify: watching %d nodes and %s%s\n", len(v.conf.Nodes), redactURL(v.redis), serving)
 	return verifier, nil
 }
 
@@ -212,17 +212,19 @@ func (p *verifyPrinter) report(kind string, r verify.Report) {
 	p.print(kind, r, text)
 }
 
-// print writes text, or v as a line of JSON {"KIND": v}.
+// print writes text, or v as a line of JSON {"KIND": v}. Nodes and the stream may have said
+// anything.
 func (p *verifyPrinter) print(kind string, v any, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	text = printableLines(text)
 	if p.json {
 		line, err := json.Marshal(map[string]any{kind: v})
 		if err != nil {
 			p.failed = errors.Join(p.failed, err)
 			return
 		}
-		text = string(line) + "\n"
+		text = string(jsonFor(p.out, line)) + "\n"
 	}
 	if _, err := io.WriteString(p.out, text); err != nil && p.failed == nil {
 		p.failed = err

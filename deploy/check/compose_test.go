@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/dotenv"
@@ -107,6 +108,37 @@ func TestEveryContainerIsConfined(t *testing.T) {
 			if port.HostIP != "127.0.0.1" {
 				t.Errorf("%s publishes %s on %q; want this machine alone", name, port.Published, port.HostIP)
 			}
+		}
+	}
+}
+
+// orderlyEnd is how long an end in order may take after the drain.
+const orderlyEnd = 5 * time.Second
+
+// TestStopOutlastsTheDrain: compose kills what still runs after stop_grace_period, 10 s when it is
+// not given.
+func TestStopOutlastsTheDrain(t *testing.T) {
+	p, err := load(example(t), "deploy/node4.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append([]string{"node4"}, ours...) {
+		s := p.Services[name]
+		grace := 10 * time.Second
+		if s.StopGracePeriod != nil {
+			grace = time.Duration(*s.StopGracePeriod)
+		}
+		text := s.Environment["EDGECACHE_DRAIN_DELAY"]
+		if text == nil {
+			t.Errorf("%s has no EDGECACHE_DRAIN_DELAY", name)
+			continue
+		}
+		delay, err := time.ParseDuration(*text)
+		if err != nil || delay <= 0 || grace < delay+orderlyEnd {
+			t.Errorf("%s drains for %s, %v, and is killed after %v; want at least %v more", name, *text, err, grace, orderlyEnd)
+		}
+		if s.StopSignal != "" && s.StopSignal != "SIGTERM" {
+			t.Errorf("%s is told to end by %s", name, s.StopSignal)
 		}
 	}
 }

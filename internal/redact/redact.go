@@ -11,12 +11,15 @@ import (
 // escape a character by a backslash.
 var secrets = regexp.MustCompile(`(?i)\b([a-z_]*(?:password|passwd|pwd|secret|token)|pass)(\s*=\s*)('(?:\\.|[^'\\])*'?|(?:\\.|[^\s&'\\])+)`)
 
-// Address returns the address of a service or a database, with "xxxxx" for its passwords. It takes URLs, libpq's keywords
-// and values, and what is neither.
+// Address returns the address of a service or a database, with "xxxxx" for its passwords. It takes
+// URLs, libpq's keywords and values, and what is neither. Without a scheme, nobody can tell a name
+// before the @ from a password.
 func Address(text string) string {
 	text = secrets.ReplaceAllString(text, "${1}${2}xxxxx")
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
+	scheme, rest, whole := "", text, false
+	if i := strings.Index(text, "://"); i >= 0 {
+		scheme, rest, whole = text[:i+3], text[i+3:], true
+	} else if strings.ContainsAny(text, " =") {
 		return text
 	}
 	at := strings.LastIndexByte(rest, '@')
@@ -24,11 +27,14 @@ func Address(text string) string {
 		return text
 	}
 	user, _, has := strings.Cut(rest[:at], ":")
-	if !has {
+	if !has && whole {
 		return text
 	}
-	if u, err := url.QueryUnescape(user); err != nil || strings.ContainsAny(u, "/?#") {
+	if u, err := url.QueryUnescape(user); err != nil || strings.ContainsAny(u, "/?#") || !has {
 		user = "xxxxx"
 	}
-	return scheme + "://" + user + ":xxxxx" + rest[at:]
+	if has {
+		user += ":xxxxx"
+	}
+	return scheme + user + rest[at:]
 }

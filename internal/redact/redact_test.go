@@ -19,6 +19,11 @@ func TestNoPasswordIsShown(t *testing.T) {
 		"host=h PASSWORD = 's3cr3t it\\'s s3cr3t' a": "host=h PASSWORD = xxxxx a",
 		`host=h password=s3cr3t\ s3cr3t dbname=x`:    "host=h password=xxxxx dbname=x",
 		"host=h password='s3cr3t":                    "host=h password=xxxxx",
+		"s3cr3t@h":                                   "xxxxx@h",
+		"u:s3cr3t@h:1":                               "u:xxxxx@h:1",
+		"redis+cluster://u:s3cr3t@a:1,b:2":           "redis+cluster://u:xxxxx@a:1,b:2",
+		"redis://u:%zzs3cr3t@h:1":                    "redis://u:xxxxx@h:1",
+		"http://%zzs3cr3t:x@h:1":                     "http://xxxxx:xxxxx@h:1",
 		"sqlite:/var/lib/users.db":                   "sqlite:/var/lib/users.db",
 	} {
 		if got := Address(text); got != want || strings.Contains(got, "s3cr3t") {

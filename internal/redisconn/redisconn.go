@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/chatapp-ngomna/edgecache/internal/redact"
 )
 
 // ErrURL reports a Redis URL that cannot be used.
@@ -57,23 +59,10 @@ func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (r
 	return redis.NewUniversalClient(o), nil
 }
 
-// Redact returns rawURL with "***" for what stands before the @, for messages.
-func Redact(rawURL string) string {
-	i := strings.LastIndex(rawURL, "@")
-	if i < 0 {
-		return rawURL
-	}
-	scheme := ""
-	if j := strings.Index(rawURL[:i], "://"); j >= 0 {
-		scheme = rawURL[:j+3]
-	}
-	return scheme + "***" + rawURL[i:]
-}
-
 func parse(rawURL string) (*redis.UniversalOptions, error) {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
-		return nil, fmt.Errorf("%w %q: %s", ErrURL, Redact(rawURL), forms)
+		return nil, fmt.Errorf("%w %q: %s", ErrURL, redact.Address(rawURL), forms)
 	}
 	// url.Parse takes one host and port, so the list of hosts is split off first.
 	user, hosts, path := "", rest, ""
@@ -85,16 +74,16 @@ func parse(rawURL string) (*redis.UniversalOptions, error) {
 	}
 	u, err := url.Parse(scheme + "://" + user + "host" + path)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %s", ErrURL, Redact(rawURL), forms)
+		return nil, fmt.Errorf("%w %q: %s", ErrURL, redact.Address(rawURL), forms)
 	}
 	o := defaults()
 	if o.Addrs, err = addrs(hosts); err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrURL, Redact(rawURL), err)
+		return nil, fmt.Errorf("%w %q: %w", ErrURL, redact.Address(rawURL), err)
 	}
 	o.Username = u.User.Username()
 	o.Password, _ = u.User.Password()
 	if err := setScheme(o, u); err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrURL, Redact(rawURL), err)
+		return nil, fmt.Errorf("%w %q: %w", ErrURL, redact.Address(rawURL), err)
 	}
 	return o, nil
 }

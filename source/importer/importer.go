@@ -107,13 +107,13 @@ func Run(ctx context.Context, to BulkLoader, r io.Reader, cfg Config) (Stats, er
 	im := &importer{to: to, cfg: cfg, input: &countingReader{r: r}}
 	lines, err := im.open()
 	if err != nil {
-		return Stats{Bytes: im.input.n}, fmt.Errorf("origin: import: %w", err)
+		return Stats{Bytes: im.input.n}, fmt.Errorf("importer: %w", err)
 	}
 	im.lines = readAhead(lines, im.input)
 	defer im.lines.close()
 	for !im.ended {
 		if err := im.chunk(ctx); err != nil {
-			return im.stats, fmt.Errorf("origin: import: %w", err)
+			return im.stats, fmt.Errorf("importer: %w", err)
 		}
 	}
 	return im.stats, nil

@@ -113,6 +113,36 @@ func TestImport(t *testing.T) {
 	})
 }
 
+// Text that is no Unicode is left out with its line, wherever it stands: it would be stored as
+// other text than the file has.
+func TestImportLeavesOutWhatIsNoUnicode(t *testing.T) {
+	for _, text := range []string{"\xff", "\xed\xa0\x80"} { // bytes that are not UTF-8, the second half of a surrogate pair
+		s := truth.MakeSQLite(t, t.TempDir(), time.Now)
+		file := "id,nom,attrs,attrs.floor\n1," + text + ",,\n2,x,," + text + "\n3,x,\"{\"\"k\"\":\"\"" + text + "\"\"}\",\n4,x,,\n"
+		stats, failed := imported(t, s, importer.CSV, file)
+		wantLines(t, failed, []string{"line 2: malformed", "line 3: malformed", "line 4: malformed: attrs holds text that is no Unicode"})
+		if stats.Added != 1 {
+			t.Errorf("%q: %+v; want the last alone", file, stats)
+		}
+	}
+	for _, text := range []string{"\xff", `\ud800`, `\udc00x`, `\ud800\ud800`} {
+		s := truth.MakeSQLite(t, t.TempDir(), time.Now)
+		file := `{"id":"1","nom":"` + text + "\"}\n" + `{"id":"2","attrs":{"k":"` + text + "\"}}\n" + `{"id":"3","attrs":{"` + text + "\":\"v\"}}\n" +
+			`{"id":4,"nom":"` + text + "\"}\n" + `{"id":"5","nom":"\ud83d\ude00"}` + "\n"
+		stats, failed := imported(t, s, importer.JSONL, file)
+		wantLines(t, failed, []string{"line 1: malformed", "line 2: malformed", "line 3: malformed", "line 4: malformed"})
+		if stats.Added != 1 || truth.MustGet(t, s, "5").Nom != "😀" {
+			t.Errorf("%q: %+v", file, stats)
+		}
+	}
+	s := truth.MakeSQLite(t, t.TempDir(), time.Now)
+	_, failed := imported(t, s, importer.CSV, "id,attrs\n1,\"{\"\"k\"\":\"\"\\ud800\"\"}\"\n2,\"{\"\"k\"\":\"\"\\ud83d\\ude00\"\"}\"\n")
+	wantLines(t, failed, []string{"line 2: malformed: attrs holds text that is no Unicode"})
+	if got := truth.MustGet(t, s, "2").Attrs["k"]; got != "😀" {
+		t.Errorf("a whole pair became %q", got)
+	}
+}
+
 func TestImportRefusesFiles(t *testing.T) {
 	s := truth.MakeSQLite(t, t.TempDir(), time.Now)
 	long := "id,nom\n1,a\n2,\"" + strings.Repeat("x\n", (512<<10))

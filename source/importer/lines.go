@@ -174,6 +174,9 @@ func attrsField(p *profile.Profile, text string) error {
 	if text == "" {
 		return nil
 	}
+	if !profile.ValidJSONText([]byte(text)) {
+		return fmt.Errorf("%w: attrs holds text that is no Unicode: broken UTF-8, or half of a surrogate pair", profile.ErrMalformed)
+	}
 	if err := json.Unmarshal([]byte(text), &p.Attrs); err != nil {
 		return fmt.Errorf(`%w: attrs %.60q; want an object of strings, such as {"floor":"2"}`, profile.ErrMalformed, text)
 	}

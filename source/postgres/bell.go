@@ -71,7 +71,7 @@ func (b *bell) ring() {
 		case <-b.ringer:
 		}
 		if err := b.notify(); err != nil && b.ctx.Err() == nil {
-			b.store.cfg.Logger.Debug("origin: PostgreSQL: notify", "error", err)
+			b.store.cfg.Logger.Debug("source: PostgreSQL: notify", "error", err)
 		}
 		if !life.Wait(b.ctx, ringEvery) {
 			return
@@ -98,7 +98,7 @@ func (b *bell) listen() {
 			failed = 1
 		}
 		pause := life.Backoff(failed, minListenPause, maxListenPause)
-		b.store.cfg.Logger.Warn("origin: PostgreSQL: listen for changes", "attempt", failed, "error", err, "pause", pause)
+		b.store.cfg.Logger.Warn("source: PostgreSQL: listen for changes", "attempt", failed, "error", err, "pause", pause)
 		if !life.Wait(b.ctx, pause) {
 			return
 		}

@@ -97,7 +97,7 @@ func (b *bulkLoad) all(ctx context.Context, users iter.Seq[*profile.Profile]) (n
 func (b *bulkLoad) collect(next func() (*profile.Profile, bool)) (part [][]any, more bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("origin: load users: %w: panic: %v", origin.ErrInternal, p)
+			err = fmt.Errorf("source: load users: %w: panic: %v", origin.ErrInternal, p)
 		}
 	}()
 	for size := 0; len(part) < bulkPart && size < bulkPartBytes; {

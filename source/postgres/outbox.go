@@ -100,7 +100,7 @@ func (c *pgClaim) Changes() []source.Change { return c.changes }
 // Done implements Claim. The marks are durable once Close returned nil.
 func (c *pgClaim) Done(ctx context.Context, seqs []int64) error {
 	if c.conn == nil {
-		return fmt.Errorf("origin: mark outbox rows: %w", origin.ErrClosed)
+		return fmt.Errorf("source: mark outbox rows: %w", origin.ErrClosed)
 	}
 	_, err := c.conn.Exec(ctx, c.store.sql.mark, c.store.now(), seqs)
 	return brokenPG("mark outbox rows", err)
@@ -123,16 +123,18 @@ func (c *pgClaim) Close() error {
 	return brokenPG("end claim", err)
 }
 
-// Announced reports whether a row was announced, by this process or another. A row that was pruned was.
-func (s *Store) Announced(ctx context.Context, seq int64) (bool, error) {
+// Undone returns those of the rows that were not announced, by this process or another. A row that
+// was pruned was.
+func (s *Store) Undone(ctx context.Context, seqs []int64) ([]int64, error) {
 	if err := s.check(); err != nil {
-		return false, err
+		return nil, err
 	}
-	var waits bool
-	if err := s.pool.QueryRow(ctx, s.sql.waits, seq).Scan(&waits); err != nil {
-		return false, brokenPG("read outbox", err)
+	rows, err := s.pool.Query(ctx, s.sql.waits, seqs)
+	if err != nil {
+		return nil, brokenPG("read outbox", err)
 	}
-	return !waits, nil
+	undone, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	return undone, brokenPG("read outbox", err)
 }
 
 // Backlog implements Outbox.

@@ -54,11 +54,11 @@ const dialTimeoutPG = 5 * time.Second
 // pool returns the configuration of the pool, which checks the URL.
 func (c Config) pool() (*pgxpool.Config, error) {
 	if c.URL == "" {
-		return nil, errors.New("origin: PostgreSQL needs a URL, such as postgres://user:password@127.0.0.1:5432/users")
+		return nil, errors.New("source: PostgreSQL needs a URL, such as postgres://user:password@127.0.0.1:5432/users")
 	}
 	cfg, err := pgxpool.ParseConfig(c.URL)
 	if err != nil { // its text may show a part of the password
-		return nil, errors.New("origin: the URL of PostgreSQL cannot be parsed; want postgres://USER:PASSWORD@HOST:PORT/NAME")
+		return nil, errors.New("source: the URL of PostgreSQL cannot be parsed; want postgres://USER:PASSWORD@HOST:PORT/NAME")
 	}
 	if !strings.Contains(c.URL, "pool_max_conns") {
 		cfg.MaxConns = int32(min(c.MaxConns, 1<<15))
@@ -120,15 +120,15 @@ func (s *Store) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started || s.closed {
-		return fmt.Errorf("origin: start PostgreSQL store: already started or closed: %w", origin.ErrClosed)
+		return fmt.Errorf("source: start PostgreSQL store: already started or closed: %w", origin.ErrClosed)
 	}
 	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), s.pooled)
 	if err != nil {
-		return fmt.Errorf("origin: open PostgreSQL database %s: %w", s.where, err)
+		return fmt.Errorf("source: open PostgreSQL database %s: %w", s.where, err)
 	}
 	if s.sql, err = s.prepare(ctx, pool); err != nil {
 		pool.Close()
-		return fmt.Errorf("origin: open PostgreSQL database %s: %w", s.where, err)
+		return fmt.Errorf("source: open PostgreSQL database %s: %w", s.where, err)
 	}
 	s.pool, s.started = pool, true
 	s.bell.start()
@@ -158,7 +158,7 @@ func (s *Store) prepare(ctx context.Context, pool *pgxpool.Pool) (*postgresSQL, 
 		return nil, err
 	}
 	if users.slowOrder() {
-		s.cfg.Logger.Info("origin: PostgreSQL: lists of users sort the whole table; an index would help",
+		s.cfg.Logger.Info("source: PostgreSQL: lists of users sort the whole table; an index would help",
 			"statement", fmt.Sprintf("CREATE INDEX ON %s (%s)", users.name, users.order))
 	}
 	return users.statements(), nil
@@ -208,36 +208,37 @@ func brokenPG(op string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("origin: %s: %w", op, err)
+		return fmt.Errorf("source: %s: %w", op, err)
 	case errors.Is(err, puddle.ErrClosedPool):
-		return fmt.Errorf("origin: %s: %w", op, origin.ErrClosed)
+		return fmt.Errorf("source: %s: %w", op, origin.ErrClosed)
 	case errors.As(err, &refused):
-		return fmt.Errorf("origin: %s: %w: %w", op, sentinelPG(refused), err)
+		return fmt.Errorf("source: %s: %w: %w", op, sentinelPG(refused), err)
 	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("origin: %s: %w: %w", op, origin.ErrInternal, err)
+		return fmt.Errorf("source: %s: %w: %w", op, origin.ErrInternal, err)
 	default: // of the network
-		return fmt.Errorf("origin: %s: %w: %w", op, profile.ErrUnavailable, err)
+		return fmt.Errorf("source: %s: %w: %w", op, profile.ErrUnavailable, err)
 	}
 }
 
 // sentinelPG tells what an SQLSTATE means to a caller.
 func sentinelPG(e *pgconn.PgError) error {
 	switch e.Code {
-	case "53100": // disk full
+	case "53100":
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, source.ErrFull)
-	case "25006": // read-only transaction
+	case "25006": // of the transaction, the database, or a server that is a replica
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, source.ErrReadOnly)
+	case "58030": // an error of input or output
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, source.ErrDisk)
+	case "42501": // a privilege is missing: the role's to its tables, or the server's to its files, as on a read-only disk
+		return fmt.Errorf("%w: %w", profile.ErrUnavailable, origin.ErrUnwritable)
+	case "23505": // unique
+		return origin.ErrExists
 	}
 	switch e.Code[:min(2, len(e.Code))] {
-	case "08", "40", "53", "55", "57", "58": // connection, rollback, resources, locks, an operator, the system
+	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction cut off, rollback, resources, locks, an operator, the system
 		return profile.ErrUnavailable
 	case "22", "23": // a value that the table's own types and constraints refuse
-		if e.Code == "23505" { // unique
-			return origin.ErrExists
-		}
 		return profile.ErrMalformed
-	case "25": // the server is a replica, or cut the transaction off
-		return profile.ErrUnavailable
 	}
 	return origin.ErrInternal
 }

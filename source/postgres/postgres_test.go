@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +166,40 @@ func TestPostgresRefusesToOpen(t *testing.T) {
 	}
 }
 
+// A database that was made read-only, as operators do before a disk is full, is said to be so by
+// its health and to writers.
+func TestPostgresThatIsReadOnlySaysSo(t *testing.T) {
+	server := pgtest.Server(t)
+	s := truth.OpenPostgres(t, postgres.Config{URL: server.URL()})
+	truth.MustCreate(t, s, profile.Profile{ID: "1"})
+	_, url := truth.StartService(t, source.ServiceConfig{Store: s})
+	put := func() truth.Answer { return truth.Ask(t, "PUT", url+"/1", `{"nom":"x"}`, truth.JSONType) }
+	wait := func(status int) (a truth.Answer) {
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); { // until each connection has heard of it
+			if a = put(); a.Status == status {
+				break
+			}
+		}
+		return a
+	}
+	truth.ExecPG(t, server.URL(), "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+	for what, a := range map[string]truth.Answer{"a change": wait(503), "its health": truth.Ask(t, "GET", url+"/health", "")} {
+		if a.Status != 503 || !strings.Contains(a.Body, "read-only") || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s is answered %d %s; want 503 and the reason", what, a.Status, a.Body)
+		}
+	}
+	if err := s.Probe(t.Context()); !errors.Is(err, source.ErrReadOnly) {
+		t.Errorf("the probe: %v", err)
+	}
+	if a := truth.Ask(t, "GET", url+"/1", ""); a.Status != 200 {
+		t.Errorf("a lookup: %d %s", a.Status, a.Body)
+	}
+	truth.ExecPG(t, server.URL(), "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+	if a := wait(200); a.Status != 200 {
+		t.Errorf("writable again: %d %s", a.Status, a.Body)
+	}
+}
+
 func TestPostgresWakesOtherProcesses(t *testing.T) {
 	at := truth.SchemaURL(t, pgtest.Server(t), t.Name())
 	writer, reader := truth.OpenPostgres(t, postgres.Config{URL: at}), truth.OpenPostgres(t, postgres.Config{URL: at})
@@ -203,6 +238,48 @@ func TestPostgresClaimsOfTwoProcesses(t *testing.T) {
 	}
 }
 
+// A claim takes a few milliseconds however many users are left out of it: it is made for each
+// change while they are stuck.
+func TestPostgresClaimsBesideManyStuckUsers(t *testing.T) {
+	const stuck, most = 5000, 60 * time.Millisecond
+	at := truth.SchemaURL(t, pgtest.Server(t), t.Name())
+	s := truth.OpenPostgres(t, postgres.Config{URL: at})
+	truth.ExecPG(t, at, fmt.Sprintf(`INSERT INTO edgecache_outbox (kind, user_id, version, committed_at)
+		SELECT 3, 'bad' || u, v, 0 FROM generate_series(1, 2) v, generate_series(1, %d) u`, stuck))
+	truth.MustCreate(t, s, profile.Profile{ID: "good"})
+	var except []string
+	for u := 1; u <= stuck; u++ {
+		except = append(except, fmt.Sprint("bad", u))
+	}
+	for name, w := range map[string]source.Want{
+		"what is new":         {Limit: 64, Except: except},
+		"the newest":          {Limit: 4, Except: except, Newest: true},
+		"of one who waits":    {Limit: 64, Except: except, Users: []string{"good"}},
+		"of one among others": {Limit: 64, Users: append([]string{"good", "nobody"}, except[:30]...)},
+	} {
+		var took []time.Duration
+		for range 25 {
+			began := time.Now()
+			claim, err := s.Claim(t.Context(), w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+			if !slices.Contains(truth.ChangeIDs(claim.Changes()), "good") {
+				t.Errorf("%s: claimed %v", name, truth.ChangeIDs(claim.Changes()))
+			}
+			if err := claim.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		took = took[10:] // before, the database plans the statement anew each time
+		slices.Sort(took)
+		if median := took[len(took)/2]; median > most {
+			t.Errorf("%s: a claim takes %v beside %d stuck users; want at most %v", name, median, stuck, most)
+		}
+	}
+}
+
 // A writer whose change another process announced is told so, not kept waiting.
 func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	at := truth.SchemaURL(t, pgtest.Server(t), t.Name())
@@ -215,13 +292,13 @@ func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	c := truth.MustCreate(t, writes, profile.Profile{ID: "1"})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if idle.Wait(ctx, c.Seq) {
+	if idle.Wait(ctx, c) {
 		t.Error("announced by nobody, and said to be")
 	}
 	truth.StartRelay(t, source.RelayConfig{Outbox: relays, Announcer: truth.NewRecorder(nil)})
 	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if !idle.Wait(ctx, c.Seq) {
+	if !idle.Wait(ctx, c) {
 		t.Error("announced by the other process, and the writer was not told")
 	}
 }

@@ -30,7 +30,7 @@ func (s *Store) Get(ctx context.Context, id string) (*profile.Profile, error) {
 	return p, nil
 }
 
-func unknownUser(id string) error { return fmt.Errorf("origin: user %q: %w", id, profile.ErrNotFound) }
+func unknownUser(id string) error { return fmt.Errorf("source: user %q: %w", id, profile.ErrNotFound) }
 
 // GetBatch implements Store.
 func (s *Store) GetBatch(ctx context.Context, ids []string) (map[string]*profile.Profile, error) {

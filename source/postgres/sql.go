@@ -14,9 +14,11 @@ import (
 //go:embed migrations/*.sql personnel.sql
 var postgresMigrations embed.FS
 
-// beginPG begins a transaction in which each statement sees what was committed before it: changes take a user's lock in one
-// statement and read in the next.
-const beginPG = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+// beginPG begins a transaction in which each statement sees what was committed before it: changes
+// take a user's lock in one statement and read in the next. Whether it may write is the database's
+// to say: operators, and services that run databases for others, make one read-only before its disk
+// is full.
+const beginPG = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 // migratePostgres runs the migrations that the database has not seen, all in one transaction. Processes that start together
 // do it one after another. The file at place n brings the database to version n+1.
@@ -118,14 +120,19 @@ func (u *usersTable) statements() *postgresSQL {
 		queue: `INSERT INTO edgecache_outbox (kind, user_id, version, profile, committed_at)
 			VALUES ($1, $2, $3, $4, $5) RETURNING seq`,
 
-		heads:       headsPG("<> ALL", "ASC"),
-		headsOf:     headsPG("= ANY", "ASC"),
-		headsNewest: headsPG("<> ALL", "DESC"),
-		undone: `SELECT seq, kind, user_id, version, profile FROM edgecache_outbox
-			WHERE done_at IS NULL AND user_id = ANY($1::text[]) ORDER BY seq LIMIT $2`,
+		heads:       headsPG("ASC"),
+		headsNewest: headsPG("DESC"),
+		headsOf: `SELECT o.user_id FROM unnest($1::text[]) AS u (id)
+			CROSS JOIN LATERAL (` + oldestPG("u.id") + `) AS h
+			JOIN edgecache_outbox o ON o.seq = h.seq
+			WHERE o.done_at IS NULL ORDER BY o.seq LIMIT $2 FOR UPDATE OF o SKIP LOCKED`,
+		undone: `SELECT o.seq, o.kind, o.user_id, o.version, o.profile FROM unnest($1::text[]) AS u (id)
+			CROSS JOIN LATERAL (SELECT * FROM edgecache_outbox e
+				WHERE e.user_id = u.id AND e.done_at IS NULL ORDER BY e.seq LIMIT $2) AS o
+			ORDER BY o.seq LIMIT $2`,
 		mark:    "UPDATE edgecache_outbox SET done_at = $1 WHERE seq = ANY($2::bigint[])",
 		backlog: "SELECT count(*), coalesce(min(committed_at), 0) FROM edgecache_outbox WHERE done_at IS NULL",
-		waits:   "SELECT EXISTS (SELECT FROM edgecache_outbox WHERE seq = $1 AND done_at IS NULL)",
+		waits:   "SELECT seq FROM edgecache_outbox WHERE seq = ANY($1::bigint[]) AND done_at IS NULL",
 		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
 			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 
@@ -136,14 +143,19 @@ func (u *usersTable) statements() *postgresSQL {
 	}
 }
 
-// headsPG locks the oldest undone row of users: those that compare to a list, in an order of these rows. Rows of users on
-// the list cost no more than the comparison.
-func headsPG(users, order string) string {
+// headsPG locks the oldest undone row of users who are not on a list, in an order of these rows.
+// The list is hashed: a comparison with each of a thousand users for each of their rows would take
+// longer than an announcement may.
+func headsPG(order string) string {
 	return `SELECT o.user_id FROM edgecache_outbox o
-		WHERE o.done_at IS NULL AND o.user_id ` + users + `($1::text[])
-			AND o.seq = (SELECT e.seq FROM edgecache_outbox e
-				WHERE e.user_id = o.user_id AND e.done_at IS NULL ORDER BY e.seq LIMIT 1)
+		WHERE o.done_at IS NULL AND o.user_id NOT IN (SELECT unnest($1::text[]))
+			AND o.seq = (` + oldestPG("o.user_id") + `)
 		ORDER BY o.seq ` + order + ` LIMIT $2 FOR UPDATE OF o SKIP LOCKED`
+}
+
+// oldestPG finds the oldest undone row of a user.
+func oldestPG(user string) string {
+	return "SELECT e.seq FROM edgecache_outbox e WHERE e.user_id = " + user + " AND e.done_at IS NULL ORDER BY e.seq LIMIT 1"
 }
 
 func paramType(at int) string {

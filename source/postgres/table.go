@@ -64,21 +64,21 @@ const maxIdentifier = 63
 // identifier returns the table's name in its parts, after checking it and the columns'.
 func (t Table) identifier() (pgx.Identifier, error) {
 	if t.Name == "" && t != (Table{}) {
-		return nil, errors.New("origin: PostgreSQL: columns are named but not their table")
+		return nil, errors.New("source: PostgreSQL: columns are named but not their table")
 	}
 	parts := strings.Split(cmp.Or(t.Name, "personnel"), ".")
 	if len(parts) > 2 {
-		return nil, fmt.Errorf("origin: PostgreSQL table %q: want TABLE or SCHEMA.TABLE", t.Name)
+		return nil, fmt.Errorf("source: PostgreSQL table %q: want TABLE or SCHEMA.TABLE", t.Name)
 	}
 	names := t.columns()
 	for _, name := range append(slices.Clone(parts), names...) {
 		if name == "" || len(name) > maxIdentifier || strings.ContainsFunc(name, unicode.IsControl) {
-			return nil, fmt.Errorf("origin: PostgreSQL: %q is no name of a table or column; want 1-%d bytes", name, maxIdentifier)
+			return nil, fmt.Errorf("source: PostgreSQL: %q is no name of a table or column; want 1-%d bytes", name, maxIdentifier)
 		}
 	}
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
-			return nil, fmt.Errorf("origin: PostgreSQL: column %q is named twice", name)
+			return nil, fmt.Errorf("source: PostgreSQL: column %q is named twice", name)
 		}
 	}
 	return pgx.Identifier(parts), nil

@@ -40,7 +40,7 @@ func (s *Store) Create(ctx context.Context, p *profile.Profile) (source.Change, 
 			return source.Change{}, err
 		}
 		if u.present != nil {
-			return source.Change{}, fmt.Errorf("origin: create %q: %w", p.ID, origin.ErrExists)
+			return source.Change{}, fmt.Errorf("source: create %q: %w", p.ID, origin.ErrExists)
 		}
 		return s.put(profile.Created, p, u.deleted)
 	})
@@ -73,7 +73,7 @@ func (u userState) allows(id string, ifMatch []int64) error {
 	case u.present == nil:
 		return unknownUser(id)
 	case !source.Matches(ifMatch, u.present.UpdatedAt):
-		return fmt.Errorf("origin: user %q has version %d: %w", id, u.present.UpdatedAt, origin.ErrVersion)
+		return fmt.Errorf("source: user %q has version %d: %w", id, u.present.UpdatedAt, origin.ErrVersion)
 	}
 	return nil
 }

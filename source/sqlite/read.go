@@ -56,7 +56,7 @@ func (s *Store) Get(ctx context.Context, id string) (*profile.Profile, error) {
 	p, err := record.Scan(s.reads.one.QueryRowContext(ctx, id))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil, fmt.Errorf("origin: user %q: %w", id, profile.ErrNotFound)
+		return nil, fmt.Errorf("source: user %q: %w", id, profile.ErrNotFound)
 	case err != nil:
 		return nil, broken("read user", err)
 	}

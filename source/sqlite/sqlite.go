@@ -54,10 +54,10 @@ func (c Config) withDefaults() Config {
 
 func (c Config) validate() error {
 	if c.Path == "" {
-		return errors.New("origin: SQLite needs a path to its database file")
+		return errors.New("source: SQLite needs a path to its database file")
 	}
 	if c.Path == ":memory:" {
-		return errors.New("origin: SQLite in memory is private to one connection; use a file in a temporary folder")
+		return errors.New("source: SQLite in memory is private to one connection; use a file in a temporary folder")
 	}
 	return nil
 }
@@ -96,10 +96,10 @@ func (s *Store) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started || s.closed {
-		return fmt.Errorf("origin: start SQLite store: already started or closed: %w", origin.ErrClosed)
+		return fmt.Errorf("source: start SQLite store: already started or closed: %w", origin.ErrClosed)
 	}
 	if err := s.open(ctx); err != nil {
-		return fmt.Errorf("origin: open SQLite database %s: %w", s.cfg.Path, err)
+		return fmt.Errorf("source: open SQLite database %s: %w", s.cfg.Path, err)
 	}
 	s.started = true
 	return nil
@@ -192,10 +192,10 @@ func broken(op string, err error) error {
 		return nil
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("origin: %s: %w", op, err)
+		return fmt.Errorf("source: %s: %w", op, err)
 	}
 	if reason := unwritable(err); reason != nil {
-		return fmt.Errorf("origin: %s: %w: %w: %w", op, origin.ErrInternal, reason, err)
+		return fmt.Errorf("source: %s: %w: %w: %w", op, origin.ErrInternal, reason, err)
 	}
-	return fmt.Errorf("origin: %s: %w: %w", op, origin.ErrInternal, err)
+	return fmt.Errorf("source: %s: %w: %w", op, origin.ErrInternal, err)
 }

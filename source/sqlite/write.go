@@ -64,7 +64,7 @@ func (w *sqliteWriter) create(p *profile.Profile) (source.Change, error) {
 		return source.Change{}, broken("read versions", err)
 	}
 	if present.Valid {
-		return source.Change{}, fmt.Errorf("origin: create %q: %w", p.ID, origin.ErrExists)
+		return source.Change{}, fmt.Errorf("source: create %q: %w", p.ID, origin.ErrExists)
 	}
 	if p.UpdatedAt, err = source.NextVersion(w.now(), deleted.Int64); err != nil {
 		return source.Change{}, err
@@ -122,11 +122,11 @@ func (w *sqliteWriter) current(id string, ifMatch []int64) (*profile.Profile, er
 	p, err := record.Scan(w.stmts.one.QueryRowContext(context.Background(), id))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return nil, fmt.Errorf("origin: user %q: %w", id, profile.ErrNotFound)
+		return nil, fmt.Errorf("source: user %q: %w", id, profile.ErrNotFound)
 	case err != nil:
 		return nil, broken("read user", err)
 	case !source.Matches(ifMatch, p.UpdatedAt):
-		return nil, fmt.Errorf("origin: user %q has version %d: %w", id, p.UpdatedAt, origin.ErrVersion)
+		return nil, fmt.Errorf("source: user %q has version %d: %w", id, p.UpdatedAt, origin.ErrVersion)
 	}
 	return p, nil
 }

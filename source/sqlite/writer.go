@@ -238,7 +238,7 @@ func (w *sqliteWriter) commitMarks() {
 		return
 	}
 	if _, err := w.transaction(nil, marked); err != nil {
-		w.store.cfg.Logger.Warn("origin: SQLite: mark outbox rows done", "rows", len(marked), "error", err)
+		w.store.cfg.Logger.Warn("source: SQLite: mark outbox rows done", "rows", len(marked), "error", err)
 	}
 }
 

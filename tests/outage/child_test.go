@@ -50,22 +50,17 @@ func child() {
 	store, err := newStore(os.Getenv(dbEnv))
 	must(err)
 	must(store.Start(context.Background()))
-	announcer, client, err := newAnnouncer(os.Getenv(redisEnv))
-	must(err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
+	truth, client, err := newTruth(store, os.Getenv(redisEnv))
 	must(err)
 	if steps, ok := strings.CutPrefix(os.Getenv(childEnv), "crash "); ok {
 		n, err := strconv.Atoi(steps)
 		must(err)
-		crash(store, relay, client, int64(n))
+		crash(store, truth, client, int64(n))
 	}
-	must(relay.Start(context.Background()))
-	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
-	must(err)
-	must(service.Start(context.Background()))
-	_, _ = fmt.Println(service.Addr())
+	must(truth.Start(context.Background()))
+	_, _ = fmt.Println(truth.Addr())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes it, or is gone
-	must(errors.Join(service.Close(), relay.Close(), store.Close(), client.Close()))
+	must(errors.Join(truth.Close(), store.Close(), client.Close()))
 }
 
 func must(err error) {
@@ -108,7 +103,7 @@ func (killer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 
 // crash changes users until its steps are used up, then kills the process where it stands: after a commit, before an XADD,
 // or after it, when the note that it was made is not yet written.
-func crash(store source.Store, relay *source.Relay, client redis.UniversalClient, steps int64) {
+func crash(store source.Store, truth *source.Source, client redis.UniversalClient, steps int64) {
 	var left atomic.Int64
 	left.Store(steps)
 	step := func() {
@@ -117,7 +112,7 @@ func crash(store source.Store, relay *source.Relay, client redis.UniversalClient
 		}
 	}
 	client.AddHook(killer{step})
-	must(relay.Start(context.Background()))
+	must(truth.Start(context.Background()))
 	var writing sync.WaitGroup
 	for w := range 4 {
 		writing.Go(func() {

@@ -17,7 +17,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -98,18 +97,16 @@ func killAndRestart(t *testing.T, kills int, db string) {
 		"%d of %d kills, %d acknowledged changes, all arrived, the slowest %v after the restart", arrived, kills, acked, slowest.Round(time.Millisecond))
 }
 
-// restart opens the store and starts a relay on it until stop.
+// restart opens the store and starts a source of truth on it until stop.
 func restart(t *testing.T, db, redisURL string) (stop func()) {
 	t.Helper()
 	store, err := newStore(db)
 	check(t, err)
 	check(t, store.Start(t.Context()))
-	announcer, client, err := newAnnouncer(redisURL)
+	truth, client, err := newTruth(store, redisURL)
 	check(t, err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
-	check(t, err)
-	check(t, relay.Start(t.Context()))
-	return func() { check(t, errors.Join(relay.Close(), store.Close(), client.Close())) }
+	check(t, truth.Start(t.Context()))
+	return func() { check(t, errors.Join(truth.Close(), store.Close(), client.Close())) }
 }
 
 // TestTwoOriginProcesses has two processes on one PostgreSQL take concurrent changes of the same users while three nodes

@@ -21,45 +21,43 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
-	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
-// newAnnouncer returns what the origin's relay tells of changes, and the client that it does so with.
-func newAnnouncer(redisURL string) (source.RedisAnnouncer, redis.UniversalClient, error) {
+// newTruth returns a source of truth on a store, which announces its changes in Redis, and the
+// client that it does so with.
+func newTruth(store source.Store, redisURL string) (*source.Source, redis.UniversalClient, error) {
 	client, err := redisconn.Open(redisURL)
 	if err != nil {
-		return source.RedisAnnouncer{}, nil, err
+		return nil, nil, err
 	}
-	lower, err := l2.New(l2.Config{Client: client})
-	if err != nil {
-		return source.RedisAnnouncer{}, client, err
-	}
-	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
-	return source.RedisAnnouncer{L2: lower, Publisher: publisher}, client, err
+	truth, err := source.New(source.Config{Store: store, Redis: client, Relay: source.RelayConfig{Timeout: time.Second},
+		Service: source.ServiceConfig{Listen: "127.0.0.1:0"}})
+	return truth, client, err
 }
 
-// startOrigin starts a source of truth with made-up users "1".."n", over SQLite and HTTP, and returns its address.
-func startOrigin(t *testing.T, redisURL string, n int) string {
+// startTruth starts a source of truth on a store, until the end of the test, and returns its
+// address.
+func startTruth(t *testing.T, store source.Store, redisURL string) string {
 	t.Helper()
-	announcer, client, err := newAnnouncer(redisURL)
+	truth, client, err := newTruth(store, redisURL)
 	check(t, err)
 	closing(t, client)
+	closing(t, truth)
+	check(t, truth.Start(t.Context()))
+	return truth.Addr()
+}
+
+// startOrigin starts a source of truth with made-up users "1".."n", over SQLite and HTTP, and
+// returns its address.
+func startOrigin(t *testing.T, redisURL string, n int) string {
+	t.Helper()
 	store, err := sqlite.New(sqlite.Config{Path: filepath.Join(t.TempDir(), "users.db"), NoSync: true})
 	check(t, err)
 	check(t, store.Start(t.Context()))
 	closing(t, store)
 	_, err = store.BulkLoad(t.Context(), sample.Users(1, n))
 	check(t, err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer})
-	check(t, err)
-	check(t, relay.Start(t.Context()))
-	closing(t, relay)
-	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
-	check(t, err)
-	check(t, service.Start(t.Context()))
-	closing(t, service)
-	return service.Addr()
+	return startTruth(t, store, redisURL)
 }
 
 // startNode starts a node whose origin is at addr; logs may be nil.

@@ -1,7 +1,6 @@
 package outage
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -105,9 +104,10 @@ func TestStuckUsersHoldUpNobodyElse(t *testing.T) {
 		},
 		"a shard that hangs": func(t *testing.T) *trouble { return shardAway(t, (*redistest.Proc).Pause, (*redistest.Proc).Resume) },
 	}
+	counts := pick([]int{40}, []int{1, 10, 100, 1000})
 	for cause, make := range causes {
 		t.Run(cause, func(t *testing.T) {
-			for _, n := range pick([]int{40}, []int{1, 10, 100, 1000}) {
+			for _, n := range counts {
 				t.Run(fmt.Sprint(n), func(t *testing.T) {
 					tr := make(t)
 					stickAndHeal(t, tr, n, []*origin.Client{clientOf(t, startTruth(t, newTruthStore(t, t.TempDir()), tr.url))})
@@ -116,10 +116,14 @@ func TestStuckUsersHoldUpNobodyElse(t *testing.T) {
 		})
 	}
 	t.Run("two processes on one PostgreSQL", func(t *testing.T) {
-		tr, db := guardsInTheWay(t), pgtest.Server(t).URL()
-		fillTruth(t, db)
-		clients := []*origin.Client{clientOf(t, serveOrigin(t, db, tr.url)), clientOf(t, serveOrigin(t, db, tr.url))}
-		stickAndHeal(t, tr, 40, clients)
+		for _, n := range counts {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				tr, db := guardsInTheWay(t), pgtest.Server(t).URL()
+				fillTruth(t, db)
+				clients := []*origin.Client{clientOf(t, serveOrigin(t, db, tr.url)), clientOf(t, serveOrigin(t, db, tr.url))}
+				stickAndHeal(t, tr, n, clients)
+			})
+		}
 	})
 }
 
@@ -212,19 +216,4 @@ func putAll(t *testing.T, clients []*origin.Client, ids []string, writers int) (
 	}
 	writing.Wait()
 	return all
-}
-
-// startTruth starts a relay and the service on a store, until the end of the test.
-func startTruth(t *testing.T, store source.Store, redisURL string) string {
-	t.Helper()
-	announcer, client, err := newAnnouncer(redisURL)
-	check(t, err)
-	relay, err := source.NewRelay(source.RelayConfig{Outbox: store, Announcer: announcer, Timeout: time.Second})
-	check(t, err)
-	check(t, relay.Start(t.Context()))
-	service, err := source.NewService(source.ServiceConfig{Listen: "127.0.0.1:0", Store: store, Relay: relay})
-	check(t, err)
-	check(t, service.Start(t.Context()))
-	t.Cleanup(func() { check(t, errors.Join(service.Close(), relay.Close(), client.Close())) })
-	return service.Addr()
 }
