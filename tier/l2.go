@@ -81,6 +81,7 @@ type L2 struct {
 	// node and leases make this instance's lease tokens.
 	node   string
 	leases atomic.Uint64
+	lost   lostLeases
 }
 
 var (

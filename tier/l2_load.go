@@ -133,7 +133,7 @@ const (
 	leased  verdictKind = iota // this node loads; token is its lease
 	present                    // entry holds the record
 	absent                     // the user is known not to exist
-	busy                       // another node loads, for at most wait
+	busy                       // another has the lease with this token, for at most wait
 )
 
 // begin asks for the right to load each id; known[i] is the lowest version that the caller of ids[i] accepts.
@@ -144,8 +144,11 @@ func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 	s.shared = []any{token, l.conf.Lease.Milliseconds(), l.guard(), l.conf.Negative.Milliseconds()}
 	s.each = func(args []any, i int) []any { return append(args, known[i]) }
 	for i, r := range l.runAll(ctx, s, ids) {
+		l.lost.note(token, r.err)
 		out[i].token = token
-		out[i].read(ids[i], r)
+		if out[i].read(ids[i], r); out[i].kind == busy && l.lost.has(out[i].token) {
+			out[i].kind = leased
+		}
 	}
 	return out
 }
@@ -156,7 +159,7 @@ func (v *verdict) read(id string, r reply) {
 	if len(answer) > 1 {
 		code, ok = answer[0].(int64)
 	}
-	if needs := verdictKind(code); r.err != nil || !ok || (needs == present || needs == busy) && len(answer) < 2 {
+	if needs := verdictKind(code); r.err != nil || !ok || needs == present && len(answer) < 2 || needs == busy && len(answer) < 3 {
 		v.err = fmt.Errorf("tier: lease for %q: %w", id, cmp.Or(r.err, errReply))
 		return
 	}
@@ -166,6 +169,7 @@ func (v *verdict) read(id string, r reply) {
 	case busy:
 		ms, _ := answer[1].(int64)
 		v.wait = time.Duration(ms) * time.Millisecond
+		v.token, _ = answer[2].(string)
 	}
 }
 
@@ -235,6 +239,7 @@ func (l *L2) fill(ctx context.Context, fills []filling) []error {
 	s.each = func(args []any, i int) []any { return fills[i].appendArgs(args, l.ttl()) }
 	var unfilled []filling
 	for i, r := range l.runAll(ctx, s, ids) {
+		l.lost.note(fills[i].token, r.err)
 		var refused redis.Error
 		if errors.As(r.err, &refused) && !fills[i].failed {
 			unfilled = append(unfilled, filling{id: ids[i], token: fills[i].token, failed: true})

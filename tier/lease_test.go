@@ -1,8 +1,10 @@
 package tier
 
 import (
+	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -136,3 +138,108 @@ func TestFullRedisLeavesNoLeases(t *testing.T) {
 		t.Error("Redis was never full")
 	}
 }
+
+// TestLeaseWhoseGrantIsLost has Redis give a lease twice to a node that hears of neither. The node
+// itself gets it again and fills. Another node waits for as long as a load may take, and no reader
+// fails while the origin is well.
+func TestLeaseWhoseGrantIsLost(t *testing.T) {
+	server := redistest.Server(t)
+	link := redistest.ProxyTo(t, server.Addr)
+	origin := newTruth(3)
+	a, b := newCache(t, "redis://"+link.Addr, origin, nil), newCache(t, server.URL(), origin, nil)
+	get(t, a, "3", Want{}) // the server has the scripts
+	lost := link.LoseReplies("evalsha", 2)
+	if r := get(t, a, "1", Want{}); r.Tier != FromOrigin {
+		t.Errorf("without a lease: from %v", r.Tier)
+	}
+	<-lost
+	if n := server.Client().Exists(t.Context(), keys("1")[2]).Val(); n != 1 || stored(t, a.l2, "1") != nil {
+		t.Fatalf("%d leases, stored %v; want one that nobody knows of", n, stored(t, a.l2, "1"))
+	}
+	if r := get(t, b, "1", Want{}); r.Tier != FromOrigin || stored(t, a.l2, "1") != nil {
+		t.Errorf("the other node: from %v, stored %v; want the origin, without a fill", r.Tier, stored(t, a.l2, "1"))
+	}
+	a.Forget("1", 0)
+	if r := get(t, a, "1", Want{}); r.Tier != FromOrigin || stored(t, a.l2, "1") == nil {
+		t.Errorf("the node itself: from %v, stored %v; want the origin, and a fill", r.Tier, stored(t, a.l2, "1"))
+	}
+	if n := server.Client().Exists(t.Context(), keys("1")[2]).Val(); n != 0 {
+		t.Error("the lease is still there")
+	}
+}
+
+// TestLeaseThatIsNotGivenBack cuts a node off while it asks the origin, so that its fill, which
+// would have ended the lease, is lost. It takes the lease over once Redis is there again.
+func TestLeaseThatIsNotGivenBack(t *testing.T) {
+	server, origin := redistest.Server(t), newTruth(2)
+	link := redistest.ProxyTo(t, server.Addr)
+	s := suite{client: open(t, "redis://"+link.Addr)}
+	c := startCache(t, Config{L2: s.l2(t, L2Config{Lease: time.Minute}), Origin: origin, FenceAfter: -1})
+	get(t, c, "2", Want{}) // the server has the scripts
+	var once sync.Once
+	origin.before = func(context.Context, string) error {
+		once.Do(func() { link.BlackHole(true) })
+		return nil
+	}
+	get(t, c, "1", Want{})
+	lost := func() int {
+		c.l2.lost.mu.Lock()
+		defer c.l2.lost.mu.Unlock()
+		return len(c.l2.lost.young)
+	}
+	eventually(t, "the fill to be given up", func() bool { return lost() > 0 })
+	link.Reset()
+	link.BlackHole(false)
+	exists := func(key string) bool { return server.Client().Exists(t.Context(), key).Val() == 1 }
+	if !exists(keys("1")[2]) || exists(profile.Key("1")) {
+		t.Fatal("the fill was not lost")
+	}
+	eventually(t, "the lease to be taken over", func() bool {
+		c.Forget("1", 0)
+		_, err := c.Get(t.Context(), "1")
+		return err == nil && exists(profile.Key("1"))
+	})
+}
+
+// TestDeadNodesLeaseFailsNoReads leaves a lease that nobody will end.
+func TestDeadNodesLeaseFailsNoReads(t *testing.T) {
+	s, dead := onRedis(t, L2Config{})
+	origin := newTruth(1)
+	l2 := s.l2(t, L2Config{})
+	c := startCache(t, Config{L2: l2, Origin: origin, FenceAfter: -1})
+	if v := beginOne(t, dead, "1", 0); v.kind != leased {
+		t.Fatalf("%+v", v)
+	}
+	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin || stored(t, l2, "1") != nil {
+		t.Errorf("from %v, stored %v; want the origin, without a fill", r.Tier, stored(t, l2, "1"))
+	}
+	if r := get(t, c, "1", Want{}); r.Tier != FromL1 || origin.timesAsked("1") != 1 {
+		t.Errorf("from %v, the origin was asked %d times; want L1, once", r.Tier, origin.timesAsked("1"))
+	}
+}
+
+// TestLostLeasesAreBounded forgets what is long over.
+func TestLostLeasesAreBounded(t *testing.T) {
+	var l lostLeases
+	for i := range 10 * lostMost {
+		l.note(strconv.Itoa(i), context.DeadlineExceeded)
+		if !l.has(strconv.Itoa(max(0, i-lostMost+1))) {
+			t.Fatalf("after %d, one of the last %d is forgotten", i, lostMost)
+		}
+	}
+	if n := len(l.young) + len(l.aged); n > 2*lostMost {
+		t.Errorf("%d are kept", n)
+	}
+	for _, err := range []error{nil, errL2Down, proto("ERR no")} {
+		if l.note("answered", err); l.has("answered") {
+			t.Errorf("%v leaves nothing open", err)
+		}
+	}
+}
+
+// proto is an error that the server answered.
+type proto string
+
+// Error and RedisError make it a redis.Error.
+func (p proto) Error() string { return string(p) }
+func (proto) RedisError()     {}

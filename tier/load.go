@@ -141,7 +141,7 @@ func (c *Cache) fromOrigin(ctx, look context.Context, calls []*call) {
 	}
 }
 
-// asking is a call with its lease; the token is empty when Redis could not give one.
+// asking is a call with its lease; the token is empty when Redis gave none.
 type asking struct {
 	*call
 	token string
@@ -171,11 +171,19 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []asking, waits 
 			c.finishFound(calls[i], v.entry, FromL2, true)
 		case v.kind == absent:
 			c.finishAbsent(calls[i], FromL2, true)
+		case c.overdue(v.wait):
+			asks = append(asks, asking{calls[i], ""})
 		default:
 			waits = append(waits, calls[i])
 		}
 	}
 	return asks, waits
+}
+
+// overdue reports whether the node that has a lease for another wait has had it for so long that it
+// is likely dead, or does not know that it has it, and a reader who waits on would fail.
+func (c *Cache) overdue(wait time.Duration) bool {
+	return c.l2.conf.Lease-wait > c.conf.LoadDeadline*3/4
 }
 
 // ask asks the origin, at most maxAsk ids a call, and returns the calls to begin again.
