@@ -18,6 +18,9 @@ const (
 	// waits at most: one part in so many.
 	fillGrace = 50 * time.Millisecond
 	fillShare = 4
+	// originShare is the part of a load's time, one in so many, in which Redis is not asked for leases
+	// any more: what is left of it is the origin's.
+	originShare = 4
 	// shareFor is the part of its time that a shared context may lack when a load takes it: one in so many.
 	shareFor = 64
 )
@@ -51,7 +54,7 @@ func (s *shares) from(now int64) context.Context {
 	return next
 }
 
-// share returns the context of one look at Redis within a load: the origin is to have its time after a look that fails.
+// share returns the context of one look at Redis within those of a load: the origin is to have its time after a look that fails.
 func (c *Cache) share(load context.Context) context.Context {
 	ctx := c.shares.from(c.clock.tick())
 	if mine, _ := ctx.Deadline(); mine.Before(deadline(load)) {

@@ -143,8 +143,11 @@ func (l *L2) begin(ctx context.Context, ids []string, known []int64) []verdict {
 	s := bulkScript{script: begin, size: 1}
 	s.shared = []any{token, l.conf.Lease.Milliseconds(), l.guard(), l.conf.Negative.Milliseconds()}
 	s.each = func(args []any, i int) []any { return append(args, known[i]) }
+	late := ctx.Err() != nil // then nothing is sent
 	for i, r := range l.runAll(ctx, s, ids) {
-		l.lost.note(token, r.err)
+		if !late {
+			l.lost.note(token, r.err)
+		}
 		out[i].token = token
 		if out[i].read(ids[i], r); out[i].kind == busy && l.lost.has(out[i].token) {
 			out[i].kind = leased

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
@@ -216,6 +219,27 @@ func TestDeadNodesLeaseFailsNoReads(t *testing.T) {
 	if r := get(t, c, "1", Want{}); r.Tier != FromL1 || origin.timesAsked("1") != 1 {
 		t.Errorf("from %v, the origin was asked %d times; want L1, once", r.Tier, origin.timesAsked("1"))
 	}
+}
+
+// TestLooksLeaveTheOriginItsTime has Redis hang while a reader waits for the lease of another, late in
+// its load. The origin is asked before the load has to end.
+func TestLooksLeaveTheOriginItsTime(t *testing.T) {
+	s, dead := onRedis(t, L2Config{})
+	link := redistest.ProxyTo(t, strings.TrimPrefix(s.client.(*redis.Client).Options().Addr, "redis://"))
+	c := newCache(t, "redis://"+link.Addr, newTruth(2), nil)
+	get(t, c, "2", Want{}) // the server has the scripts
+	if v := beginOne(t, dead, "1", 0); v.kind != leased {
+		t.Fatalf("%+v", v)
+	}
+	got := make(chan error, 1)
+	go func() { _, err := c.Get(t.Context(), "1"); got <- err }()
+	began := time.Now()
+	eventually(t, "the reader to have waited for long", func() bool { return time.Since(began) > 1200*time.Millisecond })
+	link.BlackHole(true)
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+	link.BlackHole(false)
 }
 
 // TestLostLeasesAreBounded forgets what is long over.

@@ -55,10 +55,12 @@ func (c *Cache) load(calls []*call) {
 	}
 	ctx, cancel := context.WithDeadline(c.base, c.clock.at(calls[0].began).Add(c.conf.LoadDeadline))
 	defer cancel()
+	looks, end := context.WithTimeout(ctx, time.Until(deadline(ctx))-c.conf.LoadDeadline/originShare)
+	defer end()
 	if look.Err() == nil { // else Redis has had its time, and is not asked for leases
-		look = c.share(ctx)
+		look = c.share(looks)
 	}
-	c.fromOrigin(ctx, look, rest)
+	c.fromOrigin(ctx, looks, look, rest)
 }
 
 // fromL2 finishes the calls that Redis answers and returns the others.
@@ -118,10 +120,11 @@ func undecodable(err error) bool {
 }
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills Redis, without one it
-// waits for the node that has it. look bounds the first look at the leases.
-func (c *Cache) fromOrigin(ctx, look context.Context, calls []*call) {
+// waits for the node that has it, and asks all the same when the time of looks is over. look bounds
+// the first look at the leases.
+func (c *Cache) fromOrigin(ctx, looks, look context.Context, calls []*call) {
 	pause := pollFirst
-	for try := 1; len(calls) > 0; look = c.share(ctx) {
+	for try := 1; len(calls) > 0; look = c.share(looks) {
 		asks, waits := c.lease(look, calls)
 		again := c.ask(ctx, asks, try == tries)
 		if len(again) > 0 {
@@ -183,7 +186,7 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []asking, waits 
 // overdue reports whether the node that has a lease for another wait has had it for so long that it
 // is likely dead, or does not know that it has it, and a reader who waits on would fail.
 func (c *Cache) overdue(wait time.Duration) bool {
-	return c.l2.conf.Lease-wait > c.conf.LoadDeadline*3/4
+	return c.l2.conf.Lease-wait > c.conf.LoadDeadline-c.conf.LoadDeadline/originShare
 }
 
 // ask asks the origin, at most maxAsk ids a call, and returns the calls to begin again.
