@@ -10,7 +10,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -63,7 +62,7 @@ func decodeStrict(b []byte, v any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return errors.New("the body is empty")
 	}
-	if err := web.CheckText(b); err != nil {
+	if err := profile.CheckJSONText(b); err != nil {
 		return errors.New(reason(err, profile.ErrMalformed))
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))

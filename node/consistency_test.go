@@ -22,7 +22,6 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/tier"
-	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var puts = flag.Int("puts", 2_000, "how many changes the consistency test makes at the origin")

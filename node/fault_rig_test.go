@@ -58,6 +58,8 @@ type rigConfig struct {
 	fence, block time.Duration
 	// pace is how long a writer waits at most between changes. Default 4 ms.
 	pace time.Duration
+	// unversioned makes a third of the changes known by an invalidation that tells no version.
+	unversioned bool
 	// wrap puts something before each node's handler of events.
 	wrap func(node int, h stream.Handler) stream.Handler
 	// origin puts something before the nodes' origin, and data puts a proxy between each node's lookups and Redis.
@@ -75,8 +77,11 @@ type rigConfig struct {
 // rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the oracle that judges them.
 type rig struct {
 	*testing.T
-	pace    time.Duration // see rigConfig
-	users   int
+	pace  time.Duration // see rigConfig, as unversioned
+	users int
+
+	unversioned bool
+
 	oracle  *oracle.Oracle
 	canary  *canary.Canary
 	source  *truth
@@ -93,7 +98,8 @@ type rig struct {
 
 func newRig(t *testing.T, url string, c rigConfig) *rig {
 	t.Helper()
-	r := &rig{T: t, canary: c.canary, users: c.users, pace: cmp.Or(c.pace, 4*time.Millisecond), seed: uint64(time.Now().UnixNano())}
+	r := &rig{T: t, canary: c.canary, users: c.users, pace: cmp.Or(c.pace, 4*time.Millisecond), unversioned: c.unversioned,
+		seed: uint64(time.Now().UnixNano())}
 	if r.users == 0 {
 		r.users = 200
 	}
@@ -203,9 +209,12 @@ func (r *rig) write(ctx context.Context, w, writers int) {
 	rnd := rand.New(rand.NewPCG(r.seed, uint64(w)))
 	for ctx.Err() == nil {
 		id := strconv.Itoa(1 + w + writers*rnd.IntN(r.users/writers))
-		if rnd.IntN(10) == 0 {
+		switch n := rnd.IntN(30); {
+		case n < 3:
 			r.source.delete(ctx, id)
-		} else {
+		case n < 13 && r.unversioned:
+			r.source.invalidate(ctx, id)
+		default:
 			r.source.update(ctx, id)
 		}
 		wait(ctx, time.Duration(rnd.Int64N(int64(r.pace))))
@@ -346,18 +355,38 @@ func (s *truth) update(ctx context.Context, id string) int64 {
 	if v%2 == 0 {
 		kind = profile.Created // the same to everyone who hears of it
 	}
-	s.acknowledge(ctx, source.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}, func(at time.Time) { s.oracle.Acked(id, v, at) })
+	c := source.Change{Kind: kind, ID: id, Version: v, Profile: person(id, v)}
+	s.acknowledge(ctx, s.announce(c), func(at time.Time) { s.oracle.Acked(id, v, at) })
 	return v
+}
+
+// invalidate changes a user of whom the cluster is told only that something has changed.
+func (s *truth) invalidate(ctx context.Context, id string) {
+	v := s.next(id)
+	s.set(person(id, v))
+	s.acknowledge(ctx, func(ctx context.Context) error {
+		if err := s.announcer.L2.Invalidate(ctx, id); err != nil {
+			return err
+		}
+		_, err := s.announcer.Publisher.Publish(ctx, stream.Event{Kind: profile.Invalidated, UserID: id})
+		return err
+	}, func(at time.Time) { s.oracle.Acked(id, v, at) })
+}
+
+func (s *truth) announce(c source.Change) func(context.Context) error {
+	return func(ctx context.Context) error { return s.announcer.Announce(ctx, c) }
 }
 
 func (s *truth) delete(ctx context.Context, id string) {
 	v := s.next(id)
 	s.oracle.Removing(id)
 	s.remove(id)
-	s.acknowledge(ctx, source.Change{Kind: profile.Deleted, ID: id, Version: v}, func(at time.Time) { s.oracle.Removed(id, v, at) })
+	c := source.Change{Kind: profile.Deleted, ID: id, Version: v}
+	s.acknowledge(ctx, s.announce(c), func(at time.Time) { s.oracle.Removed(id, v, at) })
 }
 
-func (s *truth) acknowledge(ctx context.Context, c source.Change, acked func(time.Time)) {
+// acknowledge has the cluster told of a change, and says when its writer had an answer.
+func (s *truth) acknowledge(ctx context.Context, tell func(context.Context) error, acked func(time.Time)) {
 	made := time.Now()
 	s.changes.Add(1)
 	s.pending.Add(1)
@@ -365,7 +394,7 @@ func (s *truth) acknowledge(ctx context.Context, c source.Change, acked func(tim
 	s.relays.Go(func() {
 		defer close(told)
 		defer s.pending.Add(-1)
-		s.relay(c)
+		s.relay(tell)
 	})
 	select {
 	case <-told:
@@ -380,11 +409,11 @@ func (s *truth) acknowledge(ctx context.Context, c source.Change, acked func(tim
 	acked(time.Now())
 }
 
-// relay announces a change until that succeeds.
-func (s *truth) relay(c source.Change) {
+// relay tells of a change until that succeeds.
+func (s *truth) relay(tell func(context.Context) error) {
 	for s.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(s.ctx, time.Second)
-		err := s.announcer.Announce(ctx, c)
+		err := tell(ctx)
 		cancel()
 		if err == nil {
 			return

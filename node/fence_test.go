@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -72,9 +73,21 @@ func (r *rig) lookForFences(d time.Duration) (looks, fenced int) {
 	return looks, fenced
 }
 
-func TestFenceThatIsTooShort(t *testing.T) {
-	_, err := New(Config{RedisURL: "redis://127.0.0.1:1", Origin: newPeople(1), Tier: tier.Config{FenceAfter: 249 * time.Millisecond}})
-	if err == nil || !strings.Contains(err.Error(), "FenceAfter is 249ms; want at least 250ms") {
-		t.Errorf("%v; want the value and the rule", err)
+func TestFenceHasABound(t *testing.T) {
+	with := func(after time.Duration) error {
+		n, err := New(Config{RedisURL: "redis://127.0.0.1:1", Origin: newPeople(1), Tier: tier.Config{FenceAfter: after}})
+		if err == nil {
+			check(t, n.Close())
+		}
+		return err
+	}
+	for _, after := range []time.Duration{1, 249 * time.Millisecond} {
+		want := fmt.Sprintf("FenceAfter is %v; want at least 250ms", after)
+		if err := with(after); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
+	}
+	for _, after := range []time.Duration{0, -1, MinFenceAfter, time.Hour} {
+		check(t, with(after))
 	}
 }

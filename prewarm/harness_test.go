@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -165,8 +166,8 @@ func (o *truth) total() (asked, again int) {
 	return asked, again
 }
 
-// busiest returns the most users asked for within any second.
-func (o *truth) busiest() (most int) {
+// busiest returns the most users asked for within any second, and when that second ended.
+func (o *truth) busiest() (most int, end time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	times := slices.Clone(o.times)
@@ -176,9 +177,23 @@ func (o *truth) busiest() (most int) {
 		for sum += a.n; a.at.Sub(times[first].at) >= time.Second; first++ {
 			sum -= times[first].n
 		}
-		most = max(most, sum)
+		if sum > most {
+			most, end = sum, a.at
+		}
 	}
-	return most
+	return most, end
+}
+
+// keeps fails the test if any second had more than rate users, and a tenth. Users who were asked for
+// on time may reach the origin late and all at once, if the machine stands still in between.
+func (o *truth) keeps(t *testing.T, bird *canary.Canary, rate float64) {
+	t.Helper()
+	most, end := o.busiest()
+	takes := time.Duration(float64(most) / (rate * excess) * float64(time.Second))
+	t.Logf("%d users in the busiest second", most)
+	if !bird.Excuses("the users of one second", end.Add(-takes), end, time.Second) {
+		t.Errorf("%d users in a second; want at most %.0f", most, rate*excess)
+	}
 }
 
 // town is a cluster of nodes in this process over one Redis and one origin, whose membership the test controls.

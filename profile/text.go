@@ -2,10 +2,33 @@ package profile
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// CheckJSONText returns an error that wraps ErrMalformed, and names the field if it can, for JSON
+// with text that is no Unicode: bytes that are not UTF-8, or half of a surrogate pair. Decoders put
+// U+FFFD in its place in silence. What is no JSON may pass.
+func CheckJSONText(body []byte) error {
+	if ValidJSONText(body) {
+		return nil
+	}
+	const why = "text that is no Unicode: broken UTF-8, or half of a surrogate pair"
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) == nil {
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			if !ValidJSONText(fields[name]) {
+				return fmt.Errorf("%w: %.128q holds %s", ErrMalformed, name, why)
+			}
+		}
+	}
+	return fmt.Errorf("%w: the JSON holds %s", ErrMalformed, why)
+}
 
 // ValidJSONText reports whether all texts of a JSON value are Unicode: UTF-8, and without half of a surrogate pair in an
 // escape. What is no JSON may pass.

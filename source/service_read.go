@@ -19,7 +19,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
-	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -92,7 +91,7 @@ func (s *Service) postBatch(c *fiber.Ctx) error {
 		return err
 	}
 	defer text.Release()
-	if err := web.CheckText(text.Bytes); err != nil {
+	if err := profile.CheckJSONText(text.Bytes); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(text.Bytes))

@@ -109,7 +109,7 @@ func TestOutboxRowThatIsNoUnicodeIsAFault(t *testing.T) {
 		"an attribute":        {ID: "1", Attrs: map[string]string{"k": "\xed\xa0\x80"}, UpdatedAt: 5},
 		"an attribute's name": {ID: "1", Attrs: map[string]string{"\xff": "v"}, UpdatedAt: 5},
 	} {
-		row := source.Change{Seq: 7, Kind: source.Updated}
+		row := source.Change{Seq: 7, Kind: profile.Updated}
 		row.Unpack(profile.AppendMsgpack(nil, p))
 		if !errors.Is(row.Fault, profile.ErrMalformed) || row.Profile != nil {
 			t.Errorf("%s: %v, %+v; want a fault and no profile", name, row.Fault, row.Profile)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
 // linkGrace is how much longer than the server may block a reply may take, connecting included. It is the watchdog of a
@@ -108,6 +110,15 @@ func open(ctx context.Context, client redis.UniversalClient, stream string, time
 }
 
 func (l *link) close() { _ = l.conn.Close() }
+
+// serve has f use a link in a goroutine of life's. A Close that came first ends the link.
+func (l *link) serve(life *life.Life, f func(context.Context, *link)) error {
+	if life.Go(func(ctx context.Context) { f(ctx, l) }) {
+		return nil
+	}
+	l.close()
+	return ErrClosed
+}
 
 // query says what to ask for in one exchange. All parts are answered in order, over one connection.
 type query struct {

@@ -126,10 +126,10 @@ func (c TailConfig) validate() error {
 func (t *Tail) Start(ctx context.Context) error {
 	return t.life.Start(ctx, func(ctx context.Context) error {
 		l, err := t.begin(ctx)
-		if err == nil {
-			t.life.Go(func(ctx context.Context) { t.run(ctx, l) })
+		if err != nil {
+			return err
 		}
-		return err
+		return l.serve(&t.life, t.run)
 	})
 }
 

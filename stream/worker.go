@@ -166,10 +166,10 @@ func (c WorkerConfig) validate() error {
 func (w *Worker) Start(ctx context.Context) error {
 	return w.life.Start(ctx, func(ctx context.Context) error {
 		l, err := w.connect(ctx)
-		if err == nil {
-			w.life.Go(func(ctx context.Context) { w.run(ctx, l) })
+		if err != nil {
+			return err
 		}
-		return err
+		return l.serve(&w.life, w.run)
 	})
 }
 

@@ -10,9 +10,14 @@ import (
 // has half of that, and the first that takes it is the last, so that the origin is left the other
 // half. See docs/adr/0011-deadlines.md.
 
-// shareFor is the part of its time that a shared context may lack when a load takes it: one in so
-// many.
-const shareFor = 64
+const (
+	// originShare is the part of a load's time, one in so many, in which Redis is not asked for
+	// leases any more: what is left of it is the origin's.
+	originShare = 4
+	// shareFor is the part of its time that a shared context may lack when a load takes it: one in
+	// so many.
+	shareFor = 64
+)
 
 // shares hands out contexts that end after a time. Loads that begin at about the same moment share
 // one: a context of its own costs a load about a sixth of what it costs to read Redis.
@@ -40,8 +45,8 @@ func (s *shares) from(now int64) context.Context {
 	return next
 }
 
-// share returns the context of one look at Redis within a load: the origin is to have its time
-// after a look that fails.
+// share returns the context of one look at Redis within those of a load: the origin is to have its
+// time after a look that fails.
 func (c *Cache) share(load context.Context) context.Context {
 	ctx := c.shares.from(c.clock.tick())
 	if mine, _ := ctx.Deadline(); mine.Before(deadline(load)) {

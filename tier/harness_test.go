@@ -119,6 +119,12 @@ func newCache(tb testing.TB, url string, origin Loader, change func(*Config)) *C
 	if change != nil {
 		change(&conf)
 	}
+	return startCache(tb, conf)
+}
+
+// startCache returns a started cache that the test closes.
+func startCache(tb testing.TB, conf Config) *Cache {
+	tb.Helper()
 	c, err := New(conf)
 	if err != nil {
 		tb.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -33,10 +34,12 @@ func (c *Cache) load(calls []*call) {
 	}
 	ctx, cancel := context.WithDeadline(c.base, c.clock.at(calls[0].began).Add(c.conf.LoadDeadline))
 	defer cancel()
+	looks, end := context.WithTimeout(ctx, time.Until(deadline(ctx))-c.conf.LoadDeadline/originShare)
+	defer end()
 	if look.Err() == nil { // else Redis has had its time, and is not asked for leases
-		look = c.share(ctx)
+		look = c.share(looks)
 	}
-	c.fromOrigin(ctx, look, rest)
+	c.fromOrigin(ctx, looks, look, rest)
 }
 
 // errLoadPanic reports a load that panicked, in the Loader as a rule.

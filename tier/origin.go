@@ -28,10 +28,11 @@ const (
 var errNoAnswer = errors.New("the origin answered without it")
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills
-// Redis, without one it waits for the node that has it. look bounds the first look at the leases.
-func (c *Cache) fromOrigin(ctx, look context.Context, calls []*call) {
+// Redis, without one it waits for the node that has it, and asks all the same when the time of looks
+// is over. look bounds the first look at the leases.
+func (c *Cache) fromOrigin(ctx, looks, look context.Context, calls []*call) {
 	pause := pollFirst
-	for try := 1; len(calls) > 0; look = c.share(ctx) {
+	for try := 1; len(calls) > 0; look = c.share(looks) {
 		asks, waits := c.lease(look, calls)
 		again := c.ask(ctx, asks, try == tries)
 		if len(again) > 0 {
@@ -51,7 +52,7 @@ func (c *Cache) fromOrigin(ctx, look context.Context, calls []*call) {
 	}
 }
 
-// leased is a call with its lease; the token is empty when Redis could not give one.
+// leased is a call with its lease; the token is empty when Redis gave none.
 type leased struct {
 	*call
 	token string
@@ -84,11 +85,19 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits 
 			c.finishFound(calls[i], found[i], FromL2, true)
 		case v.Kind == l2.Absent:
 			c.finishAbsent(calls[i], FromL2, true)
+		case c.overdue(v.Wait):
+			asks = append(asks, leased{calls[i], ""})
 		default:
 			waits = append(waits, calls[i])
 		}
 	}
 	return asks, waits
+}
+
+// overdue reports whether the node that has a lease for another wait has had it for so long that it
+// is likely dead, or does not know that it has it, and a reader that waits on would fail.
+func (c *Cache) overdue(wait time.Duration) bool {
+	return c.l2.Lease()-wait > c.conf.LoadDeadline-c.conf.LoadDeadline/originShare
 }
 
 // ask asks the origin, at most maxAsk ids a call, and returns the calls to begin again.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
@@ -147,6 +148,40 @@ func TestServeWithARealRedisAndOrigin(t *testing.T) {
 	if err != nil || fields["matricule"] != "555555-Z" || fields["fullName"] == "" || fields["updatedAt"] == "" {
 		t.Errorf("the hash in Redis is %v, %v", fields, err)
 	}
+}
+
+// TestServeFencesItself cuts a node off from Redis, and from the news of a change. With the shortest
+// fence it answers nothing older than 500 ms, where the default would for 3 s.
+func TestServeFencesItself(t *testing.T) { canary.Judge(t, serveFencesItself) }
+
+func serveFencesItself(t *testing.T, bird *canary.Canary) {
+	server := redistest.Server(t)
+	link := redistest.ProxyTo(t, server.Addr)
+	defer http.DefaultClient.CloseIdleConnections()
+	truth := start(t, "origin", "--listen", "127.0.0.1:0", "--redis", server.URL(), "--sample-users", "20",
+		"--db", "sqlite:"+filepath.Join(t.TempDir(), "users.db"))
+	origin := truth.urls()[0]
+	node := start(t, "serve", "--listen", "127.0.0.1:0", "--redis", "redis://"+link.Addr, "--origin", origin,
+		"--fence-after", "250ms").urls()[0]
+	ask := func() outcome { return command(t, "", nil, "get", "7", "--verbose", "--node", node) }
+	for got := ask(); !strings.Contains(got.stderr, "detail=L1"); got = ask() {
+		if got.err != nil {
+			t.Fatalf("%+v", got)
+		}
+	}
+	link.BlackHole(true)
+	put(t, origin+"/7", `{"matricule":"555555-Z"}`)
+	for changed := time.Now(); ; {
+		began := time.Now()
+		got := ask()
+		if strings.Contains(got.stdout, `"matricule":"555555-Z"`) {
+			break
+		}
+		if !bird.Excuses("the fence", changed, began, 500*time.Millisecond) {
+			t.Fatalf("%v after the change: %+v", began.Sub(changed), got)
+		}
+	}
+	link.BlackHole(false)
 }
 
 func TestServeKeepsItsUsersInDataDir(t *testing.T) {

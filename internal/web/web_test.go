@@ -13,7 +13,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // bodyLimit is the largest body that the server of these tests takes.
@@ -322,20 +321,6 @@ func TestOwnSite(t *testing.T) {
 		}
 		if err := OwnSite(&h); (err == nil) != own || err != nil && !errors.Is(err, ErrCrossSite) {
 			t.Errorf("%q: %v; want own %v", headers, err, own)
-		}
-	}
-}
-
-func TestCheckText(t *testing.T) {
-	for text, field := range map[string]string{
-		`{"nom":"Ngo Mbé 😀"}`: "", `{"nom":"\ud83d\ude00"}`: "", `{"nom":"\\ud800"}`: "", `not json`: "",
-		"{\"nom\":\"a\xff\"}": `"nom"`, `{"nom":"\ud800"}`: `"nom"`, `{"a":"x","nom":"\udc00\ud800"}`: `"nom"`,
-		`{"attrs":{"k":"\ud800"}}`: `"attrs"`, `{"attrs":{"\ud800":"v"}}`: `"attrs"`,
-		`{"\ud800":"x"}`: "the JSON holds", "[\"\xc3\"]": "the JSON holds",
-	} {
-		err := CheckText([]byte(text))
-		if (err == nil) != (field == "") || err != nil && (!errors.Is(err, profile.ErrMalformed) || !strings.Contains(err.Error(), field)) {
-			t.Errorf("%q: %v; want an error that says %q", text, err, field)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
@@ -18,11 +19,15 @@ import (
 // TestImportedUsersAreSeen imports users of whom some were asked for in vain just before: two nodes answer for these as
 // soon as for any change, and the stream is told of nobody else.
 func TestImportedUsersAreSeen(t *testing.T) {
-	t.Run("SQLite", func(t *testing.T) { importBehindNodes(t, t.TempDir()) })
-	t.Run("PostgreSQL", func(t *testing.T) { importBehindNodes(t, pgtest.Server(t).URL()) })
+	t.Run("SQLite", func(t *testing.T) {
+		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { importBehindNodes(t, bird, t.TempDir()) })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { importBehindNodes(t, bird, pgtest.Server(t).URL()) })
+	})
 }
 
-func importBehindNodes(t *testing.T, db string) {
+func importBehindNodes(t *testing.T, bird *canary.Canary, db string) {
 	const asked = 50
 	users := pick(2_000, 300_000)
 	server := redistest.Server(t)
@@ -56,7 +61,7 @@ func importBehindNodes(t *testing.T, db string) {
 	imported := time.Now()
 	for i := range asked {
 		for _, n := range nodes {
-			eventually(t, pick(5*time.Second, 10*time.Second), id(i)+" to be there", func() bool {
+			within(t, bird, pick(5*time.Second, 10*time.Second), id(i)+" to be there", func() bool {
 				_, err := n.Get(context.Background(), id(i))
 				return err == nil
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/pgtest"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
@@ -67,11 +68,15 @@ func (s *told) missing(changes []string) (n int) {
 // TestKilledOriginTellsTheStream kills a process with its store and relay at random points between commit and XADD, and
 // starts the relay again: each change that was acknowledged is on the stream of a real Redis within 5 s.
 func TestKilledOriginTellsTheStream(t *testing.T) {
-	t.Run("SQLite", func(t *testing.T) { killAndRestart(t, pick(8, 200), t.TempDir()) })
-	t.Run("PostgreSQL", func(t *testing.T) { killAndRestart(t, pick(4, 200), pgtest.Server(t).URL()) })
+	t.Run("SQLite", func(t *testing.T) {
+		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { killAndRestart(t, bird, pick(8, 200), t.TempDir()) })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { killAndRestart(t, bird, pick(4, 200), pgtest.Server(t).URL()) })
+	})
 }
 
-func killAndRestart(t *testing.T, kills int, db string) {
+func killAndRestart(t *testing.T, bird *canary.Canary, kills int, db string) {
 	server := redistest.Server(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -82,7 +87,7 @@ func killAndRestart(t *testing.T, kills int, db string) {
 		changes := runUntilKilled(t, 1+rnd.IntN(400), db, server.URL())
 		restarted := time.Now()
 		stop := restart(t, db, server.URL())
-		eventually(t, 5*time.Second, fmt.Sprintf("kill %d: %d changes to be told", kill+1, len(changes)), func() bool {
+		within(t, bird, 5*time.Second, fmt.Sprintf("kill %d: %d changes to be told", kill+1, len(changes)), func() bool {
 			said.read(t)
 			return said.missing(changes) == 0
 		})
@@ -111,7 +116,9 @@ func restart(t *testing.T, db, redisURL string) (stop func()) {
 
 // TestTwoOriginProcesses has two processes on one PostgreSQL take concurrent changes of the same users while three nodes
 // follow: versions rise, the stream has each user's in order, and the last one is what every node serves.
-func TestTwoOriginProcesses(t *testing.T) {
+func TestTwoOriginProcesses(t *testing.T) { canary.Judge(t, twoOriginProcesses) }
+
+func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 	const users, writers = 100, 16
 	updates := pick(800, 20_000)
 	db, server := pgtest.Server(t).URL(), redistest.Server(t)
@@ -154,7 +161,7 @@ func TestTwoOriginProcesses(t *testing.T) {
 		id := fmt.Sprint("u", u)
 		p, err := clients[0].Load(t.Context(), id)
 		check(t, err)
-		eventually(t, 5*time.Second, id+" to be told and served in its last version", func() bool {
+		within(t, bird, 5*time.Second, id+" to be told and served in its last version", func() bool {
 			said.read(t)
 			for _, n := range nodes {
 				if r, err := n.Get(t.Context(), id); err != nil || r.Version() != p.UpdatedAt {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -42,17 +43,16 @@ func (d delayed) LoadBatch(ctx context.Context, ids []string) (profile.Batch, er
 }
 
 // TestNoReadOutlastsItsDeadline stops Redis under reads of every kind, for less and for longer than its client waits.
-func TestNoReadOutlastsItsDeadline(t *testing.T) {
+func TestNoReadOutlastsItsDeadline(t *testing.T) { canary.Judge(t, noReadOutlastsItsDeadline) }
+
+func noReadOutlastsItsDeadline(t *testing.T, bird *canary.Canary) {
 	const s = time.Second
 	stops := pick([]time.Duration{s, 3 * s}, []time.Duration{s, 2 * s, 3 * s, 5 * s, 6 * s, 8 * s, 10 * s, 20 * s})
 	for _, stopped := range stops {
 		for _, by := range []time.Duration{0, 1500 * time.Millisecond} {
-			for _, warm := range []bool{true, false} {
+			for _, warm := range []bool{true, false} { // one after another: each keeps the machine busy by itself
 				t.Run(fmt.Sprintf("%v, origin takes %v, warm %v", stopped, by, warm), func(t *testing.T) {
-					if stopped < 5*s {
-						t.Parallel()
-					}
-					stopUnderReads(t, stopped, by, warm)
+					stopUnderReads(t, bird, stopped, by, warm)
 				})
 			}
 		}
@@ -62,11 +62,17 @@ func TestNoReadOutlastsItsDeadline(t *testing.T) {
 // hung is a cache over a Redis that is stopped, and what its readers saw.
 type hung struct {
 	*tier.Cache
-	longest, reads, failed atomic.Int64
-	users                  int
+	bird          *canary.Canary
+	reads, failed atomic.Int64
+	users         int
+
+	mu      sync.Mutex
+	longest time.Duration // guarded by mu, as from, when that read began
+	from    time.Time
+	why     string // of a read that failed while the machine was well; guarded by mu
 }
 
-func stopUnderReads(t *testing.T, stopped, by time.Duration, warm bool) {
+func stopUnderReads(t *testing.T, bird *canary.Canary, stopped, by time.Duration, warm bool) {
 	server := redistest.Server(t)
 	client, err := redisconn.Open(server.URL())
 	check(t, err)
@@ -77,7 +83,7 @@ func stopUnderReads(t *testing.T, stopped, by time.Duration, warm bool) {
 	check(t, err)
 	closing(t, c)
 	check(t, c.Start(t.Context()))
-	h := &hung{Cache: c, users: 100_000}
+	h := &hung{Cache: c, users: 100_000, bird: bird}
 	ctx, stop := context.WithCancel(t.Context())
 	most := watchGoroutines(ctx)
 	var readers sync.WaitGroup
@@ -101,19 +107,18 @@ func stopUnderReads(t *testing.T, stopped, by time.Duration, warm bool) {
 	wait(ctx, time.Second/2)
 	stop()
 	readers.Wait()
-	longest := time.Duration(h.longest.Load())
 	const deadline = 2 * time.Second
-	if longest > deadline+pick(400*time.Millisecond, 100*time.Millisecond) {
-		t.Errorf("a read took %v", longest)
+	if !bird.Excuses("a read", h.from, h.from.Add(h.longest), deadline+100*time.Millisecond) {
+		t.Errorf("a read took %v", h.longest)
 	}
-	if by == 0 && !warm && h.failed.Load() > 0 { // a lease whose grant was lost on the way may bar warm ones for its time
-		t.Errorf("%d of %d reads failed while the origin was well", h.failed.Load(), h.reads.Load())
+	if by == 0 && h.why != "" {
+		t.Errorf("reads failed while the origin was well: %s", h.why)
 	}
 	if during > 2*before {
 		t.Errorf("%d goroutines, %d before", during, before)
 	}
 	result(t, "Redis stopped, no read takes longer than LoadDeadline + 100 ms", "%d reads, the longest %v, %d failed, %d goroutines (before %d)",
-		h.reads.Load(), longest.Round(time.Millisecond), h.failed.Load(), during, before)
+		h.reads.Load(), h.longest.Round(time.Millisecond), h.failed.Load(), during, before)
 }
 
 // read reads one after the other, of its own kind: one user or several, whether it could leave or not.
@@ -148,15 +153,32 @@ func (h *hung) read(ctx context.Context, t *testing.T, kind int) {
 			}
 		}
 		h.reads.Add(1)
-		h.failed.Add(int64(len(errs)))
-		h.took(int64(time.Since(began)))
+		h.fail(began, errs)
+		h.took(began, time.Since(began))
 		wait(ctx, time.Millisecond)
 	}
 }
 
+// fail counts what failed of one read. With an origin that is well a load has to wait for Redis
+// twice, half of its time and a quarter; what the machine added to that is no fault.
+func (h *hung) fail(began time.Time, errs map[string]error) {
+	h.failed.Add(int64(len(errs)))
+	now := time.Now()
+	if len(errs) == 0 || h.bird.Excuses("a read that failed", began, now, 1600*time.Millisecond) && now.Sub(began) > 1600*time.Millisecond {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, err := range errs {
+		h.why = fmt.Sprintf("%d users after %v: %v", len(errs), now.Sub(began), err)
+	}
+}
+
 // took keeps the longest of all reads.
-func (h *hung) took(d int64) {
-	for old := h.longest.Load(); old < d && !h.longest.CompareAndSwap(old, d); {
-		old = h.longest.Load()
+func (h *hung) took(began time.Time, d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d > h.longest {
+		h.longest, h.from = d, began
 	}
 }

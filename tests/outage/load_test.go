@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 )
 
 // openLoad asks at a steady rate, whatever the answers take: each request is due at its own time, and its latency counts
@@ -93,6 +95,19 @@ func (l *openLoad) between(a, b time.Time) (s summary) {
 	s.n = len(took)
 	s.p50, s.p99, s.max = quantile(took, 0.50), quantile(took, 0.99), quantile(took, 1)
 	return s
+}
+
+// slower counts the requests due from a to b that took longer than bound, but for those that the
+// machine held up.
+func (l *openLoad) slower(a, b time.Time, bound time.Duration, bird *canary.Canary) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, one := range l.samples {
+		if !one.due.Before(a) && one.due.Before(b) && !bird.Excuses("a request", one.due, one.due.Add(one.took), bound) {
+			n++
+		}
+	}
+	return n
 }
 
 // quantile sorts d.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 )
 
 var long = flag.Bool("long", false, "run the tests in full instead of in seconds")
@@ -79,4 +81,12 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 			t.Fatalf("waited %v for: %s", within, what)
 		}
 	}
+}
+
+// within is eventually with a bound that the machine may excuse.
+func within(t *testing.T, bird *canary.Canary, bound time.Duration, what string, ok func() bool) {
+	t.Helper()
+	began := time.Now()
+	eventually(t, bound+time.Minute, what, ok)
+	bird.Within(t, what, began, bound)
 }

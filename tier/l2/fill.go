@@ -67,6 +67,7 @@ func (r *Redis) Fill(ctx context.Context, fills []Fill) []error {
 	s.each = func(args []any, i int) []any { return fills[i].appendArgs(args, r.ttl()) }
 	var unfilled []Fill
 	for i, reply := range r.runAll(ctx, s, ids) {
+		r.lost.note(fills[i].Token, reply.err)
 		if err := reply.filled(); err != nil {
 			errs[i] = fmt.Errorf("l2: fill %q: %w", ids[i], err)
 		}

@@ -91,6 +91,7 @@ type Redis struct {
 	// node and leases make the lease tokens of this instance.
 	node   string
 	leases atomic.Uint64
+	lost   lostLeases
 }
 
 var (
@@ -135,6 +136,9 @@ func (r *Redis) Ping(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Lease returns how long one node may take to load a profile.
+func (r *Redis) Lease() time.Duration { return r.conf.Lease }
 
 // TTL returns how long a profile is kept, before the random part is taken off.
 func (r *Redis) TTL() time.Duration { return r.conf.TTL }

@@ -33,7 +33,7 @@ const (
 	Present
 	// Absent means that the user is known not to exist.
 	Absent
-	// Busy means that another node loads the profile.
+	// Busy means that another has the lease with this token, and loads the profile.
 	Busy
 )
 
@@ -58,11 +58,17 @@ func (r *Redis) Begin(ctx context.Context, ids []string, known []int64, room Roo
 		token, r.conf.Lease.Milliseconds(), r.guard(), r.conf.Negative.Milliseconds(),
 	}
 	s.each = func(args []any, i int) []any { return append(args, known[i]) }
+	late := ctx.Err() != nil // then nothing is sent
 	for i, reply := range r.runAll(ctx, s, ids) {
+		if !late {
+			r.lost.note(token, reply.err)
+		}
 		out[i].Token = token
 		record, err := out[i].read(reply)
 		if err != nil {
 			out[i].Err = fmt.Errorf("l2: lease for %q: %w", ids[i], err)
+		} else if out[i].Kind == Busy && r.lost.has(out[i].Token) {
+			out[i].Kind = Leased
 		} else if out[i].Kind == Present {
 			out[i].Err = decodeReply(ids[i], record, room(i))
 		}
@@ -78,14 +84,16 @@ func (v *LeaseReply) read(r reply) (record []any, err error) {
 		code, ok = answer[0].(int64)
 	}
 	v.Kind = LeaseKind(code)
-	switch needs := v.Kind == Present || v.Kind == Busy; {
-	case r.err != nil || !ok || needs && len(answer) < 2:
+	needs := map[LeaseKind]int{Present: 2, Busy: 3}[v.Kind]
+	switch {
+	case r.err != nil || !ok || len(answer) < needs:
 		return nil, cmp.Or(r.err, errReply)
 	case v.Kind == Present:
 		return answer[1:], nil
 	case v.Kind == Busy:
 		ms, _ := answer[1].(int64)
 		v.Wait = time.Duration(ms) * time.Millisecond
+		v.Token, _ = answer[2].(string)
 	}
 	return nil, nil
 }

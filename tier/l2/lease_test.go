@@ -1,6 +1,7 @@
 package l2
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -138,5 +139,24 @@ func TestFloorGivesWayToTheOrigin(t *testing.T) {
 	v := beginOne(t, l, id, 99)
 	if err := fillOne(t, l, id, v.Token, user(id, 10)); err == nil {
 		t.Error("what is older than the record itself takes its place")
+	}
+}
+
+// TestLostLeasesAreBounded forgets what is long over.
+func TestLostLeasesAreBounded(t *testing.T) {
+	var l lostLeases
+	for i := range 10 * lostMost {
+		l.note(strconv.Itoa(i), context.DeadlineExceeded)
+		if !l.has(strconv.Itoa(max(0, i-lostMost+1))) {
+			t.Fatalf("after %d, one of the last %d is forgotten", i, lostMost)
+		}
+	}
+	if n := len(l.young) + len(l.aged); n > 2*lostMost {
+		t.Errorf("%d are kept", n)
+	}
+	for _, err := range []error{nil, ErrDown, proto("ERR no")} {
+		if l.note("answered", err); l.has("answered") {
+			t.Errorf("%v leaves nothing open", err)
+		}
 	}
 }

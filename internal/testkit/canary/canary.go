@@ -192,6 +192,14 @@ func (c *Canary) Excuses(what string, from, to time.Time, bound time.Duration) b
 	return true
 }
 
+// Within fails the test if more than bound has gone by since from, unless that is excused.
+func (c *Canary) Within(t testing.TB, what string, from time.Time, bound time.Duration) {
+	t.Helper()
+	if now := time.Now(); !c.Excuses(what, from, now, bound) {
+		t.Errorf("%s: took %v; want at most %v", what, now.Sub(from), bound)
+	}
+}
+
 // Inconclusive is what could not be judged: how often, and the first of it.
 func (c *Canary) Inconclusive() (times int, first string) {
 	c.mu.Lock()

@@ -29,10 +29,12 @@ type Proxy struct {
 	closed   bool
 }
 
-// cut waits for a request that holds match and then lets after bytes of the reply through.
+// cut waits for left requests that hold match and lets after bytes of each reply through. done is
+// closed after the last.
 type cut struct {
 	match []byte
 	after int
+	left  int
 	done  chan struct{}
 }
 
@@ -94,7 +96,15 @@ func (p *Proxy) Delay(d time.Duration) {
 // happened. Requests in flight on the same connection share its replies: give match a connection
 // that is not pipelined. A second call replaces the first if that has not met its request.
 func (p *Proxy) CutReply(match string, after int) <-chan struct{} {
-	c := &cut{match: bytes.ToLower([]byte(match)), after: after, done: make(chan struct{})}
+	return p.spoil(match, after, 1)
+}
+
+// LoseReplies is CutReply for the next n such requests, of whose replies nothing arrives: with n
+// above the client's retries it never learns what was done. The channel is closed after the last.
+func (p *Proxy) LoseReplies(match string, n int) <-chan struct{} { return p.spoil(match, 0, n) }
+
+func (p *Proxy) spoil(match string, after, times int) <-chan struct{} {
+	c := &cut{match: bytes.ToLower([]byte(match)), after: after, left: times, done: make(chan struct{})}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = c
@@ -210,8 +220,11 @@ func (p *Proxy) take(request []byte) *cut {
 	if c == nil || !bytes.Contains(bytes.ToLower(request), c.match) {
 		return nil
 	}
-	p.cut = nil
-	return c
+	if c.left--; c.left == 0 {
+		p.cut = nil
+		return &cut{after: c.after, done: c.done}
+	}
+	return &cut{after: c.after, done: make(chan struct{})}
 }
 
 func (l *link) end() {

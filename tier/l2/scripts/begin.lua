@@ -1,7 +1,7 @@
 -- begin: may this caller load profiles from the origin?
 -- KEYS profile, guard, lease of each user. ARGV token, lease ms, guard ms, absent ms, then for each the version that the caller
 -- knows of. A lease is the time, in 13 digits, at which another may take it, and the token.
--- Returns for each 0 leased to the token; {1, field, value, …} the profile; 2 known absent; {3, ms} leased to another.
+-- Returns for each 0 leased to the token; {1, field, value, …} the profile; 2 known absent; {3, ms, token} leased to another.
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -33,7 +33,7 @@ local function known(at, version)
   local other = call('GET', KEYS[at + 2])
   local ms = other and left(string.sub(other, 1, 13), ARGV[2]) or 0
   if ms > 0 and string.sub(other, 14) ~= ARGV[1] then
-    return {3, ms}
+    return {3, ms, string.sub(other, 14)}
   end
 end
 -- What can fail, a key of another type, fails before the first lease is given.
