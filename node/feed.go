@@ -11,16 +11,18 @@ import (
 // feed turns what the tail reads into what the cache must know.
 type feed struct{ cache *tier.Cache }
 
-// Handle takes one event. An event with the whole profile refreshes it in place; any other ends its validity. The
-// timestamp of an invalidation is no version: what it forgets may come back as it was.
+// Handle takes one event. A hint has the origin asked; an announcement with the whole profile
+// refreshes it in place, and one of a deletion ends its validity.
 func (f feed) Handle(e stream.Event) {
 	switch {
-	case e.Kind == profile.Invalidated:
-		f.cache.Forget(e.UserID, 0)
-	case e.Kind != profile.Deleted && e.Profile != nil:
-		f.cache.Refresh(e.Profile)
-	default:
+	case e.Hint:
+		f.cache.Heed(e.UserID, tier.Hint{
+			Order: e.Order(), At: e.Version, Says: e.Patch, Deleted: e.Kind == profile.Deleted,
+		})
+	case e.Kind == profile.Deleted:
 		f.cache.Forget(e.UserID, e.Version)
+	default:
+		f.cache.Refresh(e.Profile)
 	}
 }
 

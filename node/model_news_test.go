@@ -8,8 +8,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-// TestNewsAboveTheTruthEnds has another service announce a version that there is not, for a user
-// who is not in Redis. Until the news is old, what the origin says is marked stale, because the
+// TestNewsAboveTheTruthEnds has an origin announce a version that it has lost since, for a user who is
+// not in Redis. Until the news is old, what the origin says is marked stale, because the
 // origin may lag. Then the origin is believed: asked once, for all nodes, and what it says is kept.
 // A change after that is seen by all, though its version is below the one announced.
 func TestNewsAboveTheTruthEnds(t *testing.T) {
@@ -28,10 +28,10 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		m.hint(id)
+		m.news(id)
 		time.Sleep(time.Second)
 		all(tier.FromStale, 1)
-		time.Sleep(time.Until(began.Add(hintEnds + 100*time.Millisecond)))
+		time.Sleep(time.Until(began.Add(newsEnds + 100*time.Millisecond)))
 		m.truth.clearAsked()
 		for range 3 {
 			all(tier.FromL1, 1)
@@ -40,7 +40,7 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 		if n := m.truth.clearAsked()[id]; n != 1 {
 			t.Errorf("the origin was asked %d times, want once", n)
 		}
-		m.truth.set(person(id, 3)) // below the hint
+		m.truth.set(person(id, 3)) // below the news
 		applied, err := m.L2.Apply(m.ctx, person(id, 3))
 		check(t, err)
 		if !applied {

@@ -52,7 +52,7 @@ type model struct {
 	last        map[string]chan struct{} // closed when a user's last change has been told
 	unjudged    time.Time                // nothing is promised before
 	downSince   time.Time                // zero while the server is up
-	hinted      bool
+	misled      bool                     // by news above the truth
 	past        []*keyspace
 	journal     *journal
 }
@@ -94,17 +94,31 @@ func (j *journal) of(user string) string {
 type modelChange struct {
 	source.Change
 	invalidate bool
+	// hint says that another service tells of it, whose clock is wrong by skew.
+	hint bool
+	skew time.Duration
 }
 
 // event is what the stream says of a change.
 func (c modelChange) event() stream.Event {
 	switch {
+	case c.hint:
+		return c.others()
 	case c.invalidate:
 		return stream.Event{Kind: profile.Invalidated, UserID: c.ID, Version: c.Version}
 	case c.Kind == profile.Deleted:
 		return stream.Event{Kind: profile.Deleted, UserID: c.ID, Version: c.Version}
 	}
 	return stream.Event{Kind: profile.Updated, UserID: c.ID, Version: c.Version, Profile: c.Profile}
+}
+
+// others is the event of a service that changed the user in the origin's database by itself.
+func (c modelChange) others() stream.Event {
+	e := stream.Event{Kind: profile.Deleted, UserID: c.ID, Version: time.Now().Add(c.skew).UnixMilli(), Hint: true}
+	if c.Kind != profile.Deleted {
+		e.Kind, e.Patch = profile.Updated, &profile.Patch{ID: c.ID, Version: e.Version, FullName: &c.Profile.FullName}
+	}
+	return e
 }
 
 const (
@@ -187,7 +201,9 @@ func (l listener) Handle(e stream.Event) {
 	}
 	switch e.Kind {
 	case profile.Deleted:
-		l.n.judge.Told(l.m.key(e.UserID), e.Version+1)
+		if !e.Hint && e.Version%modelStride == 1 { // else it is news above the truth
+			l.n.judge.Told(l.m.key(e.UserID), e.Version+1)
+		}
 	case profile.Invalidated:
 		l.n.judge.Told(l.m.key(e.UserID), e.Version)
 	}
@@ -297,12 +313,19 @@ func (m *model) look(n *modelNode, id string) {
 		defer m.mu.Unlock()
 		switch {
 		case m.generations[id] != generation || time.Now().Before(m.unjudged):
+		case err == nil && m.foreignLocked(id, got.Version()):
+			// another service wrote the record
 		case err == nil:
 			judged.End(got.Version(), got.Tier == tier.FromStale)
 		case errors.Is(err, profile.ErrNotFound):
 			judged.Missing()
 		}
 	})
+}
+
+// foreignLocked reports whether a user never had this version at the origin.
+func (m *model) foreignLocked(id string, v int64) bool {
+	return v != 1 && v%modelStride != 1 && v%modelStride != 1+modelStride/2 || v > m.versions[id]+modelStride
 }
 
 func version(r tier.Result) int64 {
@@ -422,6 +445,8 @@ func (m *model) tell(c modelChange, first func() error) bool {
 	switch {
 	case first != nil:
 		err = first()
+	case c.hint:
+		err = m.hint(ctx, c)
 	case c.invalidate:
 		if err = m.L2.Invalidate(ctx, c.ID); err == nil {
 			_, err = m.Publisher.Publish(ctx, c.event())
@@ -430,6 +455,25 @@ func (m *model) tell(c modelChange, first func() error) bool {
 		err = m.Announce(ctx, c.Change)
 	}
 	return err == nil && m.server.life() == before
+}
+
+// hint puts on the stream what another service says. Some worker hears of it after a while.
+func (m *model) hint(ctx context.Context, c modelChange) error {
+	e := c.others()
+	var err error
+	if e.ID, err = m.Publisher.Publish(ctx, e); err != nil {
+		return err
+	}
+	m.running.Go(func() {
+		for wait(m.ctx, c.skew.Abs()%(2*time.Second)); m.ctx.Err() == nil; wait(m.ctx, 20*time.Millisecond) {
+			ctx, cancel := context.WithTimeout(m.ctx, time.Second)
+			_, err := m.L2.Hint(ctx, c.ID, e.Order(), e.Patch)
+			if cancel(); err == nil {
+				return
+			}
+		}
+	})
+	return nil
 }
 
 func (m *model) acknowledge(c modelChange, begun string) {

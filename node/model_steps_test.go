@@ -11,14 +11,15 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
 // The steps of the model.
 
-// hintEnds is how long a version above the truth counts.
-const hintEnds = time.Minute
+// newsEnds is how long a version above the truth counts.
+const newsEnds = time.Minute
 
 func (m *model) do(s step) {
 	m.server.mu.Lock()
@@ -101,9 +102,9 @@ func (m *model) overtake(n *modelNode, s step) {
 	m.look(n, s.user)
 }
 
-// hint has another service announce a version that there is not, above that of a user who is not in Redis, as its worker would
-// leave it there: the floor is raised, and no record is made.
-func (m *model) hint(id string) {
+// news has an origin announce a deletion that its database has lost since, above the version of a user
+// that is not in Redis: the floor is raised.
+func (m *model) news(id string) {
 	m.mu.Lock()
 	version := max(m.versions[id], 1) + modelStride/2
 	m.mu.Unlock()
@@ -118,11 +119,45 @@ func (m *model) hint(id string) {
 	}
 	m.server.mu.Unlock()
 	if !there {
-		m.hinted = true
-		m.journal.note(id, "a hint of %d", version)
-		e := stream.Event{Kind: profile.Updated, UserID: id, Version: version}
+		m.misled = true
+		m.journal.note(id, "news of %d", version)
+		e := stream.Event{Kind: profile.Deleted, UserID: id, Version: version}
 		m.running.Go(func() { _, _ = m.Publisher.Publish(m.ctx, e) })
 	}
+}
+
+// skews is how wrong the clocks of other services are.
+var skews = []time.Duration{0, 30 * time.Millisecond, 3 * time.Second, 5 * time.Minute, -5 * time.Minute, 24 * time.Hour}
+
+// byOthers has another service change a user in the origin's database, or delete it, and say so on
+// the stream, with the time of its own clock.
+func (m *model) byOthers(id string, n int, deleted bool) {
+	v := m.next(id)
+	c := modelChange{Change: source.Change{Kind: profile.Deleted, ID: id, Version: v}, hint: true, skew: skews[n]}
+	if deleted {
+		m.oracle.Removing(m.key(id))
+		m.truth.remove(id)
+	} else {
+		c.Kind, c.Profile = profile.Updated, person(id, v)
+		m.truth.set(c.Profile)
+	}
+	m.announce(c, nil)
+}
+
+// writeOver has another service write what it likes over a user's record, or what is no record.
+func (m *model) writeOver(id string, n int) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	far := strconv.FormatInt(time.Now().Add(skews[n]).UnixMilli(), 10)
+	m.server.command("HSET", [][]string{
+		{profile.Key(id), "updatedAt", far},
+		{profile.Key(id), "updatedAt", far + "000"},
+		{profile.Key(id), "updatedAt", "inf"},
+		{profile.Key(id), "fullName", "of others", "updatedAt", far},
+		{profile.Key(id), "nom", "of", "prenom", "others", "updatedAt", "253402300799000"},
+		{profile.Key(id), "avatar", "of others"},
+	}[n])
+	m.journal.note(id, "another service writes over the record")
 }
 
 // sourceFault breaks the way of the announcements, unless the server is down: what it cannot be told of is not promised then.
@@ -297,14 +332,25 @@ func (m *model) forgive(now, then *keyspace) {
 		id := strconv.Itoa(id)
 		key := profile.Key(id)
 		guard, lease := "{"+key+"}:guard", "{"+key+"}:lease"
-		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) || now.strings[lease] != then.strings[lease] {
+		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) || now.strings[lease] != then.strings[lease] || m.hintedLocked(id) {
 			m.generations[id]++
 			m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
 		}
 	}
 }
 
-// finish heals everything: soon after, or once a hint is old, every node must answer with what is true, and the origin is asked
+// hintedLocked reports whether an event of another service tells of the last change of a user, so that
+// the stream alone knows of it.
+func (m *model) hintedLocked(id string) bool {
+	for _, c := range slices.Backward(m.told) {
+		if c.ID == id {
+			return c.hint
+		}
+	}
+	return false
+}
+
+// finish heals everything: soon after, or once such news is old, every node must answer with what is true, and the origin is asked
 // no more.
 func (m *model) finish() error {
 	m.bringBack(false)
@@ -313,8 +359,8 @@ func (m *model) finish() error {
 	}
 	m.truth.spoil(false, 0)
 	time.Sleep(5 * time.Second)
-	if m.hinted {
-		time.Sleep(hintEnds)
+	if m.misled {
+		time.Sleep(newsEnds)
 	}
 	m.bind()
 	m.lookAtAll()
@@ -323,11 +369,13 @@ func (m *model) finish() error {
 	if err := m.settled(); err != nil {
 		return err
 	}
-	if err := m.healed(); err != nil {
+	if err := m.healed(false); err != nil {
 		return err
 	}
+	m.running.Wait()
+	synctest.Wait() // what others wrote has been shown, and the origin asked
 	m.truth.clearAsked()
-	if err := m.healed(); err != nil {
+	if err := m.healed(true); err != nil {
 		return err
 	}
 	for id := range m.truth.clearAsked() {
@@ -336,13 +384,17 @@ func (m *model) finish() error {
 	return nil
 }
 
-// healed reports the first node that does not answer for all, unmarked.
-func (m *model) healed() error {
+// healed reports the first node that does not answer for all, unmarked, and the last time with
+// what the origin has said.
+func (m *model) healed(last bool) error {
 	for i, n := range m.nodes {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
 			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == tier.FromStale || n.cache.Stats().Fenced {
 				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
+			}
+			if id := strconv.Itoa(id); err == nil && last && m.foreignLocked(id, got.Version()) {
+				return fmt.Errorf("node %d answers %d for %s, which another service wrote\n%s", i+1, got.Version(), id, m.journal.of(id))
 			}
 		}
 	}

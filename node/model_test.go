@@ -40,7 +40,10 @@ var steps = []struct {
 	{4, "invalidate", func(m *model, s step) { m.invalidate(s.user) }},
 	{3, "put through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, false) }},
 	{3, "invalidate through a node", func(m *model, s step) { m.through(m.nodes[s.node], s.user, true) }},
-	{2, "a hint above the truth", func(m *model, s step) { m.hint(s.user) }},
+	{2, "news above the truth", func(m *model, s step) { m.news(s.user) }},
+	{5, "another service changes", func(m *model, s step) { m.byOthers(s.user, s.n, false) }},
+	{2, "another service deletes", func(m *model, s step) { m.byOthers(s.user, s.n, true) }},
+	{3, "another service writes over", func(m *model, s step) { m.writeOver(s.user, s.n) }},
 	{3, "tell again", func(m *model, s step) { m.tellAgain(s.n) }},
 	{3, "tail falls silent", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.hush(true) }) }},
 	{3, "tail is refused", func(m *model, s step) { m.tailFault(s, func(w *wire) { w.refuse(true) }) }},
@@ -116,7 +119,7 @@ const modelSteps = 100
 // TestModel does runs of 100 steps each, in virtual time: writes, deletions, invalidations, through the origin and through
 // nodes; events that come twice, late, or never because their entries were trimmed, deleted or rolled back; fills on any node
 // that begin before a change and end after it; Redis and the origin slow, silent, refused, or losing replies; nodes cut off
-// from the stream; lookups that overtake each other; announcements of versions that there are not; restarts with and without
+// from the stream; lookups that overtake each other; announcements of versions that there are not; events and records of other services, whose clocks are wrong; restarts with and without
 // what the server knew; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
 //
 // Real are the nodes (tier.Cache with ristretto, l2.Redis, the handler, stream.Tail with its ledger), the publisher and

@@ -188,15 +188,53 @@ func TestDecodeJSONRefuses(t *testing.T) {
 
 func TestHashRoundTrip(t *testing.T) {
 	for _, p := range []*Profile{sample(), {ID: "1"}} {
-		got := Profile{ID: p.ID}
-		pairs := AppendHash(nil, p)
-		for i := 0; i < len(pairs); i += 2 {
-			if err := got.SetHashField(text(pairs[i]), text(pairs[i+1])); err != nil {
-				t.Fatal(err)
-			}
+		got, trust := read(t, p.ID, AppendHash(nil, p)...)
+		if !equal(got, p) || trust != Sealed {
+			t.Errorf("round trip gives %+v, %v, want %+v, sealed", got, trust, p)
 		}
-		if !equal(&got, p) {
-			t.Errorf("round trip gives %+v, want %+v", got, p)
+	}
+}
+
+// latestTime is the highest number that a clock which is right writes, in these tests.
+func latestTime() int64 { return 2e12 }
+
+// read reads a hash of these names and values.
+func read(t *testing.T, id string, pairs ...any) (*Profile, Trust) {
+	t.Helper()
+	r := Record{Profile: &Profile{ID: id}}
+	for i := 0; i < len(pairs); i += 2 {
+		if err := r.Set(text(pairs[i]), text(pairs[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r.Profile, r.Trust(latestTime)
+}
+
+// TestRecordsOfOthers has another service change a record, or write one, and wants to see that it is
+// not ours, with names that agree.
+func TestRecordsOfOthers(t *testing.T) {
+	ours := AppendHash(nil, &Profile{ID: "1", Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Sexe: "F", UpdatedAt: 7})
+	plain := []any{"fullName", "Jean Dupont", "avatar", "", "matricule", "", "ministere", "", "sexe", "M", "updatedAt", "7"}
+	for name, c := range map[string]struct {
+		hash  []any
+		trust Trust
+		want  Profile
+	}{
+		"a field":             {append(ours, "avatar", "x"), Hint, Profile{Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Avatar: "x", Sexe: "F", UpdatedAt: 7}},
+		"the name":            {append(ours, "fullName", "Eve Ndi"), Hint, Profile{FullName: "Eve Ndi", Sexe: "F", UpdatedAt: 7}},
+		"names":               {append(ours, "nom", "Ndi", "prenom", "Eve", "fullName", "Eve Ndi"), Hint, Profile{Nom: "Ndi", Prenom: "Eve", FullName: "Eve Ndi", Sexe: "F", UpdatedAt: 7}},
+		"the version":         {append(ours, "updatedAt", "8"), Hint, Profile{Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Sexe: "F", UpdatedAt: 8}},
+		"what we do not know": {append(ours, "color", "red", "nom", "Ndi"), Sealed, Profile{Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Sexe: "F", UpdatedAt: 7}},
+		"microseconds":        {append(ours, "updatedAt", "1700000000000000"), Hint, Profile{Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Sexe: "F"}},
+		"inf":                 {append(plain[:10:10], "updatedAt", "inf"), Partial, Profile{FullName: "Jean Dupont", Sexe: "M"}},
+		"nanoseconds":         {append(plain[:10:10], "updatedAt", "1700000000000000000"), Partial, Profile{FullName: "Jean Dupont", Sexe: "M"}},
+		"a whole one":         {plain, Hint, Profile{FullName: "Jean Dupont", Sexe: "M", UpdatedAt: 7}},
+		"an event's fields":   {append(plain[:6:6], "updatedAt", "7"), Partial, Profile{FullName: "Jean Dupont", UpdatedAt: 7}},
+		"of before seals":     {append(plain, "ext", "\x94\x01\xa6Dupont\xa4Jean\x80"), Hint, Profile{Nom: "Dupont", Prenom: "Jean", FullName: "Jean Dupont", Sexe: "M", UpdatedAt: 7}},
+	} {
+		c.want.ID = "1"
+		if got, trust := read(t, "1", c.hash...); !equal(got, &c.want) || trust != c.trust {
+			t.Errorf("%s: read as %+v, %v, want %+v, %v", name, got, trust, c.want, c.trust)
 		}
 	}
 }
@@ -208,18 +246,10 @@ func text(v any) string {
 	return v.(string)
 }
 
-func TestHashFieldsOfOthers(t *testing.T) {
-	var p Profile
-	if err := p.SetHashField("theirs", "x"); err != nil {
-		t.Errorf("an unknown field: %v", err)
-	}
-	for _, v := range []string{"", "x", "1.5", "-1", "9007199254740992", "2024-01-01T00:00:00Z"} {
-		if err := p.SetHashField(FieldUpdatedAt, v); !errors.Is(err, ErrMalformed) {
-			t.Errorf("updatedAt %q: %v, want ErrMalformed", v, err)
-		}
-	}
-	for _, v := range []string{"", "\x93", "\x94\x01\xa1a", string(AppendExt(nil, sample())) + "x"} {
-		if err := p.SetHashField(FieldExt, v); !errors.Is(err, ErrMalformed) {
+func TestMalformedExtIsAnError(t *testing.T) {
+	for _, v := range []string{"", "\x93", "\x94\x01\xa1a", "\x94\x02\xa0\xa0\x80", string(AppendExt(nil, sample())) + "x"} {
+		r := Record{Profile: new(Profile)}
+		if err := r.Set(FieldExt, v); !errors.Is(err, ErrMalformed) {
 			t.Errorf("ext %q: %v, want ErrMalformed", v, err)
 		}
 	}
@@ -228,7 +258,7 @@ func TestHashFieldsOfOthers(t *testing.T) {
 func TestPatchAppendHashHasOnlyWhatItCarries(t *testing.T) {
 	name, empty := "Jean Dupont", ""
 	got := (&Patch{ID: "1", Version: 7, FullName: &name, Avatar: &empty}).AppendHash(nil)
-	want := []any{FieldUpdatedAt, "7", FieldFullName, name, FieldAvatar, empty}
+	want := []any{FieldFullName, name, FieldAvatar, empty}
 	if len(got) != len(want) {
 		t.Fatalf("AppendHash gives %v, want %v", got, want)
 	}
@@ -278,9 +308,12 @@ func FuzzHashField(f *testing.F) {
 	f.Add(FieldExt, string(AppendExt(nil, sample())))
 	f.Add(FieldUpdatedAt, "1700000000123")
 	f.Fuzz(func(t *testing.T, name, value string) {
-		p := Profile{ID: "1"}
-		if p.SetHashField(name, value) == nil && len(value) <= MaxSize && p.Check() != nil {
-			t.Fatalf("took %q = %q, which may not be stored: %v", name, value, p.Check())
+		r := Record{Profile: &Profile{ID: "1"}}
+		if r.Set(name, value) == nil && r.Trust(latestTime) != Partial {
+			t.Fatalf("one field, %q = %q, makes a whole record", name, value)
+		}
+		if err := r.Profile.Check(); err != nil && len(value) <= MaxSize {
+			t.Fatalf("took %q = %q, which may not be stored: %v", name, value, err)
 		}
 	})
 }

@@ -1,10 +1,6 @@
 package profile
 
-import (
-	"fmt"
-	"strconv"
-	"unsafe"
-)
+import "strconv"
 
 // KeyPrefix is the beginning of a profile's Redis key; the user's id follows.
 const KeyPrefix = "user:profile:"
@@ -35,47 +31,12 @@ func AppendHash(dst []any, p *Profile) []any {
 		FieldExt, AppendExt(nil, p))
 }
 
-// AppendHash appends the fields and values that the patch carries, its version among them.
+// AppendHash appends the fields and values that the patch carries, without its version.
 func (t *Patch) AppendHash(dst []any) []any {
-	dst = append(dst, FieldUpdatedAt, strconv.FormatInt(t.Version, 10))
 	for i, part := range t.parts() {
 		if *part != nil {
 			dst = append(dst, partNames[i], **part)
 		}
 	}
 	return dst
-}
-
-// SetHashField takes one field of a Redis hash into p. Fields that it does not know, which another service may have
-// written, are ignored. The strings of p then point into value. Errors wrap ErrMalformed or ErrTooLarge.
-func (p *Profile) SetHashField(name, value string) error {
-	switch name {
-	case FieldFullName:
-		p.FullName = value
-	case FieldAvatar:
-		p.Avatar = value
-	case FieldMatricule:
-		p.Matricule = value
-	case FieldMinistere:
-		p.Ministere = value
-	case FieldSexe:
-		p.Sexe = value
-	case FieldUpdatedAt:
-		return p.setVersion(value)
-	case FieldExt:
-		return p.decodeExt(unsafe.Slice(unsafe.StringData(value), len(value)))
-	}
-	return nil
-}
-
-func (p *Profile) setVersion(value string) error {
-	v, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
-		return fmt.Errorf("%w: updatedAt %.40q; want milliseconds since 1970 in decimal", ErrMalformed, value)
-	}
-	if err := CheckVersion(v); err != nil {
-		return err
-	}
-	p.UpdatedAt = v
-	return nil
 }

@@ -18,8 +18,6 @@ import (
 const (
 	layoutVersion = 1
 	layoutLen     = 11
-	// extLen is the length of the Redis field ext: [1, nom, prenom, attrs].
-	extLen = 4
 	// maxAttrs bounds the map that is allocated before its entries are read.
 	maxAttrs = 1024
 )
@@ -80,14 +78,6 @@ func strSize(s string) int {
 	default:
 		return n + 5
 	}
-}
-
-// AppendExt appends the msgpack of what the plain hash fields do not hold: [1, nom, prenom, attrs].
-func AppendExt(dst []byte, p *Profile) []byte {
-	dst = append(dst, msgpcode.FixedArrayLow|extLen, layoutVersion)
-	dst = appendStr(dst, p.Nom)
-	dst = appendStr(dst, p.Prenom)
-	return appendAttrs(dst, p.Attrs)
 }
 
 func appendStr(dst []byte, s string) []byte {
@@ -162,18 +152,6 @@ func DecodeMsgpackInto(p *Profile, b []byte) error {
 	return nil
 }
 
-// decodeExt sets what ext holds; strings point into b.
-func (p *Profile) decodeExt(b []byte) error {
-	r := reader{rest: b}
-	r.header(extLen)
-	nom, prenom, attrs := r.str(), r.str(), r.attrs()
-	if err := r.end(len(b)); err != nil {
-		return err
-	}
-	p.Nom, p.Prenom, p.Attrs = nom, prenom, attrs
-	return nil
-}
-
 // reader takes msgpack values off the front of rest. The first fault sticks in why, and everything after reads as zero, so
 // that callers check once, in end. It never recurses: no value of the layouts nests deeper than the attributes' map.
 type reader struct {
@@ -206,12 +184,16 @@ func (r *reader) header(length int) {
 		r.fail("too large")
 		return
 	}
-	if n := r.length(msgpcode.FixedArrayLow, msgpcode.Array16, msgpcode.Array32); n != length {
+	if n := r.array(); n != length {
 		r.fail("not an array of the known length")
 	}
 	if v := r.uint(); v != layoutVersion {
 		r.fail("unknown layout version")
 	}
+}
+
+func (r *reader) array() int {
+	return r.length(msgpcode.FixedArrayLow, msgpcode.Array16, msgpcode.Array32)
 }
 
 // take returns the next n bytes.

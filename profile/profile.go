@@ -184,6 +184,17 @@ func (t *Patch) parts() [5]**string {
 	return [5]**string{&t.FullName, &t.Avatar, &t.Matricule, &t.Ministere, &t.Sexe}
 }
 
+// Agrees reports whether p is as the patch says, in the fields that it carries.
+func (t *Patch) Agrees(p *Profile) bool {
+	is := p.Parts()
+	for i, part := range t.parts() {
+		if *part != nil && **part != **is.parts()[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // Parts returns the fields of the profile that a patch may carry, without id and version. They point
 // into p.
 func (p *Profile) Parts() Patch {

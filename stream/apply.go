@@ -41,7 +41,7 @@ func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries i
 // refuse moves an entry that is no good event to the dead letters. If it names a user, no copy of his profile can be trusted.
 func (w *Worker) refuse(ctx context.Context, entry redis.XMessage, e Event, why error, deliveries int64) error {
 	if e.UserID != "" {
-		if err := w.apply(ctx, Event{Kind: profile.Invalidated, UserID: e.UserID}); err != nil {
+		if err := w.apply(ctx, Event{Kind: profile.Invalidated, UserID: e.UserID, ID: entry.ID, Hint: true}); err != nil {
 			return err
 		}
 	}
@@ -87,22 +87,23 @@ func (w *Worker) changeSafely(ctx context.Context, e Event) (changed bool, err e
 func (w *Worker) change(ctx context.Context, e Event) (bool, error) {
 	a := w.cfg.Applier
 	switch {
-	case e.Kind == profile.Invalidated || e.Version == 0:
-		return true, a.Invalidate(ctx, e.UserID)
+	case e.Hint:
+		return a.Hint(ctx, e.UserID, e.Order(), w.says(e))
 	case e.Kind == profile.Deleted:
 		return a.Remove(ctx, e.UserID, e.Version)
-	case e.Profile != nil && w.age(e) <= createWithin:
+	case w.age(e) <= createWithin:
 		return a.Apply(ctx, e.Profile)
-	case e.Profile != nil:
-		return a.Replace(ctx, e.Profile)
-	case !hasParts(e):
-		return true, a.Invalidate(ctx, e.UserID) // something changed, and the event does not say what
 	}
-	held, err := a.Patch(ctx, *e.Patch)
-	if err != nil || held {
-		return held, err
+	return a.Replace(ctx, e.Profile)
+}
+
+// says returns what a hint says about the profile, nil when it does not, or is from so long ago
+// that more may have happened since.
+func (w *Worker) says(e Event) *profile.Patch {
+	if e.Patch == nil || !hasParts(e) || w.age(e) > createWithin {
+		return nil
 	}
-	return true, a.Invalidate(ctx, e.UserID)
+	return e.Patch
 }
 
 // age is how long ago the event happened. Both times are those of the Redis server, so clocks that differ do not matter. An event

@@ -54,10 +54,11 @@ func TestEventsSurviveTheWire(t *testing.T) {
 	for _, e := range []Event{
 		updated("123", 1700000000123),
 		{Kind: profile.Created, UserID: "a@b.c", Version: 1, Profile: &profile.Profile{ID: "a@b.c", UpdatedAt: 1}},
-		{Kind: profile.Updated, UserID: "1", Version: 7, Patch: &profile.Patch{ID: "1", Version: 7, FullName: &name, Avatar: &empty}},
-		{Kind: profile.Updated, UserID: "1", Patch: &profile.Patch{ID: "1"}},
+		{Kind: profile.Updated, UserID: "1", Version: 7, Hint: true, Patch: &profile.Patch{ID: "1", Version: 7, FullName: &name, Avatar: &empty}},
+		{Kind: profile.Updated, UserID: "1", Hint: true, Patch: &profile.Patch{ID: "1"}},
 		{Kind: profile.Deleted, UserID: "1", Version: profile.MaxVersion},
-		{Kind: profile.Invalidated, UserID: "1"},
+		{Kind: profile.Deleted, UserID: "1", Version: 7, Hint: true},
+		{Kind: profile.Invalidated, UserID: "1", Hint: true},
 	} {
 		got, err := Decode(encoded(t, e))
 		if err != nil || !reflect.DeepEqual(got, e) {

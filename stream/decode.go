@@ -3,6 +3,7 @@ package stream
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -30,6 +31,7 @@ func Decode(values map[string]any) (Event, error) {
 		return Event{}, fmt.Errorf("%w: payload of %d bytes; at most %d", ErrTooLarge, len(raw), MaxPayload)
 	}
 	if e, ok := decodeOwn(raw, text(values[fieldProfile])); ok {
+		e.Hint = e.Version == 0
 		return e, nil
 	}
 	var p payload
@@ -44,7 +46,13 @@ func Decode(values map[string]any) (Event, error) {
 	if err != nil {
 		return Event{UserID: id}, err
 	}
+	e.Hint = e.Version == 0 || e.Profile == nil && !announcesDeletion(e, text(values[fieldVersion]))
 	return e, nil
+}
+
+// announcesDeletion reports whether the field version says that edgecache wrote e.
+func announcesDeletion(e Event, version string) bool {
+	return e.Kind == profile.Deleted && version == strconv.FormatInt(e.Version, 10)
 }
 
 // decodeOwn decodes an entry whose payload is byte for byte what Encode writes for its profile, which is most of them: to

@@ -9,7 +9,7 @@ import (
 )
 
 // Encode returns the fields of e's entry as XADD takes them: payload for every service, and profile with the whole record
-// for those of edgecache. ID, At and Degraded are not encoded. When the parts do not fit into the payload, beside a whole
+// for those of edgecache, or for a deletion version. ID, At and Degraded are not encoded. When the parts do not fit into the payload, beside a whole
 // profile that does fit, the payload goes without them. Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge.
 func Encode(e Event) ([]any, error) {
 	if err := check(e); err != nil {
@@ -22,7 +22,10 @@ func Encode(e Event) ([]any, error) {
 	if len(payload) > MaxPayload {
 		return nil, fmt.Errorf("stream: encode %q: %w: payload of %d bytes; at most %d", e.UserID, ErrTooLarge, len(payload), MaxPayload)
 	}
-	if e.Profile == nil {
+	switch {
+	case e.Kind == profile.Deleted && e.Version > 0 && !e.Hint:
+		return []any{fieldPayload, payload, fieldVersion, strconv.FormatInt(e.Version, 10)}, nil
+	case e.Profile == nil:
 		return []any{fieldPayload, payload}, nil
 	}
 	return []any{fieldPayload, payload, fieldProfile, profile.AppendMsgpack(nil, e.Profile)}, nil

@@ -26,6 +26,7 @@ const (
 const (
 	fieldPayload  = "payload"  // the JSON that all services share
 	fieldProfile  = "profile"  // msgpack of the whole profile; only edgecache writes it
+	fieldVersion  = "version"  // of a deletion: the payload's timestamp again; only edgecache writes it
 	fieldReplayOf = "replayOf" // id of the entry that this one repeats, when somebody put a dead one back
 )
 
@@ -56,6 +57,10 @@ type Event struct {
 	// Patch holds the parts that the entry carries, when it does not carry the whole; it may hold no part at all. Nil
 	// beside a Profile and for Deleted and Invalidated.
 	Patch *profile.Patch
+	// Hint is true when another service wrote the entry, so that Version is no version of the
+	// source of truth: something may have changed, and the origin knows what. False when the entry
+	// carries the whole profile, or is a deletion as edgecache announces it.
+	Hint bool
 	// ID is the id of the entry in the stream; empty out of Decode, which does not see it, and not encoded.
 	ID string
 	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
@@ -63,4 +68,14 @@ type Event struct {
 	At time.Time
 	// Degraded is true when the entry had a whole profile that could not be read, so that only its parts are here.
 	Degraded bool
+}
+
+// Order returns where in the stream the entry stands, as a text of 32 bytes that is greater than
+// that of every entry before it. Empty for an event that was not read from a stream.
+func (e Event) Order() string {
+	id, ok := parseEntryID(e.ID)
+	if !ok {
+		return ""
+	}
+	return id.order()
 }

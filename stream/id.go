@@ -2,6 +2,7 @@ package stream
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ func EntryBefore(a, b string) bool {
 	j, _ := parseEntryID(b)
 	return i.less(j)
 }
+
+// order writes i so that the texts of two ids compare as they do.
+func (i entryID) order() string { return fmt.Sprintf("%016x%016x", i.ms, i.seq) }
 
 // back returns the first id of d before i.
 func (i entryID) back(d time.Duration) entryID {

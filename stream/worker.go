@@ -43,14 +43,11 @@ type Applier interface {
 	Apply(ctx context.Context, p *profile.Profile) (bool, error)
 	// Replace is Apply, but creates no record.
 	Replace(ctx context.Context, p *profile.Profile) (bool, error)
-	// Patch changes the fields that t carries in the record that is there; it creates none. It must report true when the
-	// record then holds what t says, or there is none. On false the worker invalidates the record: it is newer than t, so
-	// that t may have come too late, after a later patch, and the record may lack what t says.
-	Patch(ctx context.Context, t profile.Patch) (bool, error)
 	// Remove deletes the record of a user who was deleted in that version.
 	Remove(ctx context.Context, id string, version int64) (bool, error)
-	// Invalidate forgets a record, so that the next read asks the origin.
-	Invalidate(ctx context.Context, id string) error
+	// Hint takes what another service says of a user, in the entry of this Order, unless the origin
+	// has been asked since: says is shown until it is, and nil forgets the record.
+	Hint(ctx context.Context, id, order string, says *profile.Patch) (bool, error)
 }
 
 // WorkerConfig configures a Worker.

@@ -60,16 +60,6 @@ func (m *memory) Replace(_ context.Context, p *profile.Profile) (bool, error) {
 	return err == nil && m.raise(p.ID, p.UpdatedAt, false), err
 }
 
-func (m *memory) Patch(_ context.Context, t profile.Patch) (bool, error) {
-	if err := m.note("patch", t.ID, t.Version); err != nil {
-		return false, err
-	}
-	m.raise(t.ID, t.Version, false)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.versions[t.ID] <= t.Version, nil
-}
-
 func (m *memory) Remove(_ context.Context, id string, version int64) (bool, error) {
 	err := m.note("remove", id, version)
 	m.mu.Lock()
@@ -78,12 +68,16 @@ func (m *memory) Remove(_ context.Context, id string, version int64) (bool, erro
 	return true, err
 }
 
-func (m *memory) Invalidate(_ context.Context, id string) error {
-	err := m.note("invalidate", id, 0)
+func (m *memory) Hint(_ context.Context, id, order string, says *profile.Patch) (bool, error) {
+	call := "forget"
+	if says != nil {
+		call = "hint"
+	}
+	err := m.note(call, id, int64(len(order)))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.versions, id)
-	return err
+	return true, err
 }
 
 func (m *memory) list() []string {
@@ -163,21 +157,22 @@ func TestAWorkerAppliesEachKindOfEvent(t *testing.T) {
 	put(t, c, "*", "payload", `{"event":"user.profile.created","userId":"nobody","avatar":"x","timestamp":5}`)
 	put(t, c, "*", "payload", `{"event":"user.profile.updated","userId":"vague","timestamp":5}`)
 	put(t, c, "*", "payload", `{"event":"user.profile.updated","userId":"when","avatar":"x"}`)
-	put(t, c, "*", "payload", `{"event":"user.profile.deleted","userId":"gone","timestamp":5}`)
+	put(t, c, "*", "payload", `{"event":"user.profile.deleted","userId":"theirs","timestamp":5}`)
+	put(t, c, "*", "payload", `{"event":"user.profile.deleted","userId":"gone","timestamp":5}`, "version", "5")
 	put(t, c, "*", "payload", `{"event":"user.profile.deleted","userId":"gone2"}`)
 	put(t, c, "*", "payload", `{"event":"user.profile.invalidated","userId":"doubt","timestamp":5}`)
-	want := []string{"replace old@5", "replace none@5", "apply new@5", "replace older@5", "patch part@5", "patch late@5", "invalidate late@0",
-		"patch nobody@5", "invalidate vague@0", "invalidate when@0", "remove gone@5", "invalidate gone2@0", "invalidate doubt@0"}
+	want := []string{"replace old@5", "replace none@5", "apply new@5", "replace older@5", "hint part@32", "hint late@32",
+		"hint nobody@32", "forget vague@32", "hint when@32", "forget theirs@32", "remove gone@5", "forget gone2@32", "forget doubt@32"}
 	await(t, "the last call", func() bool { return len(m.list()) >= len(want) })
 	if got := m.list(); !slices.Equal(got, want) {
 		t.Errorf("calls\n%v, want\n%v", got, want)
 	}
-	if got, want := m.snapshot(), map[string]int64{"old": 5, "new": 5, "part": 5}; !maps.Equal(got, want) {
+	if got, want := m.snapshot(), map[string]int64{"old": 5, "new": 5}; !maps.Equal(got, want) {
 		t.Errorf("it holds %v, want %v", got, want)
 	}
 	await(t, "acknowledgement", func() bool {
 		b, err := Inspect(t.Context(), c, "", "")
-		return err == nil && b.Pending == 0 && b.Delivered == b.LastID && b.Length == 12 && b.Dead == 0
+		return err == nil && b.Pending == 0 && b.Delivered == b.LastID && b.Length == 13 && b.Dead == 0
 	})
 }
 
@@ -325,7 +320,7 @@ func TestBadEntriesDoNotStopAWorker(t *testing.T) {
 	if want := map[string]uint64{refusedMalformed: 1, refusedTooLarge: 1, refusedKind: 1}; !maps.Equal(w.Stats().Dead, want) {
 		t.Errorf("dead %v, want %v", w.Stats().Dead, want)
 	}
-	if m.count("invalidate 8@0") == 0 {
+	if m.count("forget 8@32") == 0 {
 		t.Errorf("calls %v", m.list())
 	}
 }
@@ -343,12 +338,12 @@ func TestADeadWorkersEntriesAreTakenOver(t *testing.T) {
 	must(t, c.Set(t.Context(), Name+":worker:servers", runID(t, c), 0).Err()) // nothing to read again
 	put(t, c, "*", "payload", `{"event":"user.profile.updated","userId":"7","matricule":"m","timestamp":6}`)
 	w := startWorker(t, server.URL(), m, claimAfter(300*time.Millisecond))
-	await(t, "both", func() bool { return m.count("patch 7@5") > 0 && m.count("patch 7@6") > 0 })
+	await(t, "both", func() bool { return m.count("hint 7@32") > 1 })
 	await(t, "an empty backlog", func() bool {
 		b, err := Inspect(t.Context(), c, "", "")
 		return err == nil && b.Pending == 0
 	})
-	if got, want := m.list(), []string{"patch 7@6", "patch 7@5", "invalidate 7@0"}; !slices.Equal(got, want) {
+	if got, want := m.list(), []string{"hint 7@32", "hint 7@32"}; !slices.Equal(got, want) {
 		t.Errorf("calls %v, want %v", got, want)
 	}
 	if s := w.Stats(); s.Claimed != 1 || s.Rereads != 0 {

@@ -107,6 +107,9 @@ type Cache struct {
 	l2        *l2.Redis
 	clock     clock
 	recent    *recent
+	hints     *hints
+	foreign   foreign
+	doubts    chan struct{} // one element per answer that waits to be asked again
 	flights   *flights
 	counters  counters
 	pending   pending
@@ -146,8 +149,9 @@ func New(conf Config) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{
-		conf: conf, l1: l1, l2: conf.L2, recent: newRecent(), flights: newFlights(),
+		conf: conf, l1: l1, l2: conf.L2, recent: newRecent(), hints: newHints(), flights: newFlights(),
 		loads: make(chan struct{}, conf.MaxLoads), aheads: make(chan struct{}, maxAheads),
+		doubts: make(chan struct{}, maxDoubts),
 	}
 	c.pending.some = make(chan struct{}, 1)
 	c.clock.start(c.paused)

@@ -77,7 +77,7 @@ func TestBrokenRecordIsRepairedAfterAColdBatch(t *testing.T) {
 		c.Flush()
 	}
 	found := make(entries, 1)
-	if err := c.l2.ReadOne(t.Context(), "7", found.room); err != nil || found[0] == nil {
+	if _, err := c.l2.ReadOne(t.Context(), "7", found.room); err != nil || found[0] == nil {
 		t.Errorf("the record is %+v, %v; want it repaired", found[0], err)
 	}
 }

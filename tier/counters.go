@@ -35,6 +35,8 @@ type counters struct {
 	originLoads, originCalls, originErrors atomic.Uint64
 	joined, leaseWaits, refused, behind    atomic.Uint64
 	l2Errors, malformed, panics            atomic.Uint64
+	hints, foreignRecords, partialRecords  atomic.Uint64
+	reasked                                atomic.Uint64
 	invalidations, refreshes, flushes      atomic.Uint64
 	refreshAheads, unadmitted              atomic.Uint64
 }
@@ -99,6 +101,13 @@ type Stats struct {
 	// L2Errors counts ids that Redis failed to serve; Malformed those whose record did not decode.
 	L2Errors  uint64 `json:"l2Errors"`
 	Malformed uint64 `json:"malformed"`
+	// Hints counts events of other services, ForeignRecords and PartialRecords what they wrote into
+	// Redis, whole or not, as reads met it. Reasked counts answers of the origin that contradicted a
+	// hint, so that it was asked once more.
+	Hints          uint64 `json:"hints"`
+	ForeignRecords uint64 `json:"foreignRecords"`
+	PartialRecords uint64 `json:"partialRecords"`
+	Reasked        uint64 `json:"reasked"`
 	// Panics counts loads that panicked.
 	Panics uint64 `json:"panics"`
 	// Invalidations, Refreshes (in place, by an event) and Flushes of L1; RefreshAheads are loads
@@ -134,7 +143,9 @@ func (c *Cache) Stats() Stats {
 		OriginErrors: n.originErrors.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
 		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
 		FillsRefused: n.refused.Load(), Behind: n.behind.Load(),
-		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(), Panics: n.panics.Load(),
+		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
+		Hints: n.hints.Load(), ForeignRecords: n.foreignRecords.Load(),
+		PartialRecords: n.partialRecords.Load(), Reasked: n.reasked.Load(), Panics: n.panics.Load(),
 		Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
 		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(),
 		Unadmitted: n.unadmitted.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,

@@ -25,8 +25,13 @@ func (c *Cache) decide(load *call, p *profile.Profile, err, filled error, last b
 	if behind {
 		c.counters.behind.Add(1)
 	}
+	if filled == nil && (err == nil || errors.Is(err, ErrNotFound)) {
+		c.hints.answered(load.id, load.hint)
+		c.doubt(load, p)
+	}
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
+		c.lastHint(load)
 		c.fail([]*call{load}, err)
 	case (lost || behind) && !last:
 		return true
@@ -184,7 +189,9 @@ func (c *Cache) fail(calls []*call, err error) {
 	now := c.clock.tick()
 	for _, call := range calls {
 		e := call.held
-		if e != nil && !e.absent && e.pair == c.l1.stamps.of(call.hash) &&
+		if call.fallback != nil {
+			c.finishHint(call, call.fallback, call.fallbackTier)
+		} else if e != nil && !e.absent && e.pair == c.l1.stamps.of(call.hash) &&
 			now-e.loaded <= int64(c.conf.MaxStale) {
 			c.flights.finish(call, e, FromStale, nil, false)
 		} else {

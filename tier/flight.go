@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // call is one load under way for one id, and its outcome. Its callers wait for it together.
@@ -19,6 +20,13 @@ type call struct {
 	// repair says that the record in Redis does not decode, so that whatever its version it is
 	// loaded again.
 	repair bool
+	// hint is the last hint that the load knows of, refused tells begin of the record that it does
+	// not take: see l2.Ask. fallback is what answers it, as from fallbackTier, when the origin does
+	// not.
+	hint         *Hint
+	refused      string
+	fallback     *entry
+	fallbackTier Tier
 	// held is what L1 still has, for when nobody answers.
 	held *entry
 	// over says that the load took the place of another of the same key, whose answer did not do.
@@ -48,6 +56,15 @@ func (c *call) known() int64 {
 		return profile.MaxVersion + 1
 	}
 	return max(c.news, c.demand)
+}
+
+// question is what Redis is asked about the load.
+func (c *call) question() l2.Ask {
+	ask := l2.Ask{ID: c.id, MinVersion: c.known(), Refused: c.refused}
+	if c.hint != nil {
+		ask.Hint = c.hint.Order
+	}
+	return ask
 }
 
 func (c *call) key() flightKey {

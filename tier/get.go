@@ -144,6 +144,7 @@ func (c *Cache) join(mine *call, w Want) (*call, role) {
 	mine.began = c.clock.tick()
 	mine.pair = c.l1.stamps.of(mine.hash)
 	mine.news, mine.demand = c.recent.floor(mine.id, mine.began), w.MinVersion
+	mine.hint = c.hints.last(mine.id, mine.began)
 	oldest := c.fence.resumed.Load() // what was read before a pause is not what is there after it
 	if w.MaxAge > 0 {
 		oldest = max(oldest, mine.began-int64(w.MaxAge))

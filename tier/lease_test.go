@@ -26,7 +26,7 @@ func dieLoading(t *testing.T, server *redistest.Proc, id string) {
 	lower, err := l2.New(l2.Config{Client: open(t, server.URL())})
 	check(t, err)
 	room := func(int) *profile.Profile { return new(profile.Profile) }
-	if v := lower.Begin(t.Context(), []string{id}, []int64{0}, room)[0]; v.Kind != l2.Leased {
+	if v := lower.Begin(t.Context(), []l2.Ask{{ID: id}}, room)[0]; v.Kind != l2.Leased {
 		t.Fatalf("%+v", v)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 // run loads calls, all of which this caller leads. A caller whose context can end does not run them
@@ -59,12 +61,7 @@ func (c *Cache) recovered(r any) error {
 // fromL2 finishes the calls that Redis answers and returns the others.
 func (c *Cache) fromL2(ctx context.Context, calls []*call) (rest []*call) {
 	if len(calls) == 1 { // by far the most frequent: no slices for it
-		var e *entry
-		err := c.l2.ReadOne(ctx, calls[0].id, func(int) *profile.Profile {
-			e = new(entry)
-			return &e.profile
-		})
-		if !c.take(calls[0], e, err) {
+		if calls[0].asks() || !c.readOne(ctx, calls[0]) {
 			return calls
 		}
 		return nil
@@ -72,31 +69,65 @@ func (c *Cache) fromL2(ctx context.Context, calls []*call) (rest []*call) {
 	if c.coldReads.cold(len(calls)) {
 		return calls
 	}
+	all := len(calls)
+	calls, rest = withoutAsks(calls)
 	ids := make([]string, len(calls))
 	for i, call := range calls {
 		ids[i] = call.id
 	}
 	found := make(entries, len(ids))
-	errs := c.l2.Read(ctx, ids, found.room)
+	worth, errs := c.l2.Read(ctx, ids, found.room)
 	for i, call := range calls {
-		if !c.take(call, found[i], errs[i]) {
+		if errs[i] != nil {
+			call.repair = c.countL2(errs[i])
+		}
+		if errs[i] != nil || !c.take(call, found[i], worth[i]) {
 			rest = append(rest, call)
 		}
 	}
-	c.coldReads.read(len(calls), len(rest))
+	c.coldReads.read(all, len(rest))
 	return rest
 }
 
-// take finishes a call with what Redis answered, if that will do. A record that does not decode is
+// readOne finishes a call with what Redis answers, if that will do. A record that does not decode is
 // a miss.
-func (c *Cache) take(call *call, e *entry, err error) bool {
+func (c *Cache) readOne(ctx context.Context, call *call) bool {
+	var e *entry
+	worth, err := c.l2.ReadOne(ctx, call.id, func(int) *profile.Profile {
+		e = new(entry)
+		return &e.profile
+	})
 	if err != nil {
 		call.repair = c.countL2(err)
 		return false
 	}
-	if e == nil || c.outdated(call, e) {
-		return false
+	return c.take(call, e, worth)
+}
+
+// withoutAsks splits calls into those that may take what Redis has, and the others.
+func withoutAsks(calls []*call) (may, asks []*call) {
+	if !slices.ContainsFunc(calls, (*call).asks) {
+		return calls, nil
 	}
+	for _, call := range calls {
+		if call.asks() {
+			asks = append(asks, call)
+		} else {
+			may = append(may, call)
+		}
+	}
+	return may, asks
+}
+
+// take finishes a call with the record that Redis has, if that will do.
+func (c *Cache) take(call *call, e *entry, worth l2.Standing) bool {
+	switch {
+	case e == nil || c.outdated(call, e):
+		return false
+	case worth.Trust != profile.Sealed:
+		return c.takeForeign(call, e, worth)
+	}
+	c.hints.answered(call.id, call.hint)
 	c.finishFound(call, e, FromL2, true)
 	return true
 }
@@ -106,7 +137,7 @@ func (c *Cache) take(call *call, e *entry, err error) bool {
 // that came after that may have joined this one.
 func (c *Cache) outdated(call *call, e *entry) bool {
 	call.news = max(call.news, c.recent.floor(call.id, c.clock.nanos()))
-	return e.profile.UpdatedAt < call.known()
+	return c.hinted(call) || e.profile.UpdatedAt < call.known()
 }
 
 // countL2 counts a failure of Redis and reports whether it was one to decode the record.

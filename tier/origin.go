@@ -60,16 +60,16 @@ type leased struct {
 
 // lease finishes the calls that Redis can answer after all, and splits the others.
 func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits []*call) {
-	ids, known := make([]string, len(calls)), make([]int64, len(calls))
+	questions := make([]l2.Ask, len(calls))
 	for i, call := range calls {
-		ids[i], known[i] = call.id, call.known()
+		questions[i] = call.question()
 	}
 	there := 0
 	if len(calls) >= largeBatch {
 		defer func() { c.coldReads.began(len(calls), there) }()
 	}
-	found := make(entries, len(ids))
-	for i, v := range c.l2.Begin(ctx, ids, known, found.room) {
+	found := make(entries, len(calls))
+	for i, v := range c.l2.Begin(ctx, questions, found.room) {
 		switch {
 		case v.Err != nil:
 			if c.countL2(v.Err) {
@@ -78,17 +78,15 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits 
 			asks = append(asks, leased{calls[i], ""})
 		case v.Kind == l2.Leased:
 			asks = append(asks, leased{calls[i], v.Token})
-		case v.Kind == l2.Present && c.outdated(calls[i], found[i]):
-			waits = append(waits, calls[i]) // and asks again, for what is known now
-		case v.Kind == l2.Present:
+		case v.Kind == l2.Present && c.take(calls[i], found[i], v.Worth):
 			there++
-			c.finishFound(calls[i], found[i], FromL2, true)
-		case v.Kind == l2.Absent:
+		case v.Kind == l2.Absent && !c.hinted(calls[i]):
+			c.hints.answered(calls[i].id, calls[i].hint)
 			c.finishAbsent(calls[i], FromL2, true)
 		case c.overdue(v.Wait):
 			asks = append(asks, leased{calls[i], ""})
 		default:
-			waits = append(waits, calls[i])
+			waits = append(waits, calls[i]) // and asks again, for what is known then
 		}
 	}
 	return asks, waits

@@ -33,14 +33,14 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 	}
 	defer c.unwatch(cold)
 	found := make(entries, len(names))
-	fails := c.l2.Read(ctx, names, found.room)
+	worth, fails := c.l2.Read(ctx, names, found.room)
 	for i, e := range found {
 		switch {
 		case fails[i] != nil:
 			if !c.countL2(fails[i]) {
 				err = fails[i]
 			}
-		case e != nil && c.warmOne(&cold[i], e):
+		case e != nil && worth[i].Trust == profile.Sealed && c.warmOne(&cold[i], e):
 			warm++
 		}
 	}
@@ -57,12 +57,13 @@ func (c *Cache) cold(ids []string) (calls []call, warm int) {
 		h := c.l1.hash(id)
 		mine := call{
 			id: id, hash: h, began: now, pair: c.l1.stamps.of(h), news: c.recent.floor(id, now),
+			hint: c.hints.last(id, now),
 		}
 		e := c.l1.peek(h)
 		switch {
 		case c.l1.valid(e, h, mine.pair) && c.fresh(e, now):
 			warm++
-		case profile.CheckID(id) == nil:
+		case profile.CheckID(id) == nil && mine.hint == nil:
 			calls = append(calls, mine)
 		}
 	}

@@ -49,7 +49,7 @@ func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
 	}
 	cold, _ := c.cold([]string{"1"})
 	found := make(entries, 1)
-	errs := c.l2.Read(t.Context(), []string{"1"}, found.room)
+	_, errs := c.l2.Read(t.Context(), []string{"1"}, found.room)
 	if errs[0] != nil {
 		t.Fatal(errs[0])
 	}

@@ -315,7 +315,7 @@ func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int
 // Redis is no write of others.
 func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
 	now := make(entries, len(ids))
-	errs := c.l2.Read(ctx, ids, now.room)
+	_, errs := c.l2.Read(ctx, ids, now.room)
 	for i, id := range ids {
 		e := c.l1.peek(c.l1.hash(id))
 		if e == nil || errs[i] == nil && e.says(now[i]) {

@@ -35,8 +35,8 @@ func newBook(history int) *book {
 // note takes an event that was read now and was not in the stream before.
 func (b *book) note(e stream.Event, now, before time.Time) (*user, *change) {
 	c := &change{id: strings.Clone(e.ID), kind: e.Kind, version: e.Version, at: e.At, known: now, before: before}
-	if e.Kind == profile.Invalidated {
-		c.version = 0 // its timestamp is none
+	if e.Hint || e.Kind == profile.Invalidated { // its timestamp is no version, and what it says is for the origin to confirm
+		c.kind, c.version = profile.Invalidated, 0
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

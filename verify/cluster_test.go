@@ -384,5 +384,5 @@ func labelled(value string) func(*dto.LabelPair) bool {
 // deletion is what another service puts on the stream.
 func deletion(id string, version int64) *redis.XAddArgs {
 	payload := fmt.Sprintf(`{"event":"user.profile.deleted","userId":%q,"timestamp":%d}`, id, version)
-	return &redis.XAddArgs{Stream: stream.Name, Values: []any{"payload", payload}}
+	return &redis.XAddArgs{Stream: stream.Name, Values: []any{"payload", payload, "version", version}}
 }

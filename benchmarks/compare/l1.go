@@ -117,8 +117,9 @@ func decodeHash(id string) func(fields map[string]string, err error) (*profile.P
 			return nil, fmt.Errorf("%w: %q", errMiss, id)
 		}
 		p := &profile.Profile{ID: id}
+		r := profile.Record{Profile: p}
 		for name, value := range fields {
-			if err := p.SetHashField(name, value); err != nil {
+			if err := r.Set(name, value); err != nil {
 				return nil, err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
@@ -88,13 +89,18 @@ func TestVerifyEndsWith1AfterAViolation(t *testing.T) {
 	} {
 		verify := running(t, append([]string{"verify", "--redis", server.URL(), "--nodes", node, "--after", "100ms"}, form.args...)...)
 		eventually(t, "verify to be ready", func() bool { return strings.Contains(verify.stderr.String(), "watching 1 nodes") })
-		values := []any{"payload", `{"event":"user.profile.updated","userId":"7","fullName":"Zoé","timestamp":5}`}
+		values, err := stream.Encode(stream.Event{
+			Kind: profile.Updated, UserID: "7", Version: 5, Profile: &profile.Profile{ID: "7", FullName: "Zoé", UpdatedAt: 5},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := server.Client().XAdd(t.Context(), &redis.XAddArgs{Stream: stream.Name, Values: values}).Err(); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the violation", func() bool { return strings.Contains(verify.stdout.String(), form.want[0]) })
 		verify.stop()
-		err := <-verify.done
+		err = <-verify.done
 		verify.done <- nil // for the end of the test
 		if exitCode(err) != 1 || err.Error() != "violated checks: 1" {
 			t.Errorf("ended with %d: %v", exitCode(err), err)

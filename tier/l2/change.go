@@ -39,15 +39,25 @@ func checkVersioned(p *profile.Profile) error {
 	return nil
 }
 
-// Patch changes the fields that t carries on a record that is there; it creates none. It reports
-// false when a newer version is known or this one was patched before, so that the record may lack
-// what t says. The patch needs a version.
-func (r *Redis) Patch(ctx context.Context, t profile.Patch) (bool, error) {
-	if err := checkVersioned(&profile.Profile{ID: t.ID, UpdatedAt: t.Version}); err != nil {
-		return false, err
+// Hint takes what another service says of a user, unless the origin has been asked since: says is
+// shown until it is, in the place of a record that is there, and nil forgets the record. order is
+// the place of what it said in the stream; that of something later is greater. It reports whether
+// the origin has not been asked.
+func (r *Redis) Hint(
+	ctx context.Context, id, order string, says *profile.Patch,
+) (bool, error) {
+	if err := profile.CheckID(id); err != nil {
+		return false, fmt.Errorf("l2: hint: %w", err)
 	}
-	n, err := r.update(ctx, t.ID, t.AppendHash([]any{t.Version, r.ttl(), r.guard(), "0"}))
-	return n != 0 && err == nil, err
+	args := []any{order, r.guard()}
+	if says != nil {
+		args = says.AppendHash(args)
+	}
+	n, err := hint.Run(ctx, r.client, keys(id), args...).Int()
+	if err != nil {
+		return false, fmt.Errorf("l2: hint of %q: %w", id, err)
+	}
+	return n == 1, nil
 }
 
 func (r *Redis) update(ctx context.Context, id string, args []any) (int, error) {

@@ -44,7 +44,9 @@ func TestConformance(t *testing.T) {
 				{"a fill older than the floor is refused", s.fillBelowFloor},
 				{"a fill older than what is stored is refused", s.fillBelowStored},
 				{"an apply stores only what is newer", s.applyOrder},
-				{"a patch changes what it carries and creates nothing", s.patches},
+				{"versions of others outrank nothing", s.foreignVersions},
+				{"a hint lasts until the origin has been asked", s.hints},
+				{"a record of others is replaced by what the origin says", s.refusedRecord},
 				{"a removal is remembered and history is ignored", s.removals},
 				{"absence is remembered and ends", s.absence},
 				{"an invalidation ends the lease", s.invalidation},
@@ -109,7 +111,7 @@ func stored(t *testing.T, l *Redis, id string) *profile.Profile {
 // readOne returns what ReadOne makes room for, nil for nothing.
 func readOne(t *testing.T, l *Redis, id string) (p *profile.Profile, err error) {
 	t.Helper()
-	err = l.ReadOne(t.Context(), id, func(int) *profile.Profile {
+	_, err = l.ReadOne(t.Context(), id, func(int) *profile.Profile {
 		p = new(profile.Profile)
 		return p
 	})
@@ -120,7 +122,7 @@ func readOne(t *testing.T, l *Redis, id string) (p *profile.Profile, err error) 
 func read(t *testing.T, l *Redis, ids []string) ([]*profile.Profile, []error) {
 	t.Helper()
 	out := make([]*profile.Profile, len(ids))
-	errs := l.Read(t.Context(), ids, func(i int) *profile.Profile {
+	_, errs := l.Read(t.Context(), ids, func(i int) *profile.Profile {
 		out[i] = new(profile.Profile)
 		return out[i]
 	})
@@ -132,7 +134,7 @@ func noRoom(int) *profile.Profile { return new(profile.Profile) }
 
 func beginOne(t *testing.T, l *Redis, id string, known int64) LeaseReply {
 	t.Helper()
-	v := l.Begin(t.Context(), []string{id}, []int64{known}, noRoom)[0]
+	v := l.Begin(t.Context(), []Ask{{ID: id, MinVersion: known}}, noRoom)[0]
 	if v.Err != nil {
 		t.Fatal(v.Err)
 	}
@@ -242,13 +244,117 @@ func (s suite) fillBelowFloor(t *testing.T) {
 
 func (s suite) fillBelowStored(t *testing.T) {
 	l, id := s.l2(t, Config{}), s.id(t)
-	v := beginOne(t, l, id, 0)
-	if err := s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Newer", "updatedAt", 20).Err(); err != nil {
+	must[bool](t)(l.Apply(t.Context(), user(id, 20)))
+	v := beginOne(t, l, id, 21)
+	if err := s.client.Del(t.Context(), keys(id)[1]).Err(); err != nil { // the floor
 		t.Fatal(err)
 	}
-	if err := fillOne(t, l, id, v.Token, user(id, 19)); !errors.Is(err, ErrRefused) || stored(t, l, id).FullName != "Newer" {
-		t.Errorf("fill over another service's newer record: %v", err)
+	if err := fillOne(t, l, id, v.Token, user(id, 19)); !errors.Is(err, ErrRefused) || stored(t, l, id).UpdatedAt != 20 {
+		t.Errorf("fill over a newer record: %v", err)
 	}
+}
+
+// foreignVersions has another service write versions that there are not: they outrank nothing.
+func (s suite) foreignVersions(t *testing.T) {
+	for _, version := range []string{"20", "253402300799000", "9007199254740991", "1700000000000000000", "inf", "nan", "-1", "soon", ""} {
+		l, id := s.l2(t, Config{}), s.id(t)
+		must[bool](t)(l.Apply(t.Context(), user(id, 5)))
+		must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", version, "fullName", "Of Others").Result())
+		if !must[bool](t)(l.Apply(t.Context(), user(id, 6))) || stored(t, l, id).UpdatedAt != 6 {
+			t.Errorf("%q in the record: a change of the origin was refused", version)
+		}
+		must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", version).Result())
+		v := beginOne(t, l, id, profile.MaxVersion+1)
+		if err := fillOne(t, l, id, v.Token, user(id, 7)); err != nil || stored(t, l, id).UpdatedAt != 7 {
+			t.Errorf("%q in the record: what the origin answered was refused: %v", version, err)
+		}
+		must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", version).Result())
+		if !must[bool](t)(l.Remove(t.Context(), id, 8)) || stored(t, l, id) != nil {
+			t.Errorf("%q in the record: a deletion was refused", version)
+		}
+	}
+}
+
+// hints follows a user whom another service changes, from its event to the origin's answer.
+func (s suite) hints(t *testing.T) {
+	l, id := s.l2(t, Config{}), s.id(t)
+	name := "Jeanne Dupont"
+	says := &profile.Patch{FullName: &name}
+	if !must[bool](t)(l.Hint(t.Context(), id, "1", says)) || stored(t, l, id) != nil {
+		t.Error("a hint of nobody created a record")
+	}
+	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
+	if v := beginOne(t, l, id, 0); v.Kind != Present || v.Worth.Trust != profile.Sealed {
+		t.Errorf("a record of ours: %+v", v)
+	}
+	ask := func(a Ask) LeaseReply {
+		a.ID = id
+		return l.Begin(t.Context(), []Ask{a}, noRoom)[0]
+	}
+	before := ask(Ask{MinVersion: 11}) // a load that does not know of the hint
+	first := ask(Ask{Hint: "2"})
+	if before.Kind != Leased || first.Kind != Leased {
+		t.Fatalf("the first who knows of a hint: %+v, want a lease although %+v had one", first, before)
+	}
+	if v := ask(Ask{Hint: "2"}); v.Kind != Busy {
+		t.Errorf("the second who knows of it: %+v, want to wait", v)
+	}
+	if err := fillOne(t, l, id, before.Token, user(id, 10)); !errors.Is(err, ErrRefused) {
+		t.Errorf("the load that began before the hint: %v, want refused", err)
+	}
+	if !must[bool](t)(l.Hint(t.Context(), id, "2", says)) { // a worker comes to it
+		t.Error("the origin has not been asked, and the hint was ignored")
+	}
+	if p := stored(t, l, id); p.FullName != name || p.UpdatedAt != 0 || p.Avatar != user(id, 1).Avatar {
+		t.Errorf("until the origin is asked the record is %+v; want the new name, and no version", p)
+	}
+	check(t, fillOne(t, l, id, first.Token, user(id, 11)))
+	if v := ask(Ask{Hint: "2"}); v.Kind != Present || v.Worth.Trust != profile.Sealed || stored(t, l, id).UpdatedAt != 11 {
+		t.Errorf("after the origin's answer: %+v", v)
+	}
+	if must[bool](t)(l.Hint(t.Context(), id, "2", says)) || stored(t, l, id).FullName == name {
+		t.Error("a hint for which the origin was asked came back")
+	}
+	if v := ask(Ask{Hint: "3"}); v.Kind != Leased {
+		t.Errorf("a later hint: %+v, want a lease", v)
+	}
+	must[bool](t)(l.Hint(t.Context(), id, "5", says))
+	must[bool](t)(l.Hint(t.Context(), id, "4", &profile.Patch{FullName: new(string)}))
+	if p := stored(t, l, id); p != nil {
+		t.Errorf("a hint that comes after a later one leaves %+v; want nothing, as nobody knows what is true", p)
+	}
+}
+
+// refusedRecord has another service write a record: the origin is asked for what is in its place,
+// once.
+func (s suite) refusedRecord(t *testing.T) {
+	l, id := s.l2(t, Config{}), s.id(t)
+	must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "fullName", "Of Others", "updatedAt", 5).Result())
+	ask := Ask{ID: id}
+	v := l.Begin(t.Context(), []Ask{ask}, noRoom)[0]
+	if v.Kind != Present || v.Worth.Trust != profile.Partial || v.Worth.Seal != "" {
+		t.Fatalf("a record of others: %+v", v)
+	}
+	ask.Refused = "x" + v.Worth.Seal
+	if v = l.Begin(t.Context(), []Ask{ask}, noRoom)[0]; v.Kind != Leased {
+		t.Fatalf("when it is refused: %+v, want a lease", v)
+	}
+	check(t, fillOne(t, l, id, v.Token, user(id, 3)))
+	if v = l.Begin(t.Context(), []Ask{ask}, noRoom)[0]; v.Kind != Present || v.Worth.Trust != profile.Sealed {
+		t.Errorf("the next who had refused it: %+v, want what the origin said", v)
+	}
+	if p := stored(t, l, id); p.UpdatedAt != 3 {
+		t.Errorf("the record is %+v, want version 3", p)
+	}
+}
+
+// asksFor asks for any version of ids.
+func asksFor(ids []string) []Ask {
+	asks := make([]Ask, len(ids))
+	for i, id := range ids {
+		asks[i].ID = id
+	}
+	return asks
 }
 
 func (s suite) applyOrder(t *testing.T) {
@@ -271,34 +377,6 @@ func (s suite) applyOrder(t *testing.T) {
 	v := beginOne(t, l, gone, 0)
 	if err := fillOne(t, l, gone, v.Token, user(gone, 4)); !errors.Is(err, ErrRefused) {
 		t.Errorf("fill below the floor that a replace of nothing left: %v, want refused", err)
-	}
-}
-
-func (s suite) patches(t *testing.T) {
-	l, id := s.l2(t, Config{}), s.id(t)
-	name := "Jeanne Dupont"
-	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 3, FullName: &name})) || stored(t, l, id) != nil {
-		t.Error("want a patch of nothing to succeed and to create nothing")
-	}
-	must[bool](t)(l.Apply(t.Context(), user(id, 10)))
-	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 11, FullName: &name})) {
-		t.Error("a newer patch was ignored")
-	}
-	if must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 11, FullName: new(string)})) {
-		t.Error("a patch of the same version was applied twice")
-	}
-	if must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 9, FullName: new(string)})) {
-		t.Error("a patch older than the record was applied")
-	}
-	if err := s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", 15).Err(); err != nil { // another service's write…
-		t.Fatal(err)
-	}
-	if !must[bool](t)(l.Patch(t.Context(), profile.Patch{ID: id, Version: 15, FullName: new(string)})) {
-		t.Error("…and its event: want it to count as done")
-	}
-	must[int64](t)(s.client.HSet(t.Context(), "user:profile:"+id, "updatedAt", 11).Result())
-	if p := stored(t, l, id); p.FullName != name || p.Avatar != user(id, 1).Avatar || p.Nom != user(id, 1).Nom || p.UpdatedAt != 11 {
-		t.Errorf("patched to %+v", p)
 	}
 }
 
@@ -400,7 +478,7 @@ func (s suite) bulk(t *testing.T) {
 	out, errs := read(t, l, ids)
 	begun := make([]*profile.Profile, len(ids))
 	room := func(i int) *profile.Profile { begun[i] = new(profile.Profile); return begun[i] }
-	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), room) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), room) {
 		if errs[i] != nil || v.Err != nil {
 			t.Fatal(errs[i], v.Err)
 		}
@@ -426,7 +504,7 @@ func (s suite) bulkFill(t *testing.T) {
 		ids = append(ids, s.id(t))
 	}
 	fills := make([]Fill, len(ids))
-	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 		if v.Err != nil || v.Kind != Leased {
 			t.Fatal(v)
 		}
@@ -447,7 +525,7 @@ func (s suite) bulkFill(t *testing.T) {
 		}
 	}
 	got, errs := read(t, l, ids)
-	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 		want := map[int]LeaseKind{0: Present, 1: Present, 2: Leased, 3: Busy, 4: Absent}[i%5]
 		if errs[i] != nil || v.Kind != want || (got[i] != nil) != (want == Present) {
 			t.Errorf("user %d is %+v, %v in Redis, then %+v; want %v", i, got[i], errs[i], v, want)
@@ -465,7 +543,7 @@ func (s suite) bulkBroken(t *testing.T) {
 	if err := s.client.Set(t.Context(), profile.Key(ids[3]), "no hash", time.Minute).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 		if (v.Err != nil) != (i == 3) || v.Err == nil && v.Kind != Leased {
 			t.Errorf("begin %d: %+v", i, v)
 		}
@@ -498,7 +576,7 @@ func (s suite) scriptsLost(t *testing.T) {
 	if err := s.client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 		if v.Err != nil || v.Kind != Leased {
 			t.Errorf("begin %d after SCRIPT FLUSH: %+v", i, v)
 		}
@@ -512,7 +590,7 @@ func (s suite) expiryAndCount(t *testing.T) {
 	if n := must[int64](t)(l.Count(t.Context())); n != before+1 {
 		t.Errorf("counted %d, want %d", n, before+1)
 	}
-	if v := l.Begin(t.Context(), []string{id}, []int64{11}, noRoom)[0]; v.Kind != Leased {
+	if v := l.Begin(t.Context(), []Ask{{ID: id, MinVersion: 11}}, noRoom)[0]; v.Kind != Leased {
 		t.Errorf("begin for a version that Redis does not have: %+v; want a lease", v)
 	}
 	for _, key := range keys(id) {
@@ -531,14 +609,14 @@ func (s suite) expiryAndCount(t *testing.T) {
 func (s suite) removedAgain(t *testing.T) {
 	l, id := s.l2(t, Config{}), s.id(t)
 	must[bool](t)(l.Remove(t.Context(), id, 4))
-	if v := l.Begin(t.Context(), []string{id}, []int64{0}, noRoom)[0]; v.Kind != Absent {
+	if v := l.Begin(t.Context(), []Ask{{ID: id, MinVersion: 0}}, noRoom)[0]; v.Kind != Absent {
 		t.Fatalf("after the deletion: %+v; want absent", v)
 	}
 	if err := l.Invalidate(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	must[bool](t)(l.Remove(t.Context(), id, 4))
-	if v := l.Begin(t.Context(), []string{id}, []int64{0}, noRoom)[0]; v.Kind != Leased {
+	if v := l.Begin(t.Context(), []Ask{{ID: id, MinVersion: 0}}, noRoom)[0]; v.Kind != Leased {
 		t.Errorf("after the deletion was told again: %+v; want a lease", v)
 	}
 }
@@ -551,8 +629,8 @@ func (s suite) badInput(t *testing.T) {
 	if _, err := l.Apply(t.Context(), user("a", 0)); !errors.Is(err, profile.ErrMalformed) {
 		t.Errorf("apply without a version: %v", err)
 	}
-	if _, err := l.Patch(t.Context(), profile.Patch{ID: "a"}); !errors.Is(err, profile.ErrMalformed) {
-		t.Errorf("patch without a version: %v", err)
+	if _, err := l.Hint(t.Context(), "a b", "1", nil); !errors.Is(err, profile.ErrInvalidID) {
+		t.Errorf("hint of a bad id: %v", err)
 	}
 	if _, err := l.Remove(t.Context(), "", 1); !errors.Is(err, profile.ErrInvalidID) {
 		t.Errorf("remove of a bad id: %v", err)

@@ -87,7 +87,7 @@ func TestDueRoundTripsAreCountedOnce(t *testing.T) {
 	for range 2 {
 		check(t, server.Client().ScriptFlush(t.Context()).Err())
 		var fills []Fill
-		for i, v := range l.Begin(t.Context(), ids, make([]int64, len(ids)), noRoom) {
+		for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 			fills = append(fills, Fill{ID: ids[i], Token: v.Token, Profile: user(ids[i], 1)})
 		}
 		l.Fill(t.Context(), fills)

@@ -105,6 +105,8 @@ var (
 	removeSource string
 	//go:embed scripts/invalidate.lua
 	invalidateSource string
+	//go:embed scripts/hint.lua
+	hintSource string
 	//go:embed scripts/appear.lua
 	appearSource string
 
@@ -113,6 +115,7 @@ var (
 	apply      = redis.NewScript(applySource)
 	remove     = redis.NewScript(removeSource)
 	invalidate = redis.NewScript(invalidateSource)
+	hint       = redis.NewScript(hintSource)
 	appear     = redis.NewScript(appearSource)
 )
 

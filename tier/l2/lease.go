@@ -16,6 +16,8 @@ type LeaseReply struct {
 	Kind LeaseKind
 	// Token is the caller's lease when Kind is Leased.
 	Token string
+	// Worth says what the record is worth when Kind is Present.
+	Worth Standing
 	// Wait is how long the lease of another node lasts, at most, when Kind is Busy.
 	Wait time.Duration
 	// Err is Redis's error, or why the record that is there could not be decoded, which wraps
@@ -48,16 +50,35 @@ func (k LeaseKind) String() string {
 // errReply reports a reply of a script that is none of those it makes.
 var errReply = errors.New("l2: the script's reply makes no sense")
 
-// Begin asks for the right to load each id; known[i] is the lowest version that the caller of
-// ids[i] accepts. It is a read as well: a record that is there is decoded into room(i).
-func (r *Redis) Begin(ctx context.Context, ids []string, known []int64, room Room) []LeaseReply {
-	out := make([]LeaseReply, len(ids))
+// Ask is a question for one user's profile.
+type Ask struct {
+	// ID is the user's id.
+	ID string
+	// MinVersion is the lowest version that the caller accepts.
+	MinVersion int64
+	// Hint is the last hint that the caller knows of, for which the origin must have been asked
+	// since; "" for none. See Hint.
+	Hint string
+	// Refused is "x" and the Seal of a record that the caller does not take, "" for none: the
+	// record is not present as long as it has that seal.
+	Refused string
+}
+
+// Begin asks for the right to load what asks are for, of distinct users. It is a read as well: a
+// record that is there is decoded into room(i).
+func (r *Redis) Begin(ctx context.Context, asks []Ask, room Room) []LeaseReply {
+	out, ids := make([]LeaseReply, len(asks)), make([]string, len(asks))
+	for i := range asks {
+		ids[i] = asks[i].ID
+	}
 	token := r.token()
-	s := bulkScript{script: begin, size: 1}
+	s := bulkScript{script: begin, size: 3}
 	s.shared = []any{
 		token, r.conf.Lease.Milliseconds(), r.guard(), r.conf.Negative.Milliseconds(),
 	}
-	s.each = func(args []any, i int) []any { return append(args, known[i]) }
+	s.each = func(args []any, i int) []any {
+		return append(args, asks[i].MinVersion, asks[i].Hint, asks[i].Refused)
+	}
 	late := ctx.Err() != nil // then nothing is sent
 	for i, reply := range r.runAll(ctx, s, ids) {
 		if !late {
@@ -70,7 +91,7 @@ func (r *Redis) Begin(ctx context.Context, ids []string, known []int64, room Roo
 		} else if out[i].Kind == Busy && r.lost.has(out[i].Token) {
 			out[i].Kind = Leased
 		} else if out[i].Kind == Present {
-			out[i].Err = decodeReply(ids[i], record, room(i))
+			out[i].Worth, out[i].Err = decodeReply(ids[i], record, room(i))
 		}
 	}
 	return out
@@ -99,14 +120,15 @@ func (v *LeaseReply) read(r reply) (record []any, err error) {
 }
 
 // decodeReply decodes the names and values that a script returned.
-func decodeReply(id string, pairs []any, p *profile.Profile) error {
+func decodeReply(id string, pairs []any, p *profile.Profile) (Standing, error) {
 	p.ID = id
+	record := profile.Record{Profile: p}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		name, _ := pairs[i].(string)
 		value, _ := pairs[i+1].(string)
-		if err := p.SetHashField(name, value); err != nil {
-			return fmt.Errorf("l2: decode %q: %w", id, err)
+		if err := record.Set(name, value); err != nil {
+			return Standing{}, fmt.Errorf("l2: decode %q: %w", id, err)
 		}
 	}
-	return checked(p)
+	return judged(&record)
 }

@@ -78,7 +78,7 @@ func TestFillLooksAtEachWhenAnyIsKnown(t *testing.T) {
 	must[bool](t)(l.Apply(t.Context(), user(ids[1], 10)))
 	check(t, s.client.Del(t.Context(), profile.Key(ids[1])).Err())
 	var fills []Fill
-	for i, v := range l.Begin(t.Context(), ids, []int64{0, 0}, noRoom) {
+	for i, v := range l.Begin(t.Context(), asksFor(ids), noRoom) {
 		fills = append(fills, Fill{ID: ids[i], Token: v.Token, Profile: user(ids[i], 9)})
 	}
 	if errs := l.Fill(t.Context(), fills); errs[0] != nil || !errors.Is(errs[1], ErrRefused) {

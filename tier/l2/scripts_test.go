@@ -14,7 +14,7 @@ import (
 func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 	both := append(keys("1"), keys("2")...)
 	record := []any{"fullName", "Amélie", "updatedAt", "5"}
-	leases := []any{"token", 5000, 600_000, 30_000, 9, 9}
+	leases := []any{"token", 5000, 600_000, 30_000, 9, "2", "", 9, "2", ""}
 	known := func(ctx context.Context, c redis.Cmdable) error {
 		for _, id := range []string{"1", "2"} {
 			if err := apply.Run(ctx, c, keys(id), 3, 1000, 600_000, "1", "fullName", "Nobody", "updatedAt", "3").Err(); err != nil {
@@ -46,7 +46,8 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 		{Name: "fill, no answer", Prepare: leased, Script: fill, Keys: both, Args: fillOf(-1)},
 		{Name: "apply", Prepare: leased, Script: apply, Keys: keys("2"), Args: append([]any{5, 1000, 600_000, "1"}, record...)},
 		{Name: "apply, new user", Script: apply, Keys: keys("2"), Args: append([]any{5, 1000, 600_000, "1"}, record...)},
-		{Name: "apply, patch", Prepare: leased, Script: apply, Keys: keys("2"), Args: []any{5, 1000, 600_000, "0", "updatedAt", "5"}},
+		{Name: "hint", Prepare: leased, Script: hint, Keys: keys("2"), Args: []any{"3", 600_000, "fullName", "Amélie"}},
+		{Name: "hint that says nothing", Prepare: leased, Script: hint, Keys: keys("2"), Args: []any{"3", 600_000}},
 		{Name: "remove", Prepare: leased, Script: remove, Keys: keys("2"), Args: []any{5, 30_000, 600_000}},
 		{Name: "invalidate", Prepare: leased, Script: invalidate, Keys: keys("2")},
 		{Name: "appear", Prepare: leased, Script: appear, Keys: keys("2"), Args: []any{600_000}},

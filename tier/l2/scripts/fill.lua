@@ -6,8 +6,15 @@
 -- back there. It sinks to the answer, or it would refuse the next change; and should the origin lag after all, the record ends
 -- when the guard would have. That is before nodes forget the news that sends them to the origin (60 s).
 local firm = 50000
+-- The version of a record that our scripts wrote, which its ext repeats in the last 8 bytes; of others, 0.
+local function sealed(key)
+  local record = redis.call('HMGET', key, 'updatedAt', 'ext')
+  local version, ext, n = tonumber(record[1] or ''), record[2] or '', 0
+  for i = math.max(#ext - 7, 1), #ext do n = n * 256 + string.byte(ext, i) end
+  return version == n and n or 0
+end
 local call = redis.call
-local leases, others, spent, replies, places, noted, sunk = {}, {}, {}, {}, {}, {}, {}
+local leases, others, spent, replies, places, noted, sunk, hints = {}, {}, {}, {}, {}, {}, {}, {}
 for at = 1, #KEYS, 3 do
   leases[#leases + 1] = KEYS[at + 2]
   others[#others + 1] = KEYS[at]
@@ -20,8 +27,7 @@ local function judge(key, guard, at)
   if cold or ARGV[at + 2] == '-1' then return 1 end
   local had, version = call('HMGET', guard, 'floor', 'absent'), tonumber(ARGV[at + 2])
   if ARGV[at + 3] == '0' then return 1 end
-  local stored = tonumber(call('HGET', key, 'updatedAt') or 0) or 0
-  if version < stored then return -1 end
+  if version < sealed(key) then return -1 end
   if version < (tonumber(had[1]) or 0) then
     local left, whole = call('PTTL', guard), tonumber(ARGV[2])
     if left > whole - firm and left <= whole then return -1 end -- more is from a clock that was set back
@@ -51,14 +57,23 @@ end
 local at = 3
 for n, lease in ipairs(leases) do
   replies[n], places[n] = 0, at
-  if held[n] and string.sub(held[n], 14) == ARGV[at] then
-    replies[n] = judge(KEYS[3 * n - 2], KEYS[3 * n - 1], at)
+  local token, hint = string.match(held[n] or '', '^([^:]*):?(.*)$', 14)
+  if token == ARGV[at] then
+    replies[n], hints[n] = judge(KEYS[3 * n - 2], KEYS[3 * n - 1], at), hint
     spent[#spent + 1] = lease
   end
   at = at + 4 + ARGV[at + 3]
 end
+-- The origin has been asked since this hint.
+local function answered(guard, hint)
+  call('HSET', guard, 'hint', hint)
+  if call('PTTL', guard) < 0 then call('PEXPIRE', guard, ARGV[2]) end
+end
 for n, place in ipairs(places) do
-  if replies[n] == 1 then fill(KEYS[3 * n - 2], KEYS[3 * n - 1], place) end
+  if replies[n] == 1 then
+    fill(KEYS[3 * n - 2], KEYS[3 * n - 1], place)
+    if hints[n] ~= '' and ARGV[place + 2] ~= '-1' then answered(KEYS[3 * n - 1], hints[n]) end
+  end
 end
 if #spent > 0 then call('DEL', unpack(spent)) end
 return replies
