@@ -61,6 +61,8 @@ var bugs = map[string][]witness{
 	"slow-tail":               {fault("event_after_L2")}, // beyond what the canary excuses
 	"stuck-users-hold-others": {{"source", "TestRelayStuckUsers/10_users,_who_hang:_true", nil, relaySays}},
 	"answered-version":        {model(oracleSays)},
+	"versions-of-others":      {{"tier/l2", "TestConformance/redis/versions_of_others_outrank_nothing", nil, "a change of the origin was refused"}},
+	"hint-unheeded":           {model(oracleSays)},
 }
 
 // TestEachSeededBugIsSeen removes one safeguard at a time.
@@ -86,7 +88,7 @@ func TestEachSeededBugIsSeen(t *testing.T) {
 // build compiles a package's tests under an overlay. A patch after which it does not compile proves nothing.
 func build(t *testing.T, list, dir, pkg string) string {
 	t.Helper()
-	binary := filepath.Join(dir, pkg+".test")
+	binary := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "_")+".test")
 	out, err := goTool(t, "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", list, "-o", binary, "./"+pkg).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s does not compile: %v\n%s", pkg, err, out)
