@@ -36,7 +36,14 @@ func statusOf(err error) int {
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		return fe.Code
 	}
+	if _, ok := errors.AsType[*web.Limited](err); ok {
+		return http.StatusTooManyRequests
+	}
 	switch {
+	case errors.Is(err, web.ErrForeignHost):
+		return http.StatusMisdirectedRequest
+	case errors.Is(err, web.ErrSimpleType):
+		return http.StatusUnsupportedMediaType
 	case errors.Is(err, web.ErrCrossSite):
 		return http.StatusForbidden
 	case errors.Is(err, web.ErrTooLarge):
@@ -105,6 +112,12 @@ func (s *Service) answerError(c *fiber.Ctx, err error) error {
 	}
 	if p.Status >= http.StatusInternalServerError {
 		s.cfg.Logger.Error("source: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
+	}
+	if denied, ok := errors.AsType[*web.Denied](err); ok {
+		c.Set(fiber.HeaderWWWAuthenticate, denied.Challenge)
+	}
+	if limited, ok := errors.AsType[*web.Limited](err); ok {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int((limited.Wait+time.Second-1)/time.Second)))
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))

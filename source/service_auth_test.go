@@ -143,7 +143,7 @@ func TestServiceCutsOffAHugeToken(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+strings.Repeat("a", 1<<20)+"\r\n\r\n")
+	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+strings.Repeat("a", 1<<20)+"\r\n\r\n")
 	answer, err := io.ReadAll(conn)
 	if text := string(answer); text != "" && !strings.HasPrefix(text, "HTTP/1.1 431") || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%.100q, %v; want 431 or a closed connection", text, err)
@@ -154,7 +154,7 @@ func TestServiceRoles(t *testing.T) {
 	cfg := auth.Config{Secret: testSecret}
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: cfg})
 	token := func(role auth.Role) string {
-		text, err := auth.SignToken(cfg, role, time.Now().Add(time.Minute))
+		text, err := auth.SignToken(cfg, auth.Grant{Role: role, Expires: time.Now().Add(time.Minute)})
 		if err != nil {
 			t.Fatal(err)
 		}
