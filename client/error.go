@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func refused(r *request, resp *http.Response, body []byte) *Error {
 	if kind == "application/problem+json" && json.Unmarshal(body, &p) == nil {
 		_, name, named := strings.Cut(p.Type, "#")
 		if e.Problem = name; !named {
-			e.Problem = p.Type
+			e.Problem = cmp.Or(p.Type, "about:blank")
 		}
 		e.Detail, e.Rule = p.Detail, p.Rule
 	}

@@ -167,7 +167,7 @@ func TestServiceRoles(t *testing.T) {
 	}{
 		{"POST", "/", `{"id":"1"}`, auth.RoleWrite, 201}, {"GET", "/1", "", auth.RoleRead, 200}, {"GET", "/batch?ids=1", "", auth.RoleRead, 200},
 		{"POST", "/batch", `{"ids":["1"]}`, auth.RoleRead, 200}, {"GET", "/all", "", auth.RoleRead, 200}, {"GET", "/metrics", "", auth.RoleRead, 200}, {"PUT", "/1", `{"nom":"x"}`, auth.RoleWrite, 200},
-		{"DELETE", "/1", "", auth.RoleAdmin, 200}, {"GET", "/health", "", auth.RoleNone, 200}, {"GET", "/openapi.json", "", auth.RoleNone, 200},
+		{"DELETE", "/1", "", auth.RoleAdmin, 200}, {"GET", "/health", "", auth.RoleNone, 200}, {"GET", "/openapi.json", "", auth.RoleRead, 200}, {"GET", "/openapi.html", "", auth.RoleRead, 200},
 	} {
 		for role := auth.RoleNone; role <= auth.RoleAdmin; role++ {
 			if role > step.need && step.method != "GET" {

@@ -121,12 +121,13 @@ func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
 }
 
 // defaults are set explicitly because they changed between releases of the client. A context's deadline ends a read.
-// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection.
+// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection, and so
+// does the client's name for itself (CLIENT SETINFO) those below 7.2 and users who may not send it.
 func defaults() *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
-		ContextTimeoutEnabled: true, PoolSize: 32, Protocol: 2,
+		ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 32, Protocol: 2,
 		AutoPipelineOptions:      &redis.AutoPipelineOptions{MaxBatchSize: 300, Unordered: true},
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

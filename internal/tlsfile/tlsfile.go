@@ -43,12 +43,17 @@ func (f Files) names() (names []string) {
 	return names
 }
 
+// check refuses half a pair.
+func (f Files) check() error {
+	if (f.Cert == "") != (f.Key == "") {
+		return errors.New("tls: a certificate and its key go together; one of them is not named")
+	}
+	return nil
+}
+
 // load reads the files into what both sides of a connection start from.
 func (f Files) load() (*tls.Config, *x509.CertPool, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
-	if (f.Cert == "") != (f.Key == "") {
-		return nil, nil, errors.New("tls: a certificate and its key go together; one of them is not named")
-	}
 	if f.Cert != "" {
 		cert, err := f.pair()
 		if err != nil {
@@ -88,6 +93,9 @@ func (f Files) pair() (none tls.Certificate, err error) {
 
 // Server returns the configuration of a server. With CA it takes only clients with a certificate of those authorities.
 func (f Files) Server(log *slog.Logger) (*tls.Config, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	if f.Cert == "" {
 		return nil, errors.New("tls: a server needs a certificate and its key")
 	}
@@ -112,6 +120,9 @@ type Client struct {
 
 // Client returns what dials servers. The zero Files are good for those whose authority the system knows.
 func (f Files) Client(log *slog.Logger) (*Client, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	now, err := reread.New(log, func() (*tls.Config, error) {
 		conf, pool, err := f.load()
 		if err == nil {
