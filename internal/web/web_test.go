@@ -319,7 +319,7 @@ func TestOwnSite(t *testing.T) {
 				h.Set(name, value)
 			}
 		}
-		if err := OwnSite(&h); (err == nil) != own || err != nil && !errors.Is(err, ErrCrossSite) {
+		if err := new(Gate).OwnSite(&h); (err == nil) != own || err != nil && !errors.Is(err, ErrCrossSite) {
 			t.Errorf("%q: %v; want own %v", headers, err, own)
 		}
 	}
