@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
-	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
@@ -20,29 +20,14 @@ type metrics struct {
 	failures *prometheus.CounterVec // answers of 400 and above
 }
 
-func newMetrics(n Node, k *conns, gate *web.Gate) metrics {
+func newMetrics(n Node, k *conns, g *gate.Gate) metrics {
 	m := metrics{prometheus.NewRegistry(), prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edgecache_http_failures_total", Help: "Requests answered with a problem, by status."}, []string{"status"})}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "edgecache_http_connections", Help: "Open HTTP connections."},
 		func() float64 { return float64(k.len()) })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeCollector(n), open, m.failures, limits{gate})
+		newNodeCollector(n), open, m.failures, gate.LimitsCollector{Gate: g})
 	return m
-}
-
-// limits exports what one client was refused because it asked for too much.
-type limits struct{ gate *web.Gate }
-
-var limitsDesc = prometheus.NewDesc("edgecache_http_limited_total", "Refused for a limit of one client, by what is limited.", []string{"limit"}, nil)
-
-// Describe implements prometheus.Collector.
-func (limits) Describe(out chan<- *prometheus.Desc) { out <- limitsDesc }
-
-// Collect implements prometheus.Collector.
-func (l limits) Collect(out chan<- prometheus.Metric) {
-	for i, n := range l.gate.Limited() {
-		out <- prometheus.MustNewConstMetric(limitsDesc, prometheus.CounterValue, float64(n), web.Limits[i])
-	}
 }
 
 func (m metrics) failed(status int) { m.failures.WithLabelValues(strconv.Itoa(status)).Inc() }

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
@@ -81,7 +82,7 @@ func problemUser(id string) *problem {
 func problemOf(err error) *problem {
 	var p *problem
 	var f *fiber.Error
-	var limited *web.Limited
+	var limited *gate.Limited
 	switch {
 	case errors.As(err, &limited):
 		return problemLimit(limited)
@@ -91,9 +92,9 @@ func problemOf(err error) *problem {
 		return problemOfStatus(f)
 	case errors.Is(err, auth.ErrUnauthorized), errors.Is(err, auth.ErrForbidden):
 		return problemAuth(err)
-	case errors.Is(err, web.ErrForeignHost):
-		return &problem{status: 421, name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, web.ErrForeignHost)}
-	case errors.Is(err, web.ErrSimpleType):
+	case errors.Is(err, gate.ErrForeignHost):
+		return &problem{status: 421, name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
+	case errors.Is(err, gate.ErrSimpleType):
 		return problemType("a change without a token needs Content-Type: application/json or application/msgpack, an empty one as well")
 	case errors.Is(err, web.ErrTooLarge):
 		return problemBody
@@ -103,7 +104,7 @@ func problemOf(err error) *problem {
 		return problemNoBody
 	case errors.Is(err, web.ErrTruncated):
 		return problemCut
-	case errors.Is(err, web.ErrCrossSite):
+	case errors.Is(err, gate.ErrCrossSite):
 		return problemSite
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemSlow
@@ -135,14 +136,14 @@ func problemAuth(err error) *problem {
 	if errors.Is(err, auth.ErrForbidden) {
 		p = &problem{status: 403, name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
 	}
-	if denied, ok := errors.AsType[*web.Denied](err); ok {
+	if denied, ok := errors.AsType[*gate.Denied](err); ok {
 		p.ask = denied.Challenge
 	}
 	return p
 }
 
 // problemLimit is for requests above a limit of their client.
-func problemLimit(l *web.Limited) *problem {
+func problemLimit(l *gate.Limited) *problem {
 	return &problem{status: 429, name: "too-many", title: "Too many requests", detail: l.What + " from one client; try again later",
 		wait: int((l.Wait + time.Second - 1) / time.Second)}
 }

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
@@ -131,7 +132,7 @@ func (c Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("%w: Listen %q; want HOST:PORT: %w", ErrConfig, c.Listen, err)
 	}
-	if !c.Tokens.Enabled() && !web.Loopback(c.Listen) {
+	if !c.Tokens.Enabled() && !gate.Loopback(c.Listen) {
 		return fmt.Errorf("%w: not listening on %q: without a secret or a file of keys for tokens the server cannot check who asks, so it "+
 			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", ErrConfig, c.Listen)
 	}
@@ -148,7 +149,7 @@ func (c Config) validate() error {
 type Server struct {
 	cfg     Config
 	app     *fiber.App
-	gate    *web.Gate
+	gate    *gate.Gate
 	metrics metrics
 	conns   conns
 	budget  web.Budget
@@ -179,7 +180,7 @@ func New(cfg Config) (*Server, error) {
 	s.bodies.New = func() any { return new([]byte) }
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	var err error
-	if s.gate, err = web.NewGate("edgecache node", cfg.Tokens, cfg.Access, cfg.TLS != nil); err != nil {
+	if s.gate, err = gate.New("edgecache node", cfg.Tokens, cfg.Access, cfg.TLS != nil); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.metrics = newMetrics(cfg.Node, &s.conns, s.gate)

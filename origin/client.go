@@ -160,7 +160,8 @@ func (c *Client) Start(ctx context.Context) error {
 	if _, err := c.Health(ctx); err != nil {
 		return err
 	}
-	_, err := c.Load(ctx, startID)
+	err := c.do(ctx, &call{op: "try the token", method: http.MethodGet, path: "/" + startID, limit: maxOneBody, timeout: c.cfg.Timeout,
+		decode: func(int, []byte) error { return nil }})
 	if refused, ok := errors.AsType[*Error](err); ok {
 		switch refused.Status {
 		case http.StatusUnauthorized, http.StatusForbidden:

@@ -18,6 +18,7 @@ import (
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
@@ -93,7 +94,7 @@ func (c ServiceConfig) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("source: listen address %q: want HOST:PORT: %w", c.Listen, err)
 	}
-	if !c.Tokens.Enabled() && !web.Loopback(c.Listen) {
+	if !c.Tokens.Enabled() && !gate.Loopback(c.Listen) {
 		return fmt.Errorf("source: not listening on %q: without a secret for tokens the service cannot check who asks, so it "+
 			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", c.Listen)
 	}
@@ -122,7 +123,7 @@ func (c ServiceConfig) validate() error {
 type Service struct {
 	cfg    ServiceConfig
 	app    *fiber.App
-	gate   *web.Gate
+	gate   *gate.Gate
 	conns  openConns
 	budget web.Budget
 	probe  probe
@@ -143,11 +144,11 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	gate, err := web.NewGate("edgecache origin", cfg.Tokens, cfg.Access, cfg.TLS != nil)
+	g, err := gate.New("edgecache origin", cfg.Tokens, cfg.Access, cfg.TLS != nil)
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
-	s := &Service{cfg: cfg, gate: gate, served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
+	s := &Service{cfg: cfg, gate: g, served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,

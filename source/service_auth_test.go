@@ -255,3 +255,37 @@ func TestClientTokens(t *testing.T) {
 		}
 	}
 }
+
+// What one client of an origin may ask has a bound, and probes have none.
+func TestServiceLimits(t *testing.T) {
+	_, url := truth.StartService(t, source.ServiceConfig{Access: auth.Access{Rate: 0.01, Burst: 2}})
+	for i, want := range []int{404, 404, 429} {
+		got := truth.Ask(t, "GET", url+"/1", "")
+		if got.Status != want || want == 429 && got.Header.Get("Retry-After") == "" {
+			t.Errorf("request %d: %d %v, want %d", i, got.Status, got.Header, want)
+		}
+	}
+	for range 5 {
+		for _, path := range []string{"/health", "/metrics"} {
+			if got := truth.Ask(t, "GET", url+path, ""); got.Status != 200 || path == "/metrics" && !strings.Contains(got.Body, `edgecache_http_limited_total{limit="requests"} 1`) {
+				t.Fatalf("%s: %d", path, got.Status)
+			}
+		}
+	}
+}
+
+// Without tokens a page of a stranger may have its own name point here; forms have a browser send what they like.
+func TestServiceAnswersNoStrangers(t *testing.T) {
+	_, url := truth.StartService(t, source.ServiceConfig{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if text := string(answer); err != nil || !strings.HasPrefix(text, "HTTP/1.1 421") || !strings.Contains(text, "nosniff") {
+		t.Errorf("%.200q, %v; want 421", answer, err)
+	}
+}

@@ -1,4 +1,6 @@
-package web
+// Package gate decides which requests get further at the servers of edgecache: by host, by site, by token, and by how many
+// there are of one client. Nodes and origins stand behind the same one.
+package gate
 
 import (
 	"bytes"
@@ -17,9 +19,9 @@ import (
 
 var (
 	// ErrForeignHost reports a request under a name that is not this server's.
-	ErrForeignHost = errors.New("web: the request is for another host")
+	ErrForeignHost = errors.New("gate: the request is for another host")
 	// ErrSimpleType reports a change that any page could have had a browser send.
-	ErrSimpleType = errors.New("web: a change without a token needs Content-Type: application/json or application/msgpack")
+	ErrSimpleType = errors.New("gate: a change without a token needs Content-Type: application/json or application/msgpack")
 )
 
 // Limited reports a request above one of its client's limits.
@@ -31,7 +33,7 @@ type Limited struct {
 }
 
 // Error says what the limit is.
-func (l *Limited) Error() string { return "web: " + l.What + " from one client" }
+func (l *Limited) Error() string { return "gate: " + l.What + " from one client" }
 
 // Denied is an error of package auth with the challenge that goes with its answer.
 type Denied struct {
@@ -68,8 +70,8 @@ const (
 	limitConns
 )
 
-// NewGate returns a gate. secure tells that the server speaks TLS. Errors name what is wrong with the settings.
-func NewGate(realm string, tokens auth.Config, access auth.Access, secure bool) (*Gate, error) {
+// New returns a gate. secure tells that the server speaks TLS. Errors name what is wrong with the settings.
+func New(realm string, tokens auth.Config, access auth.Access, secure bool) (*Gate, error) {
 	if err := access.Validate(); err != nil {
 		return nil, err
 	}

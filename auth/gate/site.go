@@ -1,4 +1,4 @@
-package web
+package gate
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 )
 
 // ErrCrossSite reports a change that a page of another site asked for.
-var ErrCrossSite = errors.New("web: the request comes from a page of another site")
+var ErrCrossSite = errors.New("gate: the request comes from a page of another site")
 
 // OwnSite returns ErrCrossSite for what the browser says a page of another site sent, unless that site is named. Browsers
 // say so by Sec-Fetch-Site, older ones by Origin alone, and no page can leave these out; programs send neither. A request
