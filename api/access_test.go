@@ -194,7 +194,7 @@ func TestOnlyNamedSitesMayAskFromABrowser(t *testing.T) {
 
 func TestAnswersHaveSecurityHeaders(t *testing.T) {
 	s := serve(t, newFake("1"))
-	for path, policy := range map[string]string{"/v1/users/1": "default-src 'none'; frame-ancestors", "/v1/users/2": "default-src 'none'; frame-ancestors",
+	for path, policy := range map[string]string{"/v1/users/1": "", "/metrics": "default-src 'none'; frame-ancestors", "/v1/users/2": "default-src 'none'; frame-ancestors",
 		"/nothing": "default-src 'none'; frame-ancestors", "/openapi.html": "script-src 'sha256-"} {
 		r := send(t, s, "GET", path, "")
 		if r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("Cross-Origin-Resource-Policy") != "same-origin" ||

@@ -12,6 +12,8 @@ const (
 	rateShards = 64
 	// shardClients is how many clients a shard counts one by one; those beyond share one count.
 	shardClients = 2048
+	// sweepEvery is how often a full shard is looked through for clients that may be forgotten.
+	sweepEvery = time.Second
 )
 
 // client is who asks: the bearer of a token, or an address.
@@ -30,6 +32,7 @@ type rate struct {
 	shards   [rateShards]struct {
 		sync.Mutex
 		until map[client]int64 // ns since began
+		swept int64            // when it was looked through last, ns since began
 	}
 }
 
@@ -56,12 +59,13 @@ func (r *rate) take(c client) time.Duration {
 	s.Lock()
 	defer s.Unlock()
 	until, known := s.until[c]
-	if !known && len(s.until) >= shardClients {
+	if !known && len(s.until) >= shardClients && now-s.swept >= int64(sweepEvery) {
+		s.swept = now
 		forget(s.until, now)
-		if len(s.until) >= shardClients {
-			c = client{} // nobody has it
-			until = s.until[c]
-		}
+	}
+	if !known && len(s.until) >= shardClients {
+		c = client{} // nobody has it
+		until = s.until[c]
 	}
 	until = max(until, now) + r.interval
 	if wait := until - now - r.credit; wait > 0 {
