@@ -128,7 +128,8 @@ func TestWithoutASecretTheNodeListensOnItsMachineOnly(t *testing.T) {
 	}
 }
 
-// A page may have a browser send a form, or nothing, to this machine. Only what a form cannot send changes anything.
+// A page may have a browser send a form, or nothing, to this machine. Only what a form cannot send
+// changes anything.
 func TestFormsChangeNothing(t *testing.T) {
 	f := newFake("1")
 	s := serve(t, f)
@@ -366,7 +367,8 @@ func TestUnavailableSaysTheLimit(t *testing.T) {
 	}
 }
 
-// A certificate and its key are replaced under load, with mTLS: no request fails, and new connections see the new one.
+// A certificate and its key are replaced under load, with mTLS: no request fails, and new
+// connections see the new one.
 func TestCertificateIsReplacedUnderLoad(t *testing.T) {
 	authority := pki.New(t)
 	files := authority.Issue(t, "server")

@@ -8,7 +8,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
-// openAPIDocument describes the server (OpenAPI 3.1). The tests hold it to the routes and to what they answer.
+// openAPIDocument describes the server (OpenAPI 3.1). The tests hold it to the routes and to what
+// they answer.
 //
 //go:embed openapi.json
 var openAPIDocument []byte
@@ -21,7 +22,8 @@ func (s *Server) getOpenAPI(c *fiber.Ctx) error {
 	return nil
 }
 
-// getDocs serves GET /openapi.html, a page that shows /openapi.json without anything from elsewhere.
+// getDocs serves GET /openapi.html, a page that shows /openapi.json without anything from
+// elsewhere.
 func (s *Server) getDocs(c *fiber.Ctx) error {
 	web.SendDocs(c.Context())
 	return nil

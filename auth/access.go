@@ -8,25 +8,32 @@ import (
 	"strings"
 )
 
-// Access is what a server asks of its callers beside tokens. The zero value asks nothing, and lets no page of another site in.
+// Access is what a server asks of its callers beside tokens. The zero value asks nothing, and lets
+// no page of another site in.
 type Access struct {
-	// Open are the paths that need no token where others do, such as /metrics. A path that the server does not have is an error.
+	// Open are the paths that need no token where others do, such as /metrics. A path that the
+	// server does not have is an error.
 	Open []string
-	// Hosts are the names under which a server without tokens may be asked, beside localhost and addresses: a page of a
-	// stranger may have its own name point at this machine.
+	// Hosts are the names under which a server without tokens may be asked, beside localhost and
+	// addresses: a page of a stranger may have its own name point at this machine.
 	Hosts []string
-	// Origins are the sites whose pages may ask from a browser (CORS), such as https://chat.example. "*" is not taken.
+	// Origins are the sites whose pages may ask from a browser (CORS), such as
+	// https://chat.example. "*" is not taken.
 	Origins []string
-	// Proxies are the networks, as CIDRs, of those whose X-Forwarded-For is believed. Default: nobody's is.
+	// Proxies are the networks, as CIDRs, of those whose X-Forwarded-For is believed. Default:
+	// nobody's is.
 	Proxies []string
-	// Rate is how many requests a second one client may send, with a burst of Burst. A client is who shows a token, else an
-	// address (of IPv6 its /64). Default 0: any number. Probes and metrics are never limited.
+	// Rate is how many requests a second one client may send, with a burst of Burst. A client is
+	// who shows a token, else an address (of IPv6 its /64). Default 0: any number. Probes and
+	// metrics are never limited.
 	Rate float64
 	// Burst is how many requests may come at once. Default: those of a second, at least 1.
 	Burst int
-	// Batches is how many lookups of many users one client may have under way. Default 0: any number.
+	// Batches is how many lookups of many users one client may have under way. Default 0: any
+	// number.
 	Batches int
-	// Conns is how many connections one address may have open; those in Proxies may have any number. Default 0: any number.
+	// Conns is how many connections one address may have open; those in Proxies may have any
+	// number. Default 0: any number.
 	Conns int
 }
 

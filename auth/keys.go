@@ -25,11 +25,13 @@ const (
 	maxKeyFile = 256 << 10
 	// maxKeys is how many keys it may have.
 	maxKeys = 64
-	// minRSA and maxRSA bound the RSA keys, in bits: shorter ones are broken, longer ones slow to check.
+	// minRSA and maxRSA bound the RSA keys, in bits: shorter ones are broken, longer ones slow to
+	// check.
 	minRSA, maxRSA = 2048, 8192
 )
 
-// publicKey is a key and the one algorithm that it is for, so that no token can have it used in another way.
+// publicKey is a key and the one algorithm that it is for, so that no token can have it used in
+// another way.
 type publicKey struct {
 	id  string // kid; "" when the file names none
 	alg string
@@ -133,8 +135,8 @@ func (b *base64URL) UnmarshalText(text []byte) (err error) {
 
 var errForeignKey = errors.New("a key for something else")
 
-// parseJWKS takes the keys that are for signatures of a kind that is known here, and passes over the others, as RFC 7517
-// section 5 has it.
+// parseJWKS takes the keys that are for signatures of a kind that is known here, and passes over
+// the others, as RFC 7517 section 5 has it.
 func parseJWKS(text []byte) (keys keySet, err error) {
 	var set struct{ Keys []jwk }
 	if err := json.Unmarshal(text, &set); err != nil {
@@ -196,8 +198,8 @@ func exponent(b []byte) int {
 	return 0
 }
 
-// find returns the keys that may have signed a token whose header has alg and kid. A kid is compared, and nothing else is
-// done with it: it names no file and no query.
+// find returns the keys that may have signed a token whose header has alg and kid. A kid is
+// compared, and nothing else is done with it: it names no file and no query.
 func (s keySet) find(alg, kid string) (keys []jwt.VerificationKey) {
 	for _, k := range s {
 		if k.alg == alg && (kid == "" || k.id == "" || k.id == kid) {

@@ -9,12 +9,13 @@ import (
 const (
 	// memoryShards spread the tokens that are remembered over locks.
 	memoryShards = 16
-	// shardTokens is how many of them a shard remembers; with the longest tokens all of it takes 64 MiB or less, and such
-	// tokens only come from who may issue them.
+	// shardTokens is how many of them a shard remembers; with the longest tokens all of it takes 64
+	// MiB or less, and such tokens only come from who may issue them.
 	shardTokens = 512
 )
 
-// memory remembers tokens that were found good, so that their next request costs no signature. The zero value is ready.
+// memory remembers tokens that were found good, so that their next request costs no signature. The
+// zero value is ready.
 type memory struct {
 	once   sync.Once
 	seed   maphash.Seed
@@ -34,8 +35,8 @@ func (m *memory) shard(header string) int {
 	return int(maphash.String(m.seed, header) % memoryShards)
 }
 
-// find returns whose header it is, nil when that is not known, is over, or was found out with other keys. now is in unix
-// seconds.
+// find returns whose header it is, nil when that is not known, is over, or was found out with other
+// keys. now is in unix seconds.
 func (m *memory) find(header string, keys *keySet, now int64) *Identity {
 	s := &m.shards[m.shard(header)]
 	s.RLock()

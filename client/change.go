@@ -9,10 +9,11 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Put tells the cache what the source of truth already says of a user; the profile carries the version (UpdatedAt) that
-// the truth gave it. It is not tried again by itself: after an ErrUnavailable it may be, and an ErrConflict then may mean
-// that the first try had worked. Errors wrap ErrConflict, ErrInvalidID, ErrUnavailable, ErrUnauthorized, ErrForbidden,
-// ErrLimited, or the cause of ctx.
+// Put tells the cache what the source of truth already says of a user; the profile carries the
+// version (UpdatedAt) that the truth gave it. It is not tried again by itself: after an
+// ErrUnavailable it may be, and an ErrConflict then may mean that the first try had worked. Errors
+// wrap ErrConflict, ErrInvalidID, ErrUnavailable, ErrUnauthorized, ErrForbidden, ErrLimited, or the
+// cause of ctx.
 func (c *Client) Put(ctx context.Context, p *profile.Profile) error {
 	if err := profile.CheckID(p.ID); err != nil {
 		return fmt.Errorf("client: put: %w", err)
@@ -46,12 +47,14 @@ func (c *Client) Cluster(ctx context.Context) (json.RawMessage, error) {
 	return c.get(ctx, "/v1/cluster")
 }
 
-// Prewarm returns how the cluster's prewarm does, as JSON. Errors have the Problem "no-prewarm" when there was none.
+// Prewarm returns how the cluster's prewarm does, as JSON. Errors have the Problem "no-prewarm"
+// when there was none.
 func (c *Client) Prewarm(ctx context.Context) (json.RawMessage, error) {
 	return c.get(ctx, "/v1/prewarm")
 }
 
-// BeginPrewarm begins a prewarm of the cluster with options as JSON, or nil. Errors wrap ErrConflict when one is under way.
+// BeginPrewarm begins a prewarm of the cluster with options as JSON, or nil. Errors wrap
+// ErrConflict when one is under way.
 func (c *Client) BeginPrewarm(ctx context.Context, options json.RawMessage) (json.RawMessage, error) {
 	a, err := c.do(ctx, &request{method: http.MethodPost, path: "/v1/prewarm", body: options})
 	return a.Body, err

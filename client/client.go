@@ -1,7 +1,7 @@
-// Package client asks edgecache nodes for profiles over HTTP: with retries where they are safe, with a memory of profiles
-// that costs a short question instead of an answer (ETag), and with lookups of many users split as the nodes want them.
-// It stands on net/http and links neither Redis nor a database. A process that can reach Redis embeds a node instead
-// (package node).
+// Package client asks edgecache nodes for profiles over HTTP: with retries where they are safe,
+// with a memory of profiles that costs a short question instead of an answer (ETag), and with
+// lookups of many users split as the nodes want them. It stands on net/http and links neither Redis
+// nor a database. A process that can reach Redis embeds a node instead (package node).
 package client
 
 import (
@@ -38,21 +38,26 @@ var ErrConfig = errors.New("client: bad configuration")
 
 // Config configures a Client. URL is required; the zero value of everything else is a default.
 type Config struct {
-	// URL is where the node is, such as http://127.0.0.1:8003 or https://nodes.example; a path before the routes is possible.
+	// URL is where the node is, such as http://127.0.0.1:8003 or https://nodes.example; a path
+	// before the routes is possible.
 	URL string
-	// Token gives each request its bearer token; auth.SignTokens and auth.FileToken make such functions. Default: none is sent.
+	// Token gives each request its bearer token; auth.SignTokens and auth.FileToken make such
+	// functions. Default: none is sent.
 	Token func() (string, error)
-	// Transport makes the requests, with TLS as it likes. Default: a transport of the client's own, with the authorities that
-	// the system knows.
+	// Transport makes the requests, with TLS as it likes. Default: a transport of the client's own,
+	// with the authorities that the system knows.
 	Transport http.RoundTripper
 	// Timeout bounds one try. Default 5 s.
 	Timeout time.Duration
-	// Retries is how often what failed is tried again, within the caller's ctx, when that is safe: lookups and invalidations,
-	// after an error of the network, 429, 502, 503 and 504. Default 2; below 0: never.
+	// Retries is how often what failed is tried again, within the caller's ctx, when that is safe:
+	// lookups and invalidations, after an error of the network, 429, 502, 503 and 504. Default 2;
+	// below 0: never.
 	Retries int
-	// Remember is how many profiles are remembered with their ETag, to ask whether they still hold. Default 10,000; below 0: none.
+	// Remember is how many profiles are remembered with their ETag, to ask whether they still hold.
+	// Default 10,000; below 0: none.
 	Remember int
-	// BatchSize is how many ids one request for many users has; more are split. Default 1,000, at most MaxBatch.
+	// BatchSize is how many ids one request for many users has; more are split. Default 1,000, at
+	// most MaxBatch.
 	BatchSize int
 	// Parallel is how many of these requests are under way at once. Default 4.
 	Parallel int
@@ -112,7 +117,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Close closes idle connections of the client's own transport. Calls in progress are their callers' to cancel.
+// Close closes idle connections of the client's own transport. Calls in progress are their callers'
+// to cancel.
 func (c *Client) Close() {
 	if c.own != nil {
 		c.own.CloseIdleConnections()
@@ -134,8 +140,9 @@ type request struct {
 	again        bool // it may be sent twice
 }
 
-// Do makes one request as it is, without retries: path begins with a slash and may have a query, body is JSON or nil. It is
-// for what has no method here. Errors are *Error for an answer above 399.
+// Do makes one request as it is, without retries: path begins with a slash and may have a query,
+// body is JSON or nil. It is for what has no method here. Errors are *Error for an answer above
+// 399.
 func (c *Client) Do(ctx context.Context, method, path string, body []byte) (Answer, error) {
 	return c.do(ctx, &request{method: method, path: path, body: body})
 }
@@ -220,7 +227,8 @@ func (c *Client) request(ctx context.Context, r *request) (*http.Request, error)
 	return req, nil
 }
 
-// unreachable is for requests without an answer. A caller who left gets the cause of its own context.
+// unreachable is for requests without an answer. A caller who left gets the cause of its own
+// context.
 func (c *Client) unreachable(ctx, bounded context.Context, r *request, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err // without the URL, which may hold a password

@@ -20,7 +20,8 @@ var (
 	ErrInvalidID = profile.ErrInvalidID
 	// ErrUnavailable reports that the node did not answer, or could not in time.
 	ErrUnavailable = profile.ErrUnavailable
-	// ErrConflict reports a Put of a version that is not above what is known, or a prewarm beside another.
+	// ErrConflict reports a Put of a version that is not above what is known, or a prewarm beside
+	// another.
 	ErrConflict = errors.New("client: conflict")
 	// ErrUnauthorized reports a request without a token that the node takes.
 	ErrUnauthorized = errors.New("client: not authorized")
@@ -30,15 +31,15 @@ var (
 	ErrLimited = errors.New("client: too many requests")
 )
 
-// Error is a request that failed: without an answer, or with one that says why (RFC 9457). It wraps one of the errors
-// above where one fits.
+// Error is a request that failed: without an answer, or with one that says why (RFC 9457). It wraps
+// one of the errors above where one fits.
 type Error struct {
 	// Op is the request, such as GET /v1/users/123.
 	Op string
 	// Status is the HTTP status, 0 when there was no answer.
 	Status int
-	// Problem is what the problem's type ends in, such as "user-not-found"; docs/problems.md explains each.
-	// "about:blank" is one of an origin. "" when the answer was none of either.
+	// Problem is what the problem's type ends in, such as "user-not-found"; docs/problems.md
+	// explains each. "about:blank" is one of an origin. "" when the answer was none of either.
 	Problem string
 	// Detail says what went wrong, and Rule the rule that a value broke.
 	Detail, Rule string

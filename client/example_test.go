@@ -11,7 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/client"
 )
 
-// A service that asks a node. In production Token is auth.FileToken or auth.SignTokens, and URL that of a node.
+// A service that asks a node. In production Token is auth.FileToken or auth.SignTokens, and URL
+// that of a node.
 func Example() {
 	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // stands for a node
 		if r.URL.Path != "/v1/users/123" {

@@ -14,12 +14,13 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Want is what a reader demands of an answer. The zero value takes any that the node holds for fresh.
+// Want is what a reader demands of an answer. The zero value takes any that the node holds for
+// fresh.
 type Want struct {
 	// MinVersion is the lowest version that will do, for readers who must see their own change.
 	MinVersion int64
-	// MaxAge is the oldest answer that will do, rounded down to seconds. 0: any; below 0, or below a second: only what the
-	// source of truth says now.
+	// MaxAge is the oldest answer that will do, rounded down to seconds. 0: any; below 0, or below
+	// a second: only what the source of truth says now.
 	MaxAge time.Duration
 }
 
@@ -46,8 +47,8 @@ type Result struct {
 	Same bool
 }
 
-// Get returns one profile. Errors wrap ErrNotFound, ErrInvalidID, ErrUnavailable, ErrUnauthorized, ErrForbidden,
-// ErrLimited, or the cause of ctx.
+// Get returns one profile. Errors wrap ErrNotFound, ErrInvalidID, ErrUnavailable, ErrUnauthorized,
+// ErrForbidden, ErrLimited, or the cause of ctx.
 func (c *Client) Get(ctx context.Context, id string, w Want) (Result, error) {
 	if err := profile.CheckID(id); err != nil {
 		return Result{}, fmt.Errorf("client: get: %w", err)
@@ -88,7 +89,8 @@ func tierOf(status string) string {
 	return strings.TrimSpace(tier)
 }
 
-// Batch is many profiles; each id that was asked for is in exactly one of Users, Missing and Errors.
+// Batch is many profiles; each id that was asked for is in exactly one of Users, Missing and
+// Errors.
 type Batch struct {
 	Users   map[string]*profile.Profile `json:"users"`
 	Missing []string                    `json:"missing"`
@@ -96,8 +98,9 @@ type Batch struct {
 	Errors map[string]string `json:"errors"`
 }
 
-// GetMany returns many profiles. Duplicates are folded; beyond Config.BatchSize ids the lookup is split, and fails as a
-// whole when one part does. Errors wrap ErrUnavailable, ErrUnauthorized, ErrForbidden, ErrLimited, or the cause of ctx.
+// GetMany returns many profiles. Duplicates are folded; beyond Config.BatchSize ids the lookup is
+// split, and fails as a whole when one part does. Errors wrap ErrUnavailable, ErrUnauthorized,
+// ErrForbidden, ErrLimited, or the cause of ctx.
 func (c *Client) GetMany(ctx context.Context, ids []string) (Batch, error) {
 	all := Batch{Users: map[string]*profile.Profile{}, Errors: map[string]string{}}
 	parts := split(ids, c.cfg.BatchSize)

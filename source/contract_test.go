@@ -12,7 +12,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
-// Real requests and their answers are what the document says, for every operation, with every role that it needs.
+// Real requests and their answers are what the document says, for every operation, with every role
+// that it needs.
 func TestExchangesAreAsDescribed(t *testing.T) {
 	d, err := openapi.Parse(source.OpenAPIDocument)
 	if err != nil {

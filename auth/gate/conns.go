@@ -39,8 +39,8 @@ func (k *connCount) leave(addr netip.Addr) {
 	}
 }
 
-// Listen returns ln with a bound on the connections of one address. Those above it are closed, with a 429 unless the
-// server speaks TLS, for which it would be no answer.
+// Listen returns ln with a bound on the connections of one address. Those above it are closed, with
+// a 429 unless the server speaks TLS, for which it would be no answer.
 func (g *Gate) Listen(ln net.Listener) net.Listener {
 	if g.conns.most == 0 {
 		return ln

@@ -1,5 +1,5 @@
-// Package gate decides which requests get further at the servers of edgecache: by host, by site, by token, and by how many
-// there are of one client. Nodes and origins stand behind the same one.
+// Package gate decides which requests get further at the servers of edgecache: by host, by site, by
+// token, and by how many there are of one client. Nodes and origins stand behind the same one.
 package gate
 
 import (
@@ -47,8 +47,8 @@ func (d *Denied) Error() string { return d.Err.Error() }
 // Unwrap returns Err.
 func (d *Denied) Unwrap() error { return d.Err }
 
-// Gate decides which requests get further: by host, by site, by token and by how many there are. All methods may be
-// called concurrently.
+// Gate decides which requests get further: by host, by site, by token and by how many there are.
+// All methods may be called concurrently.
 type Gate struct {
 	realm   string
 	tokens  *auth.Verifier // nil: nobody needs a token
@@ -70,7 +70,8 @@ const (
 	limitConns
 )
 
-// New returns a gate. secure tells that the server speaks TLS. Errors name what is wrong with the settings.
+// New returns a gate. secure tells that the server speaks TLS. Errors name what is wrong with the
+// settings.
 func New(realm string, tokens auth.Config, access auth.Access, secure bool) (*Gate, error) {
 	if err := access.Validate(); err != nil {
 		return nil, err
@@ -106,8 +107,9 @@ func Identity(ctx *fasthttp.RequestCtx) *auth.Identity {
 	return id
 }
 
-// Screen refuses what no server of ours should look at, before it has been routed: with ErrForeignHost what a page made a
-// browser send here under the page's own name. Where there are tokens no browser has one, and any name will do.
+// Screen refuses what no server of ours should look at, before it has been routed: with
+// ErrForeignHost what a page made a browser send here under the page's own name. Where there are
+// tokens no browser has one, and any name will do.
 func (g *Gate) Screen(ctx *fasthttp.RequestCtx) error {
 	if g.tokens != nil || g.knownHost(ctx.Request.Header.Host()) {
 		return nil
@@ -135,7 +137,8 @@ func (g *Gate) knownHost(host []byte) bool {
 	return err == nil
 }
 
-// Admit lets a request further whose bearer has the role, unless its client sends too many. Errors are *Denied or *Limited.
+// Admit lets a request further whose bearer has the role, unless its client sends too many. Errors
+// are *Denied or *Limited.
 func (g *Gate) Admit(ctx *fasthttp.RequestCtx, need auth.Role) error {
 	if g.tokens == nil || len(g.access.Open) > 0 && slices.Contains(g.access.Open, string(ctx.Path())) {
 		return g.count(client{addr: g.addr(ctx)})
@@ -210,7 +213,8 @@ func (g *Gate) client(ctx *fasthttp.RequestCtx) client {
 	return client{addr: g.addr(ctx)}
 }
 
-// addr returns who sent a request: the peer, or behind a proxy that is trusted the last address that none of those added.
+// addr returns who sent a request: the peer, or behind a proxy that is trusted the last address
+// that none of those added.
 func (g *Gate) addr(ctx *fasthttp.RequestCtx) netip.Addr {
 	if g.rate == nil && g.batches.most == 0 {
 		return netip.Addr{} // nobody counts

@@ -22,8 +22,9 @@ type client struct {
 	addr   netip.Addr
 }
 
-// rate limits the requests a second of each client. It is the generic cell rate algorithm: all it knows of a client is
-// until when its requests have used up what it may send. All methods may be called concurrently.
+// rate limits the requests a second of each client. It is the generic cell rate algorithm: all it
+// knows of a client is until when its requests have used up what it may send. All methods may be
+// called concurrently.
 type rate struct {
 	interval int64 // ns that one request takes up
 	credit   int64 // ns that may be used up ahead

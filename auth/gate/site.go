@@ -14,10 +14,11 @@ import (
 // ErrCrossSite reports a change that a page of another site asked for.
 var ErrCrossSite = errors.New("gate: the request comes from a page of another site")
 
-// OwnSite returns ErrCrossSite for what the browser says a page of another site sent, unless that site is named. Browsers
-// say so by Sec-Fetch-Site, older ones by Origin alone, and no page can leave these out; programs send neither. A request
-// with an Authorization header passes: another site's page could send it only after asking, and that question is answered
-// with yes for named sites alone. A POST without one must have a type that a form cannot send, else OwnSite returns
+// OwnSite returns ErrCrossSite for what the browser says a page of another site sent, unless that
+// site is named. Browsers say so by Sec-Fetch-Site, older ones by Origin alone, and no page can
+// leave these out; programs send neither. A request with an Authorization header passes: another
+// site's page could send it only after asking, and that question is answered with yes for named
+// sites alone. A POST without one must have a type that a form cannot send, else OwnSite returns
 // ErrSimpleType.
 func (g *Gate) OwnSite(h *fasthttp.RequestHeader) error {
 	if len(h.PeekBytes(authorization)) > 0 {
@@ -68,8 +69,9 @@ const (
 	corsExposed = "Age, Cache-Status, ETag, Retry-After, WWW-Authenticate"
 )
 
-// Preflight answers the question of a browser whether a page of a named site may send a request, and reports whether it
-// was one. All other sites get the answer of a path that does not know the method.
+// Preflight answers the question of a browser whether a page of a named site may send a request,
+// and reports whether it was one. All other sites get the answer of a path that does not know the
+// method.
 func (g *Gate) Preflight(ctx *fasthttp.RequestCtx) bool {
 	h := &ctx.Request.Header
 	if len(g.access.Origins) == 0 || !h.IsOptions() || len(h.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 ||
@@ -95,9 +97,10 @@ var (
 	valueStrict    = []byte("max-age=31536000")
 )
 
-// Protect adds what browsers should know about every answer: that its type is what it says, and which sites may read it. One
-// that could be shown as a page, as errors are, is told that it has no contents to load, unless it set a policy itself;
-// JSON and msgpack that are no errors are no pages, and leaving that out keeps hits short.
+// Protect adds what browsers should know about every answer: that its type is what it says, and
+// which sites may read it. One that could be shown as a page, as errors are, is told that it has no
+// contents to load, unless it set a policy itself; JSON and msgpack that are no errors are no
+// pages, and leaving that out keeps hits short.
 func (g *Gate) Protect(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.SetCanonical(headerNoSniff, valueNoSniff)

@@ -95,7 +95,8 @@ func (s *accessSettings) scheme() string {
 	return "http://"
 }
 
-// secret returns the secret for tokens: JWT_SECRET, or what is in the file that JWT_SECRET_FILE names.
+// secret returns the secret for tokens: JWT_SECRET, or what is in the file that JWT_SECRET_FILE
+// names.
 func (p *program) secret() (string, error) {
 	secret, file := p.getenv("JWT_SECRET"), p.getenv("JWT_SECRET_FILE")
 	switch {

@@ -14,7 +14,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// aclServer runs a Redis with the users of deploy/redis-acl.conf. The default user stays on for the harness.
+// aclServer runs a Redis with the users of deploy/redis-acl.conf. The default user stays on for the
+// harness.
 func aclServer(t *testing.T) *redistest.Proc {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/redis-acl.conf")
@@ -58,7 +59,8 @@ func denied(t *testing.T, p *redistest.Proc) (all []string) {
 	return all
 }
 
-// An origin, two nodes, verify and an operator, each under its user: everything works, and nobody asks for more.
+// An origin, two nodes, verify and an operator, each under its user: everything works, and nobody
+// asks for more.
 func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	server := aclServer(t)
 	origin := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+t.TempDir()+"/u.db", "--redis", as(server, "origins"), "--sample-users", "200")
@@ -123,7 +125,8 @@ func operatorsWork(t *testing.T, server *redistest.Proc, run func(...string) out
 	}
 }
 
-// awaitWatch deletes a profile behind the nodes' backs, and waits until the node asks for it anew: tracking works.
+// awaitWatch deletes a profile behind the nodes' backs, and waits until the node asks for it anew:
+// tracking works.
 func awaitWatch(t *testing.T, server *redistest.Proc, node string) {
 	t.Helper()
 	o, _ := redis.ParseURL(as(server, "operators"))
@@ -145,7 +148,8 @@ func awaitWatch(t *testing.T, server *redistest.Proc, node string) {
 	}
 }
 
-// forbidden reports whether Redis refused a command for want of a right; within a script it says so in words.
+// forbidden reports whether Redis refused a command for want of a right; within a script it says so
+// in words.
 func forbidden(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "The user executing the script can't"))
 }

@@ -39,7 +39,8 @@ func freePort(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// A node and an origin with mTLS and tokens, as an operator would run them on a network of other people.
+// A node and an origin with mTLS and tokens, as an operator would run them on a network of other
+// people.
 func TestNodeAndOriginWithTLSAndTokens(t *testing.T) {
 	redis := redistest.Server(t)
 	authority := pki.New(t)
@@ -148,7 +149,8 @@ func TestSecureSettingsThatAreRefused(t *testing.T) {
 	}
 }
 
-// An origin that takes longer than --origin-timeout is a 503 that says so; with a longer one the node waits.
+// An origin that takes longer than --origin-timeout is a 503 that says so; with a longer one the
+// node waits.
 func TestOriginTimeoutIsASetting(t *testing.T) {
 	redis := redistest.Server(t)
 	slow := slowOrigin(t, 400*time.Millisecond)

@@ -88,7 +88,8 @@ func (t *tokenRefused) Error() string {
 	return fmt.Sprintf("it answers %d %s: %s", t.status, http.StatusText(t.status), cmp.Or(t.detail, "no reason given"))
 }
 
-// embedded is what of the settings is for the origin that a node embeds: it takes the same tokens, in plain HTTP.
+// embedded is what of the settings is for the origin that a node embeds: it takes the same tokens,
+// in plain HTTP.
 func (s accessSettings) embedded() accessSettings {
 	return accessSettings{tokens: s.tokens, access: auth.Access{Hosts: s.access.Hosts}}
 }
@@ -135,7 +136,8 @@ func (t times) load() time.Duration { return max(2*time.Second, 2*t.origin) }
 // work is how long a batch or a change may take: several calls of the origin, one after another.
 func (t times) work() time.Duration { return max(10*time.Second, 5*t.origin) }
 
-// apply puts the times into conf, with those that follow from them: a lease must outlive the load that it is for.
+// apply puts the times into conf, with those that follow from them: a lease must outlive the load
+// that it is for.
 func (t times) apply(conf *node.Config) {
 	conf.Tier.L1TTL, conf.Tier.Negative, conf.Tier.LoadDeadline = t.l1, t.negative, t.load()
 	if conf.Tier.MaxStale = t.maxStale; t.maxStale == 0 {

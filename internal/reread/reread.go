@@ -1,4 +1,5 @@
-// Package reread keeps what files hold, and reads them again when they change: keys, certificates, passwords.
+// Package reread keeps what files hold, and reads them again when they change: keys, certificates,
+// passwords.
 package reread
 
 import (
@@ -15,8 +16,8 @@ import (
 // Every is how often files are looked at, when somebody asks.
 const Every = time.Second
 
-// Value is what some files hold, parsed. Its methods may be called concurrently. It has no goroutine: who asks looks, at
-// most once a second.
+// Value is what some files hold, parsed. Its methods may be called concurrently. It has no
+// goroutine: who asks looks, at most once a second.
 type Value[T any] struct {
 	parse func() (T, error)
 	files []string
@@ -31,8 +32,8 @@ type Value[T any] struct {
 	failed string        // guarded by mu: the last failure that was logged
 }
 
-// New reads the files with parse. When they change later and parse fails, what was read last holds on, and the failure is
-// logged once; log may be nil.
+// New reads the files with parse. When they change later and parse fails, what was read last holds
+// on, and the failure is logged once; log may be nil.
 func New[T any](log *slog.Logger, parse func() (T, error), files ...string) (*Value[T], error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -52,7 +53,8 @@ func New[T any](log *slog.Logger, parse func() (T, error), files ...string) (*Va
 	return v, nil
 }
 
-// Get returns what the files hold. The pointer is another one after a change, and what it points to is shared.
+// Get returns what the files hold. The pointer is another one after a change, and what it points to
+// is shared.
 func (v *Value[T]) Get() *T {
 	if now := int64(time.Since(v.began)); now >= v.next.Load() && v.mu.TryLock() {
 		v.look()

@@ -1,5 +1,6 @@
-// Package tlsfile makes TLS configurations from files, which are read again when they change: connections that are made
-// from then on use the new ones, those that are open go on. TLS 1.2 is the least.
+// Package tlsfile makes TLS configurations from files, which are read again when they change:
+// connections that are made from then on use the new ones, those that are open go on. TLS 1.2 is
+// the least.
 package tlsfile
 
 import (
@@ -24,10 +25,11 @@ const dialTimeout = 2 * time.Second
 
 // Files are in PEM.
 type Files struct {
-	// Cert is the certificate with those that lead to its authority, Key its private key. Both or neither.
+	// Cert is the certificate with those that lead to its authority, Key its private key. Both or
+	// neither.
 	Cert, Key string
-	// CA are the authorities whose certificates the other side must have. "" is for a server: ask for none; for a client:
-	// those that the system knows.
+	// CA are the authorities whose certificates the other side must have. "" is for a server: ask
+	// for none; for a client: those that the system knows.
 	CA string
 }
 
@@ -91,7 +93,8 @@ func (f Files) pair() (none tls.Certificate, err error) {
 	return pair, nil
 }
 
-// Server returns the configuration of a server. With CA it takes only clients with a certificate of those authorities.
+// Server returns the configuration of a server. With CA it takes only clients with a certificate of
+// those authorities.
 func (f Files) Server(log *slog.Logger) (*tls.Config, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -118,7 +121,8 @@ type Client struct {
 	now *reread.Value[*tls.Config]
 }
 
-// Client returns what dials servers. The zero Files are good for those whose authority the system knows.
+// Client returns what dials servers. The zero Files are good for those whose authority the system
+// knows.
 func (f Files) Client(log *slog.Logger) (*Client, error) {
 	if err := f.check(); err != nil {
 		return nil, err
@@ -143,7 +147,8 @@ func (c *Client) Config(serverName string) *tls.Config {
 	return conf
 }
 
-// DialContext connects and shakes hands with the server at HOST:PORT, which must have a certificate for HOST.
+// DialContext connects and shakes hands with the server at HOST:PORT, which must have a certificate
+// for HOST.
 func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -155,7 +160,8 @@ func (c *Client) DialContext(ctx context.Context, network, addr string) (net.Con
 	return dialer.DialContext(ctx, network, addr)
 }
 
-// Transport returns a transport of its own for HTTP/1.1 requests. Through a proxy the files are those of now.
+// Transport returns a transport of its own for HTTP/1.1 requests. Through a proxy the files are
+// those of now.
 func (c *Client) Transport() *http.Transport {
 	return &http.Transport{Proxy: http.ProxyFromEnvironment, DialTLSContext: c.DialContext, TLSClientConfig: c.Config(""),
 		TLSHandshakeTimeout: dialTimeout}

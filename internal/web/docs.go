@@ -11,8 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// docsPage shows the OpenAPI document of the server that it comes from. It has its script and its style in it and fetches
-// nothing else, so it works without a network.
+// docsPage shows the OpenAPI document of the server that it comes from. It has its script and its
+// style in it and fetches nothing else, so it works without a network.
 //
 //go:embed docs.html
 var docsPage string

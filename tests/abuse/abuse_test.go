@@ -1,4 +1,5 @@
-// Package abuse attacks a node and an origin as a stranger on their network could, while honest callers ask on.
+// Package abuse attacks a node and an origin as a stranger on their network could, while honest
+// callers ask on.
 package abuse
 
 import (
@@ -132,7 +133,8 @@ func token(t *testing.T) string {
 	return text
 }
 
-// honest asks 200 times a second, whatever the answers take, until stop is closed, and returns how long each took.
+// honest asks 200 times a second, whatever the answers take, until stop is closed, and returns how
+// long each took.
 func honest(t *testing.T, to target, stop <-chan struct{}) (took []time.Duration) {
 	t.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
@@ -201,7 +203,8 @@ func calm(t *testing.T, to target) time.Duration {
 	return during(t, to, func() { <-time.After(2 * time.Second) })
 }
 
-// 500 connections send a byte of a head now and then: each is closed within the read timeout and honest callers notice little.
+// 500 connections send a byte of a head now and then: each is closed within the read timeout and
+// honest callers notice little.
 func TestSlowLoris(t *testing.T) {
 	for _, to := range []target{startNode(t), startOrigin(t)} {
 		before := calm(t, to)

@@ -1,4 +1,5 @@
-// Package openapi holds servers to their OpenAPI documents: that every example and every exchange is what the document says.
+// Package openapi holds servers to their OpenAPI documents: that every example and every exchange
+// is what the document says.
 package openapi
 
 import (
@@ -20,7 +21,8 @@ type Doc struct {
 	used map[string]bool // references that were followed
 }
 
-// Parse reads a document and checks that each of its references leads somewhere and that each component is referred to.
+// Parse reads a document and checks that each of its references leads somewhere and that each
+// component is referred to.
 func Parse(text []byte) (*Doc, error) {
 	d := &Doc{used: map[string]bool{}}
 	if err := json.Unmarshal(text, &d.root); err != nil {
@@ -117,7 +119,8 @@ func (d *Doc) Role(route string) string {
 	return ""
 }
 
-// CheckExamples checks each example against its schema, and that each JSON body has one where must says so.
+// CheckExamples checks each example against its schema, and that each JSON body has one where must
+// says so.
 func (d *Doc) CheckExamples(must bool) error {
 	var errs []error
 	d.walk("", d.root, func(at string, node map[string]any) {
@@ -154,7 +157,8 @@ type Exchange struct {
 	Content string
 }
 
-// CheckExchange checks a request, unless it was refused as bad, and its answer against an operation.
+// CheckExchange checks a request, unless it was refused as bad, and its answer against an
+// operation.
 func (d *Doc) CheckExchange(x Exchange) error {
 	op, item := d.operation(x.Route)
 	if op == nil {
@@ -275,7 +279,8 @@ func (d *Doc) checkContent(response map[string]any, x Exchange) error {
 // annotations are the keywords that check nothing.
 var annotations = []string{"description", "format", "example", "contentMediaType", "$ref", "unevaluatedProperties"}
 
-// Check checks a value, as encoding/json reads it, against a schema (JSON Schema 2020-12, the keywords below).
+// Check checks a value, as encoding/json reads it, against a schema (JSON Schema 2020-12, the
+// keywords below).
 func (d *Doc) Check(schema, value any) error {
 	s := d.follow(schema)
 	for _, key := range slices.Sorted(maps.Keys(s)) {

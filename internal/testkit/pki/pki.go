@@ -61,8 +61,8 @@ func template(name string) *x509.Certificate {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 }
 
-// Issue writes a certificate for localhost, 127.0.0.1 and name, with its key, as NAME.pem and NAME.key. Issued again, both
-// files are replaced. The CA of the result is a's.
+// Issue writes a certificate for localhost, 127.0.0.1 and name, with its key, as NAME.pem and
+// NAME.key. Issued again, both files are replaced. The CA of the result is a's.
 func (a *Authority) Issue(t testing.TB, name string) tlsfile.Files {
 	t.Helper()
 	key, template := newKey(t), template(name)
