@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,10 @@ func send(t testing.TB, s *Server, method, path, body string, headers ...string)
 	}
 	defer c.Close()
 	var w bytes.Buffer
-	fmt.Fprintf(&w, "%s %s HTTP/1.1\r\nHost: test\r\n", method, path)
+	fmt.Fprintf(&w, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path)
+	if method == "POST" && !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Content-Type:") }) {
+		headers = append(headers, "Content-Type: application/json")
+	}
 	for _, h := range headers {
 		w.WriteString(h + "\r\n")
 	}

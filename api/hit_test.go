@@ -1,10 +1,13 @@
 package api
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
 )
 
 // request returns a request as clients send it: seven headers.
@@ -37,11 +40,18 @@ func BenchmarkHit(b *testing.B) {
 		return c.Send(body)
 	})
 	bare.Handler()
+	asking, err := New(Config{Node: newHot("123"), Tokens: auth.Config{Secret: testSecret}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	asking.app.Handler()
+	_, token, _ := strings.Cut(bearer(b, auth.RoleRead, "bench"), ": ")
 	for _, bench := range []struct {
-		name   string
-		handle fasthttp.RequestHandler
-	}{{"bare", bare.Server().Handler}, {"api", s.app.Server().Handler}} {
+		name, token string
+		handle      fasthttp.RequestHandler
+	}{{"bare", "", bare.Server().Handler}, {"api", "", s.app.Server().Handler}, {"api with a token", token, asking.app.Server().Handler}} {
 		b.Run(bench.name, func(b *testing.B) {
+			ctx.Request.Header.Set("Authorization", bench.token)
 			b.ReportAllocs()
 			for b.Loop() {
 				ctx.Response.Reset()

@@ -115,7 +115,7 @@ func dribble(s *Server, body bool, limit time.Duration) error {
 	}
 	defer c.Close()
 	if body {
-		fmt.Fprintf(c, "POST /v1/users/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+		fmt.Fprintf(c, "POST /v1/users/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
 	} else {
 		fmt.Fprintf(c, "GET /v1/users/1 HTTP/1.1\r\n")
 	}
@@ -172,7 +172,7 @@ func askFor(client *fasthttp.HostClient, id string) error {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
-	req.SetRequestURI("http://edgecache/v1/users/" + id)
+	req.SetRequestURI("http://localhost/v1/users/" + id)
 	if err := client.Do(req, resp); err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}

@@ -68,20 +68,20 @@ func attack(t *testing.T, s *Server, conns int, request string) {
 
 func TestAnnouncedBodiesTakeNoMemory(t *testing.T) {
 	f := newFake("1")
-	attack(t, serve(t, f), 600, "POST /v1/users/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n{")
+	attack(t, serve(t, f), 600, "POST /v1/users/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n{")
 }
 
 func TestBodiesTogetherHaveABound(t *testing.T) {
 	s := serve(t, newFake("1"))
 	half := strings.Repeat(" ", 1_500_000)
-	attack(t, s, 60, "POST /v1/users/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n"+half)
+	attack(t, s, 60, "POST /v1/users/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"+half)
 }
 
 func TestUnreadAnswersHaveABound(t *testing.T) {
 	f := newFake()
 	f.generated = true
 	body := batchBody(10_000, 8)
-	attack(t, serve(t, f), 200, fmt.Sprintf("POST /v1/users/batch HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	attack(t, serve(t, f), 200, fmt.Sprintf("POST /v1/users/batch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 }
 
 func TestNoRoomIsTooBusy(t *testing.T) {
@@ -121,7 +121,7 @@ func TestOnlyRoutesThatTakeABodyGetOne(t *testing.T) {
 		{"PUT", "/v1/users/1", "Content-Length: 2000000", 413},
 	} {
 		c2 := dial(t, s)
-		fmt.Fprintf(c2, "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n1", c.method, c.path, c.size)
+		fmt.Fprintf(c2, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%s\r\n\r\n1", c.method, c.path, c.size)
 		r := receive(t, c2, c.method)
 		if r.StatusCode != c.status || !r.Close {
 			t.Errorf("%s %s %s: %d, close %v; want %d and the connection's end", c.method, c.path, c.size, r.StatusCode, r.Close, c.status)
@@ -134,17 +134,17 @@ func TestConnectionGoesOnAfterABody(t *testing.T) {
 	s := serve(t, newFake("1"))
 	c := dial(t, s)
 	for range 3 {
-		fmt.Fprintf(c, "POST /v1/users/1/invalidate HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+		fmt.Fprintf(c, "POST /v1/users/1/invalidate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
 		if r := receive(t, c, "POST"); r.StatusCode != 204 || r.Close {
 			t.Fatalf("got %d, close %v; want 204 on a connection that goes on", r.StatusCode, r.Close)
 		}
-		fmt.Fprintf(c, "PUT /v1/users/1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(whole), whole)
+		fmt.Fprintf(c, "PUT /v1/users/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", len(whole), whole)
 		if r := receive(t, c, "PUT"); r.StatusCode != 204 || r.Close {
 			t.Fatalf("got %d, close %v; want 204 on a connection that goes on", r.StatusCode, r.Close)
 		}
 	}
 	half := dial(t, s)
-	fmt.Fprintf(half, "PUT /v1/users/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+	fmt.Fprintf(half, "PUT /v1/users/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
 	if err := errors.Join(half.(*net.TCPConn).CloseWrite()); err != nil {
 		t.Fatal(err)
 	}

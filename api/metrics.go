@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
@@ -19,13 +20,13 @@ type metrics struct {
 	failures *prometheus.CounterVec // answers of 400 and above
 }
 
-func newMetrics(n Node, k *conns) metrics {
+func newMetrics(n Node, k *conns, g *gate.Gate) metrics {
 	m := metrics{prometheus.NewRegistry(), prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "edgecache_http_failures_total", Help: "Requests answered with a problem, by status."}, []string{"status"})}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "edgecache_http_connections", Help: "Open HTTP connections."},
 		func() float64 { return float64(k.len()) })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeCollector(n), open, m.failures)
+		newNodeCollector(n), open, m.failures, gate.LimitsCollector{Gate: g})
 	return m
 }
 

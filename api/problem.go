@@ -8,12 +8,16 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
@@ -35,6 +39,8 @@ type problem struct {
 	detail string // what went wrong this time
 	rule   string // the rule that a value broke, when there is one
 	allow  string // the methods that would have been allowed, for 405
+	ask    string // WWW-Authenticate, for 401 and 403
+	wait   int    // Retry-After in seconds; 0 is that of the status
 	cause  error  // what the log says besides detail
 }
 
@@ -76,11 +82,20 @@ func problemUser(id string) *problem {
 func problemOf(err error) *problem {
 	var p *problem
 	var f *fiber.Error
+	var limited *gate.Limited
 	switch {
+	case errors.As(err, &limited):
+		return problemLimit(limited)
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &f):
 		return problemOfStatus(f)
+	case errors.Is(err, auth.ErrUnauthorized), errors.Is(err, auth.ErrForbidden):
+		return problemAuth(err)
+	case errors.Is(err, gate.ErrForeignHost):
+		return &problem{status: 421, name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
+	case errors.Is(err, gate.ErrSimpleType):
+		return problemType("a change without a token needs Content-Type: application/json or application/msgpack, an empty one as well")
 	case errors.Is(err, web.ErrTooLarge):
 		return problemBody
 	case errors.Is(err, web.ErrBusy):
@@ -89,7 +104,7 @@ func problemOf(err error) *problem {
 		return problemNoBody
 	case errors.Is(err, web.ErrTruncated):
 		return problemCut
-	case errors.Is(err, web.ErrCrossSite):
+	case errors.Is(err, gate.ErrCrossSite):
 		return problemSite
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemSlow
@@ -108,11 +123,46 @@ func problemOf(err error) *problem {
 		return &problem{status: 503, name: "version-not-reached", title: "Version not reached yet", detail: "the requested minVersion is not there yet; try again"}
 	case errors.Is(err, profile.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.Is(err, tier.ErrClosed), errors.Is(err, errClosing):
-		return &problem{status: 503, name: "unavailable", title: "Unavailable", detail: "the source of truth could not be reached in time and no copy may be shown; try again"}
+		return &problem{status: 503, name: "unavailable", title: "Unavailable", detail: unavailable(err) + ", and no copy may be shown; try again"}
 	case errors.Is(err, profile.ErrMalformed):
 		return &problem{status: 502, name: "malformed-profile", title: "Malformed profile", detail: "the source of truth answered with something that is no profile"}
 	}
 	return problemInternal
+}
+
+// problemAuth is for requests without the token that they need.
+func problemAuth(err error) *problem {
+	p := &problem{status: 401, name: "unauthorized", title: "Unauthorized", detail: "not authorized: " + reason(err, auth.ErrUnauthorized)}
+	if errors.Is(err, auth.ErrForbidden) {
+		p = &problem{status: 403, name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
+	}
+	if denied, ok := errors.AsType[*gate.Denied](err); ok {
+		p.ask = denied.Challenge
+	}
+	return p
+}
+
+// problemLimit is for requests above a limit of their client.
+func problemLimit(l *gate.Limited) *problem {
+	return &problem{status: 429, name: "too-many", title: "Too many requests", detail: l.What + " from one client; try again later",
+		wait: int((l.Wait + time.Second - 1) / time.Second)}
+}
+
+// unavailable says what was waited for, and the limit, without what a stranger need not know of the inside.
+func unavailable(err error) string {
+	if w, ok := errors.AsType[*tier.Waited](err); ok {
+		return fmt.Sprintf("%s, until the %v of a load were over", w.For, w.Limit)
+	}
+	e, ok := errors.AsType[*origin.Error](err)
+	switch {
+	case ok && e.Limit > 0:
+		return fmt.Sprintf("the source of truth did not answer within %v (--origin-timeout)", e.Limit)
+	case ok && e.Status != 0:
+		return fmt.Sprintf("the source of truth answered %d %s", e.Status, http.StatusText(e.Status))
+	case ok && e.RetryAfter > 0:
+		return fmt.Sprintf("the source of truth has failed, and is asked again in %v at the latest", e.RetryAfter)
+	}
+	return "the source of truth could not be reached in time"
 }
 
 // problemOfStatus is for what Fiber and fasthttp refuse before a handler of ours sees it.
@@ -192,8 +242,13 @@ func (p *problem) write(r *fasthttp.Response) {
 	h := &r.Header
 	h.SetContentType("application/problem+json")
 	h.SetCanonical(headerCacheControl, valueNoStore)
-	if p.status == fasthttp.StatusServiceUnavailable {
+	if p.wait > 0 {
+		h.Set(fiber.HeaderRetryAfter, strconv.Itoa(p.wait))
+	} else if p.status == fasthttp.StatusServiceUnavailable {
 		h.Set(fiber.HeaderRetryAfter, retryAfter)
+	}
+	if p.ask != "" {
+		h.Set(fiber.HeaderWWWAuthenticate, p.ask)
 	}
 	if p.allow != "" {
 		h.Set(fiber.HeaderAllow, p.allow)

@@ -3,10 +3,13 @@ package api
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
@@ -24,20 +27,7 @@ func (s *Server) newApp() *fiber.App {
 		DisableStartupMessage:        true,
 		ErrorHandler:                 s.handleError,
 	})
-	app.Get("/v1/users/:id", s.getUser)
-	app.Put("/v1/users/:id", ownSite(s.putUser))
-	app.Post("/v1/users/batch", s.postBatch)
-	app.Post("/v1/users/:id/invalidate", ownSite(s.invalidateUser))
-	app.Get("/v1/users", s.getUsers)
-	app.Get("/v1/stats", s.getStats)
-	app.Get("/v1/cluster", s.getCluster)
-	app.Get("/v1/prewarm", s.getPrewarm)
-	app.Post("/v1/prewarm", ownSite(s.postPrewarm))
-	app.Delete("/v1/prewarm", ownSite(s.deletePrewarm))
-	app.Get("/health", s.getHealth)
-	app.Get("/livez", s.getLive)
-	app.Get("/readyz", s.getReady)
-	app.Get("/metrics", s.metrics.handler())
+	s.routes(app)
 
 	server := app.Server()
 	web.Stream(server, MaxBody)
@@ -46,6 +36,74 @@ func (s *Server) newApp() *fiber.App {
 	server.CloseOnShutdown = true
 	server.ExpectHandler = s.expect
 	return app
+}
+
+// routes are what is served, and the role that each needs. Lookups come first: the router tries one after another.
+func (s *Server) routes(app *fiber.App) {
+	app.Get("/v1/users/:id", s.allow(auth.RoleRead, s.getUser))
+	app.Put("/v1/users/:id", s.allow(auth.RoleWrite, s.ownSite(s.putUser)))
+	app.Post("/v1/users/batch", s.allow(auth.RoleRead, s.batch(s.postBatch)))
+	app.Post("/v1/users/:id/invalidate", s.allow(auth.RoleInvalidate, s.ownSite(s.invalidateUser)))
+	app.Get("/v1/users", s.allow(auth.RoleRead, s.batch(s.getUsers)))
+	app.Get("/v1/stats", s.allow(auth.RoleRead, s.getStats))
+	app.Get("/v1/cluster", s.allow(auth.RoleRead, s.getCluster))
+	app.Get("/v1/prewarm", s.allow(auth.RoleRead, s.getPrewarm))
+	app.Post("/v1/prewarm", s.allow(auth.RoleAdmin, s.ownSite(s.postPrewarm)))
+	app.Delete("/v1/prewarm", s.allow(auth.RoleAdmin, s.ownSite(s.deletePrewarm)))
+	app.Get("/health", s.probe(auth.RoleRead, s.getHealth))
+	app.Get("/livez", s.getLive)
+	app.Get("/readyz", s.getReady)
+	app.Get("/metrics", s.probe(auth.RoleRead, s.metrics.handler()))
+	app.Get("/openapi.json", s.allow(auth.RoleRead, s.getOpenAPI))
+	app.Get("/openapi.html", s.allow(auth.RoleRead, s.getDocs))
+}
+
+// allow lets requests through whose bearer has the role, as many as Config.Access allows.
+func (s *Server) allow(need auth.Role, next fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := s.gate.Admit(c.Context(), need); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// probe is allow without a limit, for what watches over the node.
+func (s *Server) probe(need auth.Role, next fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		if err := s.gate.Probe(c.Context(), need); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// batch bounds the lookups of many users that one client has under way.
+func (s *Server) batch(next fiber.Handler) fiber.Handler {
+	return func(c *fiber.Ctx) error {
+		leave, err := s.gate.EnterBatch(c.Context())
+		if err != nil {
+			return err
+		}
+		defer leave()
+		return next(c)
+	}
+}
+
+// checkOpen refuses paths in Config.Access.Open that are none.
+func (s *Server) checkOpen() error {
+	var paths []string
+	for _, r := range s.app.GetRoutes(true) {
+		if r.Method == fiber.MethodGet && !strings.ContainsRune(r.Path, ':') {
+			paths = append(paths, r.Path)
+		}
+	}
+	for _, path := range s.cfg.Access.Open {
+		if !slices.Contains(paths, path) {
+			return fmt.Errorf("%w: open path %q; want some of %s", ErrConfig, path, strings.Join(paths, ", "))
+		}
+	}
+	return nil
 }
 
 // guard keeps a panic from taking the process down, and answers the methods that Fiber would answer in plain text. It
@@ -60,10 +118,10 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 				ctx.SetConnectionClose()
 			}
 		}()
-		if p := refused(ctx); p != nil {
+		if p := s.refused(ctx); p != nil {
 			s.metrics.failed(p.status)
 			p.write(&ctx.Response)
-		} else {
+		} else if !s.gate.Preflight(ctx) {
 			next(ctx)
 		}
 		s.finish(ctx)
@@ -71,11 +129,14 @@ func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 }
 
 // refused returns why a request gets no further than here, nil for most.
-func refused(ctx *fasthttp.RequestCtx) *problem {
+func (s *Server) refused(ctx *fasthttp.RequestCtx) *problem {
 	if !knownMethod(ctx.Method()) {
 		return problemMethod(fasthttp.StatusNotImplemented, fmt.Sprintf("the method %.32q is not known here", ctx.Method()))
 	}
 	if err := web.Unwanted(ctx); err != nil {
+		return problemOf(err)
+	}
+	if err := s.gate.Screen(ctx); err != nil {
 		return problemOf(err)
 	}
 	return nil
@@ -87,6 +148,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx) {
 		ctx.Response.Reset()
 		problemOf(err).write(&ctx.Response)
 	}
+	s.gate.Protect(ctx)
 	web.EndUnread(ctx)
 	if s.closing.Load() {
 		ctx.SetConnectionClose()
@@ -94,9 +156,9 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx) {
 }
 
 // ownSite keeps pages of other sites from making changes through the browser of somebody who may.
-func ownSite(next fiber.Handler) fiber.Handler {
+func (s *Server) ownSite(next fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		if err := web.OwnSite(&c.Request().Header); err != nil {
+		if err := s.gate.OwnSite(&c.Request().Header); err != nil {
 			return err
 		}
 		return next(c)

@@ -10,12 +10,17 @@
 //	GET  /v1/cluster                the nodes that this one knows, and which share of the ranges each has
 //	GET  /v1/prewarm                how the cluster's prewarm does; POST begins one, DELETE ends it
 //	GET  /health, /livez, /readyz   whether it is well, alive, and ready for requests
+//	GET  /openapi.json, .html       all of this for machines (OpenAPI 3.1), and a page that shows it
+//
+// With Config.Tokens all but /livez and /readyz need a bearer token: role read for lookups, invalidate, write to put, admin
+// for prewarms. Each role includes those before it. Config.Access opens paths, and limits what one client may ask.
 //
 // Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
 package api
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,6 +32,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
@@ -72,6 +79,13 @@ type Config struct {
 	Node Node
 	// Listen is the address as HOST:PORT. Default 127.0.0.1:8003; port 0 takes a free one, which Addr tells.
 	Listen string
+	// Tokens are the bearer tokens that requests need, all but those of /livez, /readyz and Access.Open. Default: none are
+	// needed; the server does not know who asks then, so only loopback hosts are accepted in Listen.
+	Tokens auth.Config
+	// Access is what else is asked of callers.
+	Access auth.Access
+	// TLS is how the server shows itself, and whether clients need a certificate. Default: it speaks plain HTTP.
+	TLS *tls.Config
 	// ReadTimeout bounds reading one request, head and body. Default 5 s.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds writing one response. Default 10 s.
@@ -118,6 +132,10 @@ func (c Config) validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("%w: Listen %q; want HOST:PORT: %w", ErrConfig, c.Listen, err)
 	}
+	if !c.Tokens.Enabled() && !gate.Loopback(c.Listen) {
+		return fmt.Errorf("%w: not listening on %q: without a secret or a file of keys for tokens the server cannot check who asks, so it "+
+			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", ErrConfig, c.Listen)
+	}
 	for name, d := range map[string]time.Duration{"ReadTimeout": c.ReadTimeout, "WriteTimeout": c.WriteTimeout,
 		"IdleTimeout": c.IdleTimeout, "WorkTimeout": c.WorkTimeout, "DrainDelay": c.DrainDelay, "DrainTimeout": c.DrainTimeout} {
 		if d < 0 {
@@ -131,6 +149,7 @@ func (c Config) validate() error {
 type Server struct {
 	cfg     Config
 	app     *fiber.App
+	gate    *gate.Gate
 	metrics metrics
 	conns   conns
 	budget  web.Budget
@@ -160,9 +179,13 @@ func New(cfg Config) (*Server, error) {
 	s.work = semaphore.NewWeighted(maxWork)
 	s.bodies.New = func() any { return new([]byte) }
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.metrics = newMetrics(cfg.Node, &s.conns)
+	var err error
+	if s.gate, err = gate.New("edgecache node", cfg.Tokens, cfg.Access, cfg.TLS != nil); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	s.metrics = newMetrics(cfg.Node, &s.conns, s.gate)
 	s.app = s.newApp()
-	return s, nil
+	return s, s.checkOpen()
 }
 
 // Start listens and serves until Close. It returns an error that names the address when that cannot be had. ctx bounds
@@ -180,9 +203,17 @@ func (s *Server) Start(ctx context.Context) error {
 	s.ln = ln
 	go func() {
 		defer close(s.served)
-		s.err = s.app.Listener(patient{ln, min(s.cfg.ReadTimeout, s.cfg.WriteTimeout, s.cfg.IdleTimeout) / 20})
+		s.err = s.app.Listener(patient{s.secure(s.gate.Listen(ln)), min(s.cfg.ReadTimeout, s.cfg.WriteTimeout, s.cfg.IdleTimeout) / 20})
 	}()
 	return nil
+}
+
+// secure returns ln, with TLS if there is a configuration for it.
+func (s *Server) secure(ln net.Listener) net.Listener {
+	if s.cfg.TLS == nil {
+		return ln
+	}
+	return tls.NewListener(ln, s.cfg.TLS)
 }
 
 // Addr returns the address that is listened on; nil before Start.

@@ -89,12 +89,12 @@ func TestCloseLetsRequestsFinish(t *testing.T) {
 	f := blocking()
 	s := serve(t, f)
 	idle := dial(t, s) // a connection that waits for its next request
-	fmt.Fprint(idle, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprint(idle, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	receive(t, idle, "GET")
 	busy := make([]net.Conn, 20)
 	for i := range busy {
 		busy[i] = dial(t, s)
-		fmt.Fprint(busy[i], "GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+		fmt.Fprint(busy[i], "GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		<-f.entered
 	}
 	closed := make(chan error, 1)
@@ -141,7 +141,7 @@ func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
 	f := blocking()
 	s := serve(t, f, func(c *Config) { c.DrainTimeout = 200 * time.Millisecond })
 	stuck := dial(t, s)
-	fmt.Fprint(stuck, "GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprint(stuck, "GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	<-f.entered
 	began := time.Now()
 	if err := s.Close(); err != nil {
@@ -236,7 +236,7 @@ func keepAsking(s *Server, n int, asked *atomic.Int64) error {
 	defer c.Close()
 	in := bufio.NewReader(c)
 	for range n {
-		if _, err := io.WriteString(c, "GET /v1/users/1 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c, "GET /v1/users/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			return err
 		}
 		r, err := http.ReadResponse(in, nil)
@@ -257,7 +257,7 @@ func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
 	f := newFake("1")
 	s := serve(t, f)
 	for headers, status := range map[string]int{
-		"": 204, "Sec-Fetch-Site: same-origin": 204, "Sec-Fetch-Site: none": 204, "Origin: http://test": 204,
+		"": 204, "Sec-Fetch-Site: same-origin": 204, "Sec-Fetch-Site: none": 204, "Origin: http://localhost": 204,
 		"Sec-Fetch-Site: cross-site": 403, "Sec-Fetch-Site: same-site": 403, "Origin: http://evil.example": 403, "Origin: null": 403,
 		"Sec-Fetch-Site: cross-site|Authorization: Bearer x": 204,
 	} {

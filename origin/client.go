@@ -42,6 +42,8 @@ type ClientConfig struct {
 	// Hedge makes a lookup that is slower than 95 of 100 before it be asked a second time; the first answer counts, and the
 	// other request is cancelled. At most one lookup in 20 is, and none while the breaker is not closed. Default: no.
 	Hedge bool
+	// DialTLS makes the connections of an https URL, handshake included. Default: with the authorities that the system knows.
+	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Logger gets one line for each retry and each change of the breaker. Default: none.
 	Logger *slog.Logger
 }
@@ -132,8 +134,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		DialTLSContext:         cfg.DialTLS,
 		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
-		ForceAttemptHTTP2:      true,
+		ForceAttemptHTTP2:      cfg.DialTLS == nil,
 		MaxIdleConns:           idleConns,
 		MaxIdleConnsPerHost:    idleConns,
 		IdleConnTimeout:        idleTimeout,
@@ -151,11 +154,25 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Start asks for the service's health, so that an address where nothing answers is known early.
+// Start asks for the service's health, so that an address where nothing answers is known early; and for a user, so that a
+// token that the service does not take is: the error has the status 401 or 403 then.
 func (c *Client) Start(ctx context.Context) error {
-	_, err := c.Health(ctx)
-	return err
+	if _, err := c.Health(ctx); err != nil {
+		return err
+	}
+	err := c.do(ctx, &call{op: "try the token", method: http.MethodGet, path: "/" + startID, limit: maxOneBody, timeout: c.cfg.Timeout,
+		decode: func(int, []byte) error { return nil }})
+	if refused, ok := errors.AsType[*Error](err); ok {
+		switch refused.Status {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			return err
+		}
+	}
+	return nil // whatever else it says of that user, it takes the token
 }
+
+// startID is whom Start asks for.
+const startID = "0"
 
 // Close closes idle connections; it may be called twice. Calls in progress are their callers' to cancel.
 func (c *Client) Close() error {

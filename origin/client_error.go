@@ -25,6 +25,8 @@ type Error struct {
 	Fields FieldErrors
 	// RetryAfter is how long to wait before the next try makes sense, 0 when unknown.
 	RetryAfter time.Duration
+	// Limit is how long the service had to answer, when it took longer: ClientConfig.Timeout or BatchTimeout; else 0.
+	Limit time.Duration
 	// Err is the sentinel and its cause.
 	Err error
 }
@@ -136,6 +138,9 @@ func unreachable(ctx context.Context, call *call, err error, lasted time.Duratio
 	e := &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}
 	switch {
 	case ctx.Err() == nil:
+		if timedOut(err) {
+			e.Limit = call.timeout
+		}
 		return e, fails
 	case errors.Is(ctx.Err(), context.Canceled):
 		e.Err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -145,4 +150,12 @@ func unreachable(ctx context.Context, call *call, err error, lasted time.Duratio
 	default:
 		return e, fails
 	}
+}
+
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout()
 }

@@ -43,7 +43,7 @@ func CheckNewID(id string) error {
 // Reserved reports whether id is a word that the service answers itself or that a URL path cannot carry.
 func Reserved(id string) bool {
 	switch id {
-	case "all", "batch", "health", "livez", "metrics", "openapi.json", "readyz", ".", "..":
+	case "all", "batch", "health", "livez", "metrics", "openapi.html", "openapi.json", "readyz", ".", "..":
 		return true
 	}
 	return false

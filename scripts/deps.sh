@@ -18,19 +18,26 @@ fi
 packages=() services=()
 command -v redis-server >/dev/null || { packages+=(redis-server); services+=(redis-server); }
 [ -n "$(pg_server)" ] || { packages+=(postgresql); services+=(postgresql); }
+# The client for Node.js is tested by its own runner, which Node.js 20 brought.
+if command -v node >/dev/null; then
+  version=$(node --version | sed -n 's/^v\([0-9]*\)\..*/\1/p')
+  [ "${version:-0}" -ge 20 ] || { say "node ${version:-of unknown version} is too old: install Node.js 20 or newer"; exit 1; }
+else
+  packages+=(nodejs)
+fi
 # A build in a checkout asks Git which commit it is of.
 command -v git >/dev/null || packages+=(git)
 # The race detector is linked by a C compiler.
 command -v "$(go env CC | cut -d' ' -f1)" >/dev/null || packages+=(gcc libc6-dev)
 
-found() { say "found $(redis-server --version | cut -d' ' -f1-3), $("$(pg_server)" --version), $(go env CC)"; }
+found() { say "found $(redis-server --version | cut -d' ' -f1-3), $("$(pg_server)" --version), Node.js $(node --version), $(go env CC)"; }
 
 if [ ${#packages[@]} -eq 0 ]; then
   found
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL and a C compiler with your system's packages, then run this again."
+  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 20 or newer and a C compiler with your system's packages, then run this again."
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then

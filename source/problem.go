@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -36,8 +37,15 @@ func statusOf(err error) int {
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		return fe.Code
 	}
+	if _, ok := errors.AsType[*gate.Limited](err); ok {
+		return http.StatusTooManyRequests
+	}
 	switch {
-	case errors.Is(err, web.ErrCrossSite):
+	case errors.Is(err, gate.ErrForeignHost):
+		return http.StatusMisdirectedRequest
+	case errors.Is(err, gate.ErrSimpleType):
+		return http.StatusUnsupportedMediaType
+	case errors.Is(err, gate.ErrCrossSite):
 		return http.StatusForbidden
 	case errors.Is(err, web.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge
@@ -105,6 +113,12 @@ func (s *Service) answerError(c *fiber.Ctx, err error) error {
 	}
 	if p.Status >= http.StatusInternalServerError {
 		s.cfg.Logger.Error("source: service", "method", c.Method(), "path", c.Path(), "status", p.Status, "error", err)
+	}
+	if denied, ok := errors.AsType[*gate.Denied](err); ok {
+		c.Set(fiber.HeaderWWWAuthenticate, denied.Challenge)
+	}
+	if limited, ok := errors.AsType[*gate.Limited](err); ok {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int((limited.Wait+time.Second-1)/time.Second)))
 	}
 	if p.Status == http.StatusServiceUnavailable {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter/time.Second)))

@@ -3,21 +3,23 @@ package source
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
@@ -28,8 +30,12 @@ type ServiceConfig struct {
 	// not know who asks, so only loopback hosts are accepted.
 	Listen string
 	// Tokens are the bearer tokens that requests need. Default: none are needed. They travel as they are, so a service
-	// beyond a trusted network needs TLS in front of it.
+	// beyond a trusted network needs TLS.
 	Tokens auth.Config
+	// Access is what else is asked of callers.
+	Access auth.Access
+	// TLS is how the service shows itself, and whether clients need a certificate. Default: it speaks plain HTTP.
+	TLS *tls.Config
 	// Store holds the users. Required; whoever made it starts and closes it.
 	Store Store
 	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced, writes answer 200 or 201.
@@ -86,24 +92,14 @@ func (c ServiceConfig) validate() error {
 	if err := c.Tokens.Validate(); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("source: listen address %q: want HOST:PORT: %w", c.Listen, err)
 	}
-	if c.Tokens.Secret == "" && !loopback(host) {
+	if !c.Tokens.Enabled() && !gate.Loopback(c.Listen) {
 		return fmt.Errorf("source: not listening on %q: without a secret for tokens the service cannot check who asks, so it "+
 			"accepts connections from this machine only; use 127.0.0.1, ::1 or localhost, or give it a secret (JWT_SECRET)", c.Listen)
 	}
 	return nil
-}
-
-// loopback reports whether host can be reached from this machine only.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // Service is the source of truth over HTTP:
@@ -119,8 +115,8 @@ func loopback(host string) bool {
 //	GET /openapi.json    this, for machines (OpenAPI 3.1)
 //	GET /metrics         for Prometheus: what waits to be announced, what the relay did
 //
-// With ServiceConfig.Tokens all but /health and /openapi.json need a bearer token: role read for lookups, write to create and change,
-// admin to delete. GET /health without a token tells no more than whether the store answers.
+// With ServiceConfig.Tokens all but /health and Access.Open need a bearer token: role read for lookups, write to create and
+// change, admin to delete. GET /health without a token tells no more than whether the store answers.
 //
 // A write answers 200 (or 201) once it was announced, and 202 when that took longer than RelayWait: it is committed either
 // way, and announced as soon as that is possible. Errors are RFC 9457 problems. "batch", "all", "health" and a few more
@@ -128,7 +124,7 @@ func loopback(host string) bool {
 type Service struct {
 	cfg    ServiceConfig
 	app    *fiber.App
-	tokens *auth.Verifier // nil: nobody needs a token
+	gate   *gate.Gate
 	conns  openConns
 	budget web.Budget
 	probe  probe
@@ -149,7 +145,11 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, tokens: auth.NewVerifier(cfg.Tokens), served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
+	g, err := gate.New("edgecache origin", cfg.Tokens, cfg.Access, cfg.TLS != nil)
+	if err != nil {
+		return nil, fmt.Errorf("origin: %w", err)
+	}
+	s := &Service{cfg: cfg, gate: g, served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,
@@ -167,15 +167,16 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 // routes puts the service's own words before the ids.
 func (s *Service) routes() {
 	s.app.Get("/health", s.health)
-	s.app.Get("/openapi.json", s.openAPI)
-	s.app.Get("/metrics", s.allow(auth.RoleRead, newMetrics(s)))
-	s.app.Get("/batch", s.allow(auth.RoleRead, s.getBatch))
-	s.app.Post("/batch", s.allow(auth.RoleRead, s.postBatch))
+	s.app.Get("/openapi.json", s.allow(auth.RoleRead, s.openAPI))
+	s.app.Get("/openapi.html", s.allow(auth.RoleRead, s.docs))
+	s.app.Get("/metrics", s.probed(auth.RoleRead, newMetrics(s)))
+	s.app.Get("/batch", s.allow(auth.RoleRead, s.bulk(s.getBatch)))
+	s.app.Post("/batch", s.allow(auth.RoleRead, s.bulk(s.postBatch)))
 	s.app.Get("/all", s.allow(auth.RoleRead, s.getAll))
 	s.app.Get("/:id", s.allow(auth.RoleRead, s.getOne))
-	s.app.Post("/", ownSite(s.allow(auth.RoleWrite, s.create)))
-	s.app.Put("/:id", ownSite(s.allow(auth.RoleWrite, s.update)))
-	s.app.Delete("/:id", ownSite(s.allow(auth.RoleAdmin, s.remove)))
+	s.app.Post("/", s.ownSite(s.allow(auth.RoleWrite, s.create)))
+	s.app.Put("/:id", s.ownSite(s.allow(auth.RoleWrite, s.update)))
+	s.app.Delete("/:id", s.ownSite(s.allow(auth.RoleAdmin, s.remove)))
 }
 
 // Start listens and asks itself for its health, so that nil means that it serves. It may be called once.
@@ -199,13 +200,20 @@ func (s *Service) Start(ctx context.Context) error {
 
 func (s *Service) serve(ln net.Listener) {
 	defer close(s.served)
+	ln = s.gate.Listen(ln)
+	if s.cfg.TLS != nil {
+		ln = tls.NewListener(ln, s.cfg.TLS)
+	}
 	if err := s.app.Listener(ln); err != nil && s.ctx.Err() == nil {
 		s.cfg.Logger.Error("source: service", "error", err)
 	}
 }
 
-// ask gets /health over the network.
+// ask gets /health over the network, or with TLS past it: the service has no certificate to ask itself with.
 func (s *Service) ask(ctx context.Context) error {
+	if s.cfg.TLS != nil {
+		return s.askInside()
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.ln.Addr().String()+"/health", nil)
 	if err != nil {
 		return err
@@ -215,6 +223,22 @@ func (s *Service) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return healthy(resp)
+}
+
+func (s *Service) askInside() error {
+	var ctx fasthttp.RequestCtx
+	ctx.Init(new(fasthttp.Request), nil, nil)
+	ctx.Request.SetRequestURI("/health")
+	s.app.Handler() // makes the routes ready
+	s.app.Server().Handler(&ctx)
+	if status := ctx.Response.StatusCode(); status != http.StatusOK {
+		return fmt.Errorf("health is %d: %s", status, ctx.Response.Body())
+	}
+	return nil
+}
+
+func healthy(resp *http.Response) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10))

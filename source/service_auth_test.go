@@ -143,7 +143,7 @@ func TestServiceCutsOffAHugeToken(t *testing.T) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+strings.Repeat("a", 1<<20)+"\r\n\r\n")
+	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+strings.Repeat("a", 1<<20)+"\r\n\r\n")
 	answer, err := io.ReadAll(conn)
 	if text := string(answer); text != "" && !strings.HasPrefix(text, "HTTP/1.1 431") || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%.100q, %v; want 431 or a closed connection", text, err)
@@ -154,7 +154,7 @@ func TestServiceRoles(t *testing.T) {
 	cfg := auth.Config{Secret: testSecret}
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: cfg})
 	token := func(role auth.Role) string {
-		text, err := auth.SignToken(cfg, role, time.Now().Add(time.Minute))
+		text, err := auth.SignToken(cfg, auth.Grant{Role: role, Expires: time.Now().Add(time.Minute)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +167,7 @@ func TestServiceRoles(t *testing.T) {
 	}{
 		{"POST", "/", `{"id":"1"}`, auth.RoleWrite, 201}, {"GET", "/1", "", auth.RoleRead, 200}, {"GET", "/batch?ids=1", "", auth.RoleRead, 200},
 		{"POST", "/batch", `{"ids":["1"]}`, auth.RoleRead, 200}, {"GET", "/all", "", auth.RoleRead, 200}, {"GET", "/metrics", "", auth.RoleRead, 200}, {"PUT", "/1", `{"nom":"x"}`, auth.RoleWrite, 200},
-		{"DELETE", "/1", "", auth.RoleAdmin, 200}, {"GET", "/health", "", auth.RoleNone, 200}, {"GET", "/openapi.json", "", auth.RoleNone, 200},
+		{"DELETE", "/1", "", auth.RoleAdmin, 200}, {"GET", "/health", "", auth.RoleNone, 200}, {"GET", "/openapi.json", "", auth.RoleRead, 200}, {"GET", "/openapi.html", "", auth.RoleRead, 200},
 	} {
 		for role := auth.RoleNone; role <= auth.RoleAdmin; role++ {
 			if role > step.need && step.method != "GET" {
@@ -253,5 +253,39 @@ func TestClientTokens(t *testing.T) {
 		if _, err := auth.SignTokens(bad, auth.RoleRead); err == nil {
 			t.Errorf("tokens signed with %+v", bad)
 		}
+	}
+}
+
+// What one client of an origin may ask has a bound, and probes have none.
+func TestServiceLimits(t *testing.T) {
+	_, url := truth.StartService(t, source.ServiceConfig{Access: auth.Access{Rate: 0.01, Burst: 2}})
+	for i, want := range []int{404, 404, 429} {
+		got := truth.Ask(t, "GET", url+"/1", "")
+		if got.Status != want || want == 429 && got.Header.Get("Retry-After") == "" {
+			t.Errorf("request %d: %d %v, want %d", i, got.Status, got.Header, want)
+		}
+	}
+	for range 5 {
+		for _, path := range []string{"/health", "/metrics"} {
+			if got := truth.Ask(t, "GET", url+path, ""); got.Status != 200 || path == "/metrics" && !strings.Contains(got.Body, `edgecache_http_limited_total{limit="requests"} 1`) {
+				t.Fatalf("%s: %d", path, got.Status)
+			}
+		}
+	}
+}
+
+// Without tokens a page of a stranger may have its own name point here; forms have a browser send what they like.
+func TestServiceAnswersNoStrangers(t *testing.T) {
+	_, url := truth.StartService(t, source.ServiceConfig{})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, "GET /all HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	if text := string(answer); err != nil || !strings.HasPrefix(text, "HTTP/1.1 421") || !strings.Contains(text, "nosniff") {
+		t.Errorf("%.200q, %v; want 421", answer, err)
 	}
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 
@@ -32,15 +33,16 @@ func (s *Service) guard(server *fasthttp.Server) {
 	}
 	next := server.Handler
 	server.Handler = func(ctx *fasthttp.RequestCtx) {
-		if err := web.Unwanted(ctx); err != nil {
+		if err := cmp.Or(web.Unwanted(ctx), s.gate.Screen(ctx)); err != nil {
 			writeProblem(&ctx.Response, err)
-		} else {
+		} else if !s.gate.Preflight(ctx) {
 			next(ctx)
 		}
 		if err := s.budget.Count(&ctx.Response); err != nil {
 			ctx.Response.Reset()
 			writeProblem(&ctx.Response, err)
 		}
+		s.gate.Protect(ctx)
 		web.EndUnread(ctx)
 		if s.closing.Load() {
 			ctx.SetConnectionClose()
@@ -67,9 +69,9 @@ func (s *Service) body(c *fiber.Ctx) (*web.Body, error) {
 }
 
 // ownSite keeps pages of other sites from making changes through the browser of somebody who may.
-func ownSite(next fiber.Handler) fiber.Handler {
+func (s *Service) ownSite(next fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
-		if err := web.OwnSite(&c.Request().Header); err != nil {
+		if err := s.gate.OwnSite(&c.Request().Header); err != nil {
 			return err
 		}
 		return next(c)

@@ -194,13 +194,7 @@ func (s *Service) health(c *fiber.Ctx) error {
 }
 
 // known reports whether the caller may look users up.
-func (s *Service) known(c *fiber.Ctx) bool {
-	if s.tokens == nil {
-		return true
-	}
-	role, err := s.tokens.Role(c.Get(fiber.HeaderAuthorization))
-	return err == nil && role >= auth.RoleRead
-}
+func (s *Service) known(c *fiber.Ctx) bool { return s.gate.Known(c.Context(), auth.RoleRead) }
 
 func sendJSON(c *fiber.Ctx, body []byte) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)

@@ -86,7 +86,7 @@ func TestServiceRefusesABodyThatIsTooLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", source.MaxBody+1)
+	fmt.Fprintf(conn, "PUT /1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", source.MaxBody+1)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -427,7 +427,7 @@ func TestServiceClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil { // the answer began, and nobody reads on

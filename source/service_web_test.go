@@ -60,7 +60,7 @@ func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
 // A token cannot come from another site's page, so a request that has one is judged by it.
 func TestTokenPassesFromOtherSites(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: auth.Config{Secret: testSecret}})
-	token, err := auth.SignToken(auth.Config{Secret: testSecret}, auth.RoleWrite, time.Now().Add(time.Minute))
+	token, err := auth.SignToken(auth.Config{Secret: testSecret}, auth.Grant{Role: auth.RoleWrite, Expires: time.Now().Add(time.Minute)})
 	if err != nil {
 		t.Fatal(err)
 	}

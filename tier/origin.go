@@ -46,7 +46,7 @@ func (c *Cache) fromOrigin(ctx, looks, look context.Context, calls []*call) {
 		case <-time.After(pause - time.Duration(rand.Int64N(int64(pause)/2))):
 			pause = min(pause*3/2, pollMost)
 		case <-ctx.Done():
-			c.fail(calls, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx)))
+			c.fail(calls, c.waited(ctx, "another node had the lease of the user"))
 			return
 		}
 	}
@@ -159,14 +159,13 @@ func (c *Cache) origin(
 // awaitTurn takes one of the places for calls to the origin, which its caller gives back.
 func (c *Cache) awaitTurn(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: Redis took all the time: %w", ErrUnavailable, context.Cause(ctx))
+		return c.waited(ctx, "Redis took all the time")
 	}
 	select {
 	case c.loads <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: in the queue behind %d calls to the origin: %w",
-			ErrUnavailable, cap(c.loads), context.Cause(ctx))
+		return c.waited(ctx, fmt.Sprintf("it was in the queue behind %d calls to the origin", cap(c.loads)))
 	}
 }
 
@@ -316,4 +315,26 @@ func setAll(errs []error, err error) []error {
 		errs[i] = err
 	}
 	return errs
+}
+
+// Waited is an ErrUnavailable of a load whose time was up before the origin was asked.
+type Waited struct {
+	// For says what the time went to.
+	For string
+	// Limit is Config.LoadDeadline.
+	Limit time.Duration
+	// Cause is that of the load's context.
+	Cause error
+}
+
+// Error says what was waited for, and the limit.
+func (w *Waited) Error() string {
+	return fmt.Sprintf("%v: %s, within the limit of a load, %v: %v", ErrUnavailable, w.For, w.Limit, w.Cause)
+}
+
+// Unwrap returns ErrUnavailable and the cause.
+func (w *Waited) Unwrap() []error { return []error{ErrUnavailable, w.Cause} }
+
+func (c *Cache) waited(ctx context.Context, what string) error {
+	return &Waited{For: what, Limit: c.conf.LoadDeadline, Cause: context.Cause(ctx)}
 }

@@ -26,17 +26,21 @@ type client struct {
 	url     string
 	name    string // the URL without its password
 	timeout time.Duration
+	token   func() (string, error) // nil: none is sent
 	http    *http.Client
 }
 
-func newClient(raw string, timeout time.Duration) (*client, error) {
+func newClient(raw string, cfg Config) (*client, error) {
 	u, err := url.Parse(strings.TrimRight(raw, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%w: node %q; want http://HOST:PORT", ErrConfig, redact.Address(raw))
 	}
-	return &client{url: u.String(), name: redact.Address(u.String()), timeout: timeout, http: &http.Client{Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: maxInFlight + 1, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-	}}}, nil
+	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}
+	if cfg.Transport != nil {
+		transport = cfg.Transport.Clone()
+	}
+	transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = maxInFlight+1, 30*time.Second
+	return &client{url: u.String(), name: redact.Address(u.String()), timeout: cfg.Timeout, token: cfg.Token, http: &http.Client{Transport: transport}}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -96,6 +100,13 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (http
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return nil, nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
@@ -39,6 +40,11 @@ type Config struct {
 	MaxViolations int
 	// Timeout bounds one request. Default 2 s.
 	Timeout time.Duration
+	// Token gives each request to a node its bearer token. Default: none is sent.
+	Token func() (string, error)
+	// Transport makes the requests to the nodes. Default: with the authorities that the system knows. Each node gets
+	// a copy of its own.
+	Transport *http.Transport
 	// OnViolation is called for each violation that is told whole, and once more when it is over. Calls come one at a time.
 	// Optional.
 	OnViolation func(Violation)

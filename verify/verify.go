@@ -69,7 +69,7 @@ func New(cfg Config) (*Verifier, error) {
 	}
 	v.tally = newTally(len(cfg.Nodes), len(cfg.After))
 	for i, raw := range cfg.Nodes {
-		c, err := newClient(raw, cfg.Timeout)
+		c, err := newClient(raw, cfg)
 		if err != nil {
 			return nil, err
 		}

@@ -14,11 +14,14 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/chatapp-ngomna/edgecache/api"
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
 	goalHTTP        = 0.85
+	goalHTTPToken   = 0.9 * goalHTTP // a token that is remembered costs at most a tenth
 	httpConnections = 64
 )
 
@@ -26,10 +29,11 @@ const (
 type server struct {
 	name, addr string
 	goal       float64
+	bearer     string // the value of Authorization; "" for none
 }
 
 // driver puts load on a server for the length of a round.
-type driver func(ctx context.Context, addr string, round time.Duration) (loadAnswer, error)
+type driver func(ctx context.Context, s server, round time.Duration) (loadAnswer, error)
 
 // loadAnswer is what a load generator saw.
 type loadAnswer struct {
@@ -58,8 +62,8 @@ func measureHTTP(ctx context.Context, r *rig) (tables []Table, err error) {
 		t.Note = "one user over and over, which is the strictest: nothing but the server's own work differs"
 		tables = append(tables, t)
 	}
-	t, err := r.race(ctx, servers, func(ctx context.Context, addr string, round time.Duration) (a loadAnswer, err error) {
-		return a, askChild(ctx, "load", loadOrder{Addr: addr, Users: r.L1Users, Seed: r.Seed, Nanos: round}, &a)
+	t, err := r.race(ctx, servers, func(ctx context.Context, s server, round time.Duration) (a loadAnswer, err error) {
+		return a, askChild(ctx, "load", loadOrder{Addr: s.addr, Bearer: s.bearer, Users: r.L1Users, Seed: r.Seed, Nanos: round}, &a)
 	})
 	if err != nil {
 		return nil, err
@@ -88,15 +92,34 @@ func (r *rig) servers(ctx context.Context, closers *closing) ([]server, error) {
 	if err := warm(ctx, n, r.shuffled(r.L1Users)); err != nil {
 		return nil, err
 	}
-	s, err := api.New(api.Config{Node: n, Listen: "127.0.0.1:0"})
+	open, err := startAPI(ctx, n, auth.Config{}, closers)
 	if err != nil {
 		return nil, err
 	}
-	closers.add(s.Close)
-	if err := s.Start(ctx); err != nil {
+	tokens := auth.Config{Secret: "of this benchmark, and of 32 bytes or more"}
+	asking, err := startAPI(ctx, n, tokens, closers)
+	if err != nil {
 		return nil, err
 	}
-	return []server{{"bare Fiber handler", bare, 0}, {"edgecache GET /v1/users/:id", s.Addr().String(), goalHTTP}}, nil
+	token, err := auth.SignToken(tokens, auth.Grant{Role: auth.RoleRead, Subject: "bench", Expires: time.Now().Add(24 * time.Hour)})
+	if err != nil {
+		return nil, err
+	}
+	return []server{{"bare Fiber handler", bare, 0, ""}, {"edgecache GET /v1/users/:id", open, goalHTTP, ""},
+		{"edgecache, with a token", asking, goalHTTPToken, "Bearer " + token}}, nil
+}
+
+// startAPI serves a node on a free port.
+func startAPI(ctx context.Context, n *node.Node, tokens auth.Config, closers *closing) (addr string, err error) {
+	s, err := api.New(api.Config{Node: n, Listen: "127.0.0.1:0", Tokens: tokens})
+	if err != nil {
+		return "", err
+	}
+	closers.add(s.Close)
+	if err := s.Start(ctx); err != nil {
+		return "", err
+	}
+	return s.Addr().String(), nil
 }
 
 func startBare(ctx context.Context, bodies map[string][]byte, closers *closing) (addr string, err error) {
@@ -132,7 +155,7 @@ func (r *rig) race(ctx context.Context, servers []server, drive driver) (Table, 
 				return Table{}, fmt.Errorf("%s: %w", servers[i].name, err)
 			}
 			runtime.GC()
-			a, err := drive(ctx, servers[i].addr, r.HTTPRound)
+			a, err := drive(ctx, servers[i], r.HTTPRound)
 			if err != nil {
 				return Table{}, fmt.Errorf("%s: %w", servers[i].name, err)
 			}
@@ -155,6 +178,9 @@ func (r *rig) checkBody(ctx context.Context, s server, i int) error {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.addr+"/v1/users/"+id, nil)
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
+	}
+	if s.bearer != "" {
+		q.Header.Set("Authorization", s.bearer)
 	}
 	answer, err := http.DefaultClient.Do(q)
 	if err != nil {

@@ -18,10 +18,20 @@ import (
 
 // loadOrder is what a child that puts load on a server is asked for.
 type loadOrder struct {
-	Addr  string
-	Users int
-	Seed  uint64
-	Nanos time.Duration
+	Addr   string
+	Bearer string // the value of Authorization; "" for none
+	Users  int
+	Seed   uint64
+	Nanos  time.Duration
+}
+
+// rest is what follows the id in a request.
+func (o loadOrder) rest() string {
+	rest := " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n"
+	if o.Bearer != "" {
+		rest += "Authorization: " + o.Bearer + "\r\n"
+	}
+	return rest + "\r\n"
 }
 
 var errAnswer = errors.New("not the answer that was asked for")
@@ -46,7 +56,7 @@ func loadTask(ctx context.Context, argument []byte) (any, error) {
 	var all sync.WaitGroup
 	for i, c := range conns {
 		all.Go(func() {
-			l := lookups{conn: c, in: bufio.NewReaderSize(c, 4<<10), rnd: rand.New(rand.NewPCG(o.Seed, uint64(i)))}
+			l := lookups{conn: c, rest: o.rest(), in: bufio.NewReaderSize(c, 4<<10), rnd: rand.New(rand.NewPCG(o.Seed, uint64(i)))}
 			delays[i], errs[i] = l.run(o.Users, began.Add(o.Nanos))
 		})
 	}
@@ -65,6 +75,7 @@ func loadTask(ctx context.Context, argument []byte) (any, error) {
 // lookups are requests one after another on one connection.
 type lookups struct {
 	conn net.Conn
+	rest string // of a request, after the id
 	in   *bufio.Reader
 	rnd  *rand.Rand
 	out  []byte
@@ -85,7 +96,7 @@ func (l *lookups) run(users int, end time.Time) (delays []float64, err error) {
 
 func (l *lookups) one(id int64) error {
 	l.out = strconv.AppendInt(append(l.out[:0], "GET /v1/users/"...), id, 10)
-	l.out = append(l.out, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n"...)
+	l.out = append(l.out, l.rest...)
 	if _, err := l.conn.Write(l.out); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}

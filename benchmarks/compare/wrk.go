@@ -41,10 +41,13 @@ var (
 
 // wrkDriver drives with wrk at path, in whole seconds.
 func wrkDriver(path string) driver {
-	return func(ctx context.Context, addr string, round time.Duration) (a loadAnswer, err error) {
+	return func(ctx context.Context, s server, round time.Duration) (a loadAnswer, err error) {
 		seconds := strconv.Itoa(int(math.Ceil(round.Seconds()))) + "s"
-		out, err := exec.CommandContext(ctx, path, "-t2", "-c"+strconv.Itoa(httpConnections), "-d"+seconds, "--latency",
-			"http://"+addr+"/v1/users/1").CombinedOutput()
+		args := []string{"-t2", "-c" + strconv.Itoa(httpConnections), "-d" + seconds, "--latency"}
+		if s.bearer != "" {
+			args = append(args, "-H", "Authorization: "+s.bearer)
+		}
+		out, err := exec.CommandContext(ctx, path, append(args, "http://"+s.addr+"/v1/users/1")...).CombinedOutput()
 		if err != nil {
 			return a, fmt.Errorf("%w: %s", err, out)
 		}

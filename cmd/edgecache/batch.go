@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -38,7 +39,7 @@ separated by spaces, commas or lines. Ends with 1 when a user is missing or fail
   seq 1 500 | edgecache batch --file - > users.json`,
 		RunE: func(cmd *cobra.Command, ids []string) error { return b.run(cmd.Context(), ids) },
 	}
-	b.node.flags(cmd)
+	b.node.flags(p, cmd, auth.RoleRead)
 	cmd.Flags().StringVar(&b.file, "file", "", "`FILE` of ids; - is the standard input")
 	cmd.Flags().StringVar(&b.output, "output", "json", "`FORM` of what is printed: json or table")
 	return cmd
@@ -60,7 +61,7 @@ func (b *batch) run(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
-	return b.print(a.body, ids)
+	return b.print(a.Body, ids)
 }
 
 // allIDs returns the ids of the command line and those of the file.

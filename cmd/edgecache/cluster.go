@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
@@ -36,17 +37,17 @@ warm it is, and with which key it encrypts what it says to the others.`,
 				return err
 			}
 			if asJSON {
-				return p.printJSON(a.body)
+				return p.printJSON(a.Body)
 			}
 			var c node.Cluster
-			if err := json.Unmarshal(a.body, &c); err != nil {
+			if err := json.Unmarshal(a.Body, &c); err != nil {
 				return fmt.Errorf("the node's answer is not the list of a cluster: %w", err)
 			}
 			_, err = fmt.Fprint(p.stdout, clusterTable(c, time.Now()))
 			return err
 		},
 	}
-	at.flags(cmd)
+	at.flags(p, cmd, auth.RoleRead)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the node's answer as it is")
 	cmd.AddCommand(p.clusterKeysCommand())
 	return cmd

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 )
@@ -24,7 +25,7 @@ type setting struct {
 }
 
 // readSettings returns the settings of a YAML file in their order. The file is one mapping from the names of flags to
-// plain values.
+// plain values, and from the names of commands to mappings of the same kind.
 func readSettings(file string) ([]setting, error) {
 	text, err := readCapped(file)
 	if err != nil {
@@ -37,7 +38,11 @@ func readSettings(file string) ([]setting, error) {
 	if len(document.Content) == 0 {
 		return nil, nil // nothing but comments
 	}
-	top := document.Content[0]
+	return mapping(file, document.Content[0])
+}
+
+// mapping returns the settings of one mapping.
+func mapping(file string, top *yaml.Node) ([]setting, error) {
 	if top.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("%s:%d: want lines of the form NAME: VALUE", file, top.Line)
 	}
@@ -52,6 +57,19 @@ func readSettings(file string) ([]setting, error) {
 		settings = append(settings, setting{key.Value, top.Content[i+1], key.Line})
 	}
 	return settings, nil
+}
+
+// section returns the command under one whose settings these are, nil for a setting.
+func (s setting) section(under *cobra.Command) *cobra.Command {
+	if s.value.Kind != yaml.MappingNode {
+		return nil
+	}
+	for _, cmd := range under.Commands() {
+		if cmd.Name() == s.name {
+			return cmd
+		}
+	}
+	return nil
 }
 
 func readCapped(file string) ([]byte, error) {

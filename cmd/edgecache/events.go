@@ -23,8 +23,9 @@ import (
 // events is what the commands under "events" share.
 type events struct {
 	*program
-	redis string
-	json  bool
+	redis      string
+	redisFiles redisFiles
+	json       bool
 }
 
 func (p *program) eventsCommand() *cobra.Command {
@@ -51,6 +52,7 @@ it have come, and the dead letters: entries that no worker could apply.`,
 
 func (e *events) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&e.redis, "redis", "redis://127.0.0.1:6379", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]")
+	e.redisFiles.flags(cmd)
 }
 
 func (e *events) jsonFlag(cmd *cobra.Command) {
@@ -59,13 +61,26 @@ func (e *events) jsonFlag(cmd *cobra.Command) {
 
 // open connects. The caller closes the client.
 func (e *events) open(ctx context.Context) (redis.UniversalClient, error) {
-	client, err := redisconn.OpenTail(e.redis)
+	client, err := e.client()
 	if err != nil {
-		return nil, usageRedis(err)
+		return nil, err
 	}
 	if err := e.ping(ctx, client); err != nil {
 		_ = client.Close() // nothing was sent
 		return nil, err
+	}
+	return client, nil
+}
+
+// client returns a client that has not connected.
+func (e *events) client() (redis.UniversalClient, error) {
+	url, err := e.redisFiles.complete(e.redis)
+	if err != nil {
+		return nil, err
+	}
+	client, err := redisconn.OpenTail(url)
+	if err != nil {
+		return nil, usageRedis(err)
 	}
 	return client, nil
 }

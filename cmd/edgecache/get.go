@@ -8,6 +8,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
 )
 
 // get is the command "get".
@@ -30,7 +32,7 @@ one of them is missing; the others are printed all the same.`,
 		Args: wantArgs(1, math.MaxInt, "123"),
 		RunE: func(cmd *cobra.Command, ids []string) error { return g.run(cmd.Context(), ids) },
 	}
-	g.node.flags(cmd)
+	g.node.flags(p, cmd, auth.RoleRead)
 	cmd.Flags().BoolVarP(&g.verbose, "verbose", "v", false, "say on stderr which tier answered, and how old the answer is")
 	return cmd
 }
@@ -58,10 +60,10 @@ func (g *get) show(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.printJSON(a.body); err != nil || !g.verbose {
+	if err := g.printJSON(a.Body); err != nil || !g.verbose {
 		return err
 	}
-	h := a.header
+	h := a.Header
 	_, err = fmt.Fprintf(g.stderr, "%s: %s; age %s s; ETag %s\n", id, printable(h.Get("Cache-Status")), printable(h.Get("Age")), printable(h.Get("ETag")))
 	return err
 }
@@ -79,9 +81,9 @@ func (p *program) statsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.printJSON(a.body)
+			return p.printJSON(a.Body)
 		},
 	}
-	node.flags(cmd)
+	node.flags(p, cmd, auth.RoleRead)
 	return cmd
 }

@@ -8,16 +8,26 @@ import (
 // greeting says what runs where, and what to do with it.
 func (s serveSettings) greeting() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "edgecache: ready on http://%s\n\n", s.listen)
+	url := s.access.scheme() + s.listen
+	fmt.Fprintf(&b, "edgecache: ready on %s\n\n", url)
 	fmt.Fprintf(&b, "  Redis   %s\n  Origin  %s\n", s.redisPlace(), s.originPlace())
 	b.WriteString(s.warning())
-	fmt.Fprintf(&b, "\nTry:\n  curl -i http://%s/v1/users/123\n", s.listen)
+	token := s.token("read")
+	fmt.Fprintf(&b, "\nTry:\n  curl -i%s %s/v1/users/123\n", token, url)
 	if s.origin == "" {
-		fmt.Fprintf(&b, "  curl -X PUT http://%s/123 -H 'Content-Type: application/json' -d '{\"ministere\":\"MINSANTE\"}'\n", s.originListen)
+		fmt.Fprintf(&b, "  curl"+s.token("write")+" -X PUT http://%s/123 -H 'Content-Type: application/json' -d '{\"ministere\":\"MINSANTE\"}'\n", s.originListen)
 	} else {
-		fmt.Fprintf(&b, "  curl http://%s/health\n", s.listen)
+		fmt.Fprintf(&b, "  curl%s %s/health\n", token, url)
 	}
 	return b.String()
+}
+
+// token is what a command line adds to a request that needs a role.
+func (s serveSettings) token(role string) string {
+	if !s.access.tokens.Enabled() {
+		return ""
+	}
+	return ` -H "Authorization: Bearer $(edgecache token --role ` + role + `)"`
 }
 
 func (s serveSettings) redisPlace() string {

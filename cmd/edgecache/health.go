@@ -7,6 +7,8 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
 )
 
 func (p *program) healthCommand() *cobra.Command {
@@ -22,7 +24,7 @@ else with 1. It is the health check of a container that has no other program in 
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.health(cmd.Context(), node) },
 	}
-	node.flags(cmd)
+	node.flags(p, cmd, auth.RoleRead)
 	return cmd
 }
 

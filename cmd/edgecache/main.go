@@ -56,7 +56,7 @@ func exitCode(err error) int {
 // run executes one command line. It returns when the command is done, for serve and origin once ctx ended and everything
 // is closed.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	p := &program{stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv}
+	p := &program{stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, environ: os.Environ}
 	return p.run(ctx, args)
 }
 
@@ -65,6 +65,7 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	environ        func() []string // nil: nothing is said about variables that are none of ours
 
 	configFile string
 	logLevel   string
@@ -85,8 +86,10 @@ const rootLong = `edgecache keeps the profiles of a chat's users close to whoeve
 memory of each node, behind that in Redis, and behind that at the source of truth.
 
 Each flag can also be set by the environment as EDGECACHE_ and its name in capitals
-(EDGECACHE_SAMPLE_USERS), or in a YAML file (--config) under its name. The command
-line comes first, then the environment, then the file.`
+(EDGECACHE_SAMPLE_USERS), or in a YAML file (--config) under its name; there, what is under
+the name of a command ("serve:") is for that command alone. The command line comes first,
+then the environment, then the file. Secrets may come from files: JWT_SECRET_FILE,
+EDGECACHE_DB_FILE, --redis-password-file.`
 
 func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -112,13 +115,14 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
 		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
-		p.replayCommand(), p.versionCommand())
+		p.replayCommand(), p.tokenCommand(), p.versionCommand())
 	return root
 }
 
 // understood is called once the command line is: what fails from here on needs no hint at the help.
 func (p *program) understood(cmd *cobra.Command) error {
 	p.started = true
+	p.warnUnknown(cmd.Root())
 	if err := p.settle(cmd); err != nil {
 		return &usageError{err}
 	}

@@ -76,6 +76,13 @@ func start(t *testing.T, args ...string) *background {
 	p := &program{stdin: strings.NewReader(""), stdout: &b.stdout, stderr: &b.stderr, getenv: func(string) string { return "" }}
 	go func() { b.done <- p.run(ctx, args) }()
 	t.Cleanup(func() { b.end(t) })
+	b.await(t, args)
+	return b
+}
+
+// await waits until the command says that it is ready.
+func (b *background) await(t *testing.T, args []string) {
+	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(b.stdout.String(), "ready on"); <-tick.C {
@@ -89,7 +96,6 @@ func start(t *testing.T, args ...string) *background {
 			t.Fatalf("edgecache %s is not ready\n%s", strings.Join(args, " "), b.stderr.String())
 		}
 	}
-	return b
 }
 
 // end stops the command, waits, and fails the test unless it ended in order within 5 s.

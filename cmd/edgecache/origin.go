@@ -46,8 +46,9 @@ type originSettings struct {
 	listen       string
 	db           string // sqlite:PATH or postgres://…
 	table        tableSettings
-	tokens       auth.Config // without a secret nobody needs a token
+	access       accessSettings
 	redis        string
+	redisFiles   redisFiles
 	sampleUsers  int
 	streamMaxLen int
 	noSync       bool // leave it to the system when commits reach the disk
@@ -65,9 +66,10 @@ func (p *program) originCommand() *cobra.Command {
 		Long: `Runs the service that owns the profiles. It keeps them in a database and announces each
 change through Redis, so that every node shows it at once.
 
-With JWT_SECRET in the environment each request needs a bearer token: a JWT, signed with it
-by HS256, that expires and has a claim "roles" with read, write or admin. Without it the
-service listens on this machine only.
+With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bearer token: a
+JWT, signed with it by HS256, that expires and has a claim "roles" with read, write or admin;
+'edgecache token' makes one. Without it, and without --token-key-file, the service listens on
+this machine only.
 
 An institution's own table of users is named by --table, and where its columns are named
 otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=last_name".`,
@@ -79,7 +81,6 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
   curl -X PUT 127.0.0.1:8001/123 -H 'Content-Type: application/json' -d '{"ministere":"MINSANTE"}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s.tokens.Secret = p.getenv("JWT_SECRET")
 			return p.runOrigin(cmd.Context(), s)
 		},
 	}
@@ -91,7 +92,8 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
-	tokenFlags(f, &s.tokens)
+	s.access.flags(f)
+	s.redisFiles.flags(cmd)
 	cmd.AddCommand(p.importCommand())
 	return cmd
 }
@@ -104,11 +106,14 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.access.settle(p, log); err != nil {
+		return err
+	}
 	up := &parts{log: log, drain: s.drainDelay}
 	if s.listen, err = up.startOrigin(ctx, s); err != nil {
 		return closeAfter(up, err)
 	}
-	fmt.Fprintf(p.stdout, "edgecache origin: ready on http://%s\n  Database  %s\n  Redis     %s\n", s.listen, redactURL(s.db), redactURL(s.redis))
+	fmt.Fprintf(p.stdout, "edgecache origin: ready on %s%s\n  Database  %s\n  Redis     %s\n", s.access.scheme(), s.listen, redactURL(s.db), redactURL(s.redis))
 	<-ctx.Done()
 	log.Info("stopping")
 	return up.close()
@@ -120,7 +125,11 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err := s.check(); err != nil {
 		return "", err
 	}
-	client, err := redisconn.Open(s.redis)
+	redisURL, err := s.redisFiles.complete(s.redis)
+	if err != nil {
+		return "", err
+	}
+	client, err := redisconn.Open(redisURL)
 	if err != nil {
 		return "", usageRedis(err)
 	}
@@ -130,9 +139,14 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "source: "))
 	}
 	up.add(store.Close)
+	service := source.ServiceConfig{Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain}
+	if s.access.tls.Any() {
+		if service.TLS, err = s.access.tls.Server(up.log); err != nil {
+			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
+		}
+	}
 	truth, err := source.New(source.Config{Store: store, Redis: client, StreamMaxLen: int64(s.streamMaxLen), Logger: up.log,
-		Relay:   source.RelayConfig{Timeout: time.Second},
-		Service: source.ServiceConfig{Listen: s.listen, Tokens: s.tokens, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain}})
+		Relay: source.RelayConfig{Timeout: time.Second}, Service: service})
 	if err != nil {
 		return "", usagef("--%s: %s", s.listenFlag, strings.TrimPrefix(err.Error(), "source: "))
 	}
@@ -161,9 +175,6 @@ func (s originSettings) check() error {
 	}
 	if err := checkDrainDelay(s.drainDelay); err != nil {
 		return err
-	}
-	if n := len(s.tokens.Secret); n > 0 && n < auth.MinSecret {
-		return usagef("JWT_SECRET has %d bytes; want %d or more, such as of: openssl rand -base64 48", n, auth.MinSecret)
 	}
 	if err := checkDB(s.db, s.table); err != nil {
 		return err

@@ -136,7 +136,7 @@ func (s *served) ask(t *testing.T, path string) (status int, last bool) {
 
 func askOn(t *testing.T, c net.Conn, path string) (status int, last bool) {
 	t.Helper()
-	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path)
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatalf("GET %s: %v", path, err)
@@ -186,9 +186,9 @@ func TestAttackedOriginKeepsItsMemory(t *testing.T) {
 	db, batch := bigUsers(t, 2000)
 	s := startServed(t, "origin", "--listen", "127.0.0.1:0", "--redis", redistest.Server(t).URL(), "--db", db)
 	announced := func(n int) string {
-		return fmt.Sprintf("POST /batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", n)
+		return fmt.Sprintf("POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n{", n)
 	}
-	whole := fmt.Sprintf("POST /batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(batch), batch)
+	whole := fmt.Sprintf("POST /batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(batch), batch)
 	for range 20 { // so that calm is how a server is that has answered before
 		s.ask(t, "/all")
 	}
@@ -200,7 +200,7 @@ func TestAttackedOriginKeepsItsMemory(t *testing.T) {
 		{"600 announce 2 MB and send a byte", 600, announced(2_000_000)},
 		{"600 announce what a body may have and send a byte", 600, announced(128 << 10)},
 		{"200 ask for 500 large users and never read", 200, whole},
-		{"200 ask for all users and never read", 200, "GET /all HTTP/1.1\r\nHost: x\r\n\r\n"},
+		{"200 ask for all users and never read", 200, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"},
 	} {
 		t.Run(c.what, func(t *testing.T) { s.attack(t, c.conns, c.request) })
 	}

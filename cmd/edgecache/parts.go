@@ -74,6 +74,8 @@ func plain(err error) error {
 	}
 	var answered *origin.Error
 	switch {
+	case errors.As(err, &answered) && (answered.Status == http.StatusUnauthorized || answered.Status == http.StatusForbidden):
+		return &tokenRefused{answered.Status, answered.Detail}
 	case errors.As(err, &answered) && answered.Status != 0:
 		return fmt.Errorf("GET /health answers %d %s", answered.Status, http.StatusText(answered.Status))
 	case errors.Is(err, context.DeadlineExceeded):

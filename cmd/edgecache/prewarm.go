@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
@@ -60,7 +61,7 @@ func (p *program) prewarmCommand() *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return w.run(cmd.Context()) },
 	}
-	w.node.flags(cmd)
+	w.node.flags(p, cmd, auth.RoleAdmin)
 	f := cmd.Flags()
 	f.BoolVar(&w.progress, "progress", false, "show on stderr how far it is: a bar on a terminal, else a line now and then")
 	f.BoolVar(&w.detach, "detach", false, "do not wait for the end")
@@ -108,7 +109,7 @@ func (w *warming) status(ctx context.Context, method string, body []byte) (prewa
 		return prewarm.Status{}, err
 	}
 	var s prewarm.Status
-	if err := json.Unmarshal(a.body, &s); err != nil {
+	if err := json.Unmarshal(a.Body, &s); err != nil {
 		return s, fmt.Errorf("the node's answer is not the status of a prewarm: %w", err)
 	}
 	return s, nil
@@ -219,10 +220,10 @@ func (w *warming) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return w.printJSON(a.body)
+			return w.printJSON(a.Body)
 		},
 	}
-	node.flags(cmd)
+	node.flags(w.program, cmd, auth.RoleRead)
 	return cmd
 }
 
@@ -242,6 +243,6 @@ func (w *warming) cancelCommand() *cobra.Command {
 			return nil
 		},
 	}
-	node.flags(cmd)
+	node.flags(w.program, cmd, auth.RoleAdmin)
 	return cmd
 }

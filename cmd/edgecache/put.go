@@ -8,6 +8,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
+
+	"github.com/chatapp-ngomna/edgecache/auth"
 )
 
 func (p *program) putCommand() *cobra.Command {
@@ -23,7 +25,7 @@ standard input. The truth itself is not changed: do that at the origin.`,
 		Args: wantArgs(1, 2, `123 '{"nom":"Dupont","updatedAt":1764000000000}'`),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.put(cmd.Context(), node, args) },
 	}
-	node.flags(cmd)
+	node.flags(p, cmd, auth.RoleWrite)
 	return cmd
 }
 
@@ -65,7 +67,7 @@ lookup asks the source of truth. Users whom nobody knows are no error.`,
 		Args:    wantArgs(1, math.MaxInt, "123"),
 		RunE:    func(cmd *cobra.Command, ids []string) error { return invalidate(cmd.Context(), node, ids) },
 	}
-	node.flags(cmd)
+	node.flags(p, cmd, auth.RoleInvalidate)
 	return cmd
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chatapp-ngomna/edgecache/api"
-	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
@@ -40,7 +38,10 @@ type serveSettings struct {
 	fenceAfter   time.Duration
 	cluster      clusterSettings
 	hedge        bool
-	tokens       auth.Config // of the origin that --origin names; without a secret it needs none
+	access       accessSettings
+	redisFiles   redisFiles
+	toOrigin     originAccess
+	times        times
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -50,7 +51,11 @@ func (p *program) serveCommand() *cobra.Command {
 		Short: "Serve profiles from memory, Redis and the source of truth",
 		Long: `Runs a node: profiles over HTTP, from its memory, from Redis, or from the source of truth.
 Without --redis and --origin it embeds both, to try it out; what is embedded is not for
-production. With JWT_SECRET in the environment it signs its requests to --origin.`,
+production.
+
+With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bearer token, see
+'edgecache token', and the node signs its own requests to --origin. Without it, and without
+--token-key-file, the node listens on this machine only.`,
 		Example: `  edgecache serve
   curl -i 127.0.0.1:8003/v1/users/123
 
@@ -66,7 +71,6 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 			if err := s.cluster.check(cmd); err != nil {
 				return err
 			}
-			s.tokens.Secret = p.getenv("JWT_SECRET")
 			return p.runServe(cmd.Context(), s)
 		},
 	}
@@ -84,7 +88,10 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 		"answer from memory for `TIME` after the stream last proved that it is fresh; 250ms or more, less costs Redis calls")
 	s.cluster.flags(cmd)
 	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
-	tokenFlags(f, &s.tokens)
+	s.access.flags(f)
+	s.redisFiles.flags(cmd)
+	s.toOrigin.flags(f)
+	s.times.flags(f)
 	return cmd
 }
 
@@ -117,6 +124,9 @@ func (p *program) runServe(ctx context.Context, s serveSettings) error {
 	if err != nil {
 		return err
 	}
+	if err := s.access.settle(p, log); err != nil {
+		return err
+	}
 	if err := s.check(); err != nil {
 		return err
 	}
@@ -127,19 +137,12 @@ func (p *program) runServe(ctx context.Context, s serveSettings) error {
 	}
 	s.listen = server.Addr().String()
 	fmt.Fprint(p.stdout, s.greeting())
-	warnOpen(log, s.listen)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
 		return up.close()
 	case <-server.Done(): // the listener failed
 		return errors.Join(server.Close(), up.close())
-	}
-}
-
-func warnOpen(log *slog.Logger, addr string) {
-	if host, _, _ := net.SplitHostPort(addr); !net.ParseIP(host).IsLoopback() {
-		log.Warn("whoever can connect may read profiles and invalidate them: there is no authentication", "listen", addr)
 	}
 }
 
@@ -166,8 +169,21 @@ func (s serveSettings) check() error {
 	if s.fenceAfter < node.MinFenceAfter {
 		return usagef("--fence-after %v: want %v or more", s.fenceAfter, node.MinFenceAfter)
 	}
-	if s.redis != "" {
-		client, err := redisconn.Open(s.redis)
+	if err := s.times.check(); err != nil {
+		return err
+	}
+	if err := s.toOrigin.check(s.origin); err != nil {
+		return err
+	}
+	if s.origin == "" && s.access.tokens.KeyFile != "" && s.access.tokens.Secret == "" {
+		return usagef("--token-key-file needs JWT_SECRET too, or --origin URL: nothing else could sign for the embedded origin")
+	}
+	redisURL, err := s.redisFiles.complete(s.redis)
+	if err != nil {
+		return err
+	}
+	if redisURL != "" {
+		client, err := redisconn.Open(redisURL)
 		if err != nil {
 			return usageRedis(err)
 		}
@@ -186,7 +202,11 @@ func redactURL(raw string) string { return redact.Address(raw) }
 
 // startNode starts Redis and the origin where s names none, then the node, then the API. It leaves in s where they are.
 func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, error) {
-	redisURL, log := s.redis, up.log
+	log := up.log
+	redisURL, err := s.redisFiles.complete(s.redis)
+	if err != nil {
+		return nil, err
+	}
 	if redisURL == "" {
 		log = slog.New(severe{log.Handler()})
 		redis, err := embedded.StartRedis()
@@ -202,6 +222,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	}
 	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20, FenceAfter: s.fenceAfter},
 		StreamMaxLen: int64(s.streamMaxLen), Logger: log}
+	s.times.apply(&conf)
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
 	}
@@ -213,13 +234,30 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err := reach(ctx, n.Start); err != nil {
 		return nil, startError(err, redisURL)
 	}
-	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log})
+	server, err := up.newAPI(n, s)
 	if err != nil {
 		return nil, err
 	}
 	up.add(server.Close)
 	if err := server.Start(ctx); err != nil {
 		return nil, listenError(err, "listen", s.listen)
+	}
+	return server, nil
+}
+
+// newAPI returns the node's API, which does not listen yet.
+func (up *parts) newAPI(n *node.Node, s *serveSettings) (*api.Server, error) {
+	conf := api.Config{Node: n, Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, WorkTimeout: s.times.work(),
+		DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log}
+	var err error
+	if s.access.tls.Any() {
+		if conf.TLS, err = s.access.tls.Server(up.log); err != nil {
+			return nil, usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
+		}
+	}
+	server, err := api.New(conf)
+	if err != nil {
+		return nil, usagef("%s", strings.TrimPrefix(err.Error(), api.ErrConfig.Error()+": "))
 	}
 	return server, nil
 }
@@ -243,11 +281,9 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 		s.originListen, target = addr, "http://"+addr
 	}
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
-	if s.tokens.Secret != "" && s.origin != "" {
-		var err error
-		if conf.Token, err = auth.SignTokens(s.tokens, auth.RoleRead); err != nil {
-			return nil, usagef("JWT_SECRET: %s", strings.TrimPrefix(err.Error(), "auth: "))
-		}
+	s.times.applyOrigin(&conf)
+	if err := s.toOrigin.apply(&conf, s.access.tokens, up.log); err != nil {
+		return nil, err
 	}
 	client, err := origin.NewClient(conf)
 	if err != nil {
@@ -255,7 +291,7 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	}
 	up.add(client.Close)
 	if err := reach(ctx, client.Start); err != nil {
-		return nil, fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(target), err)
+		return nil, fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(target), s.toOrigin.explain(err))
 	}
 	return client, nil
 }
@@ -272,6 +308,6 @@ func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL str
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
 	}
-	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL,
+	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL, access: s.access.embedded(),
 		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", newIsNormal: s.dataDir == "", drain: time.Second})
 }

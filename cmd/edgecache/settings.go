@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,15 +24,91 @@ func (p *program) settle(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return p.settleFromFile(cmd, cmd.Root(), settings)
+}
+
+// settleFromFile applies what the file says under a command: the sections that lead to cmd first, as they are stronger.
+func (p *program) settleFromFile(cmd, under *cobra.Command, settings []setting) error {
+	sections := 0
 	for _, s := range settings {
-		if cmd.Flags().Lookup(s.name) == nil && cmd.HasParent() && cmd.Parent().Flags().Lookup(s.name) != nil {
-			continue // one file serves a command and those under it
+		section := s.section(under)
+		if section == nil {
+			continue
+		}
+		sections++
+		inner, err := mapping(p.configFile, s.value)
+		if err == nil && leadsTo(section, cmd) {
+			err = p.settleFromFile(cmd, section, inner)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, s := range settings {
+		if s.section(under) != nil || cmd.Flags().Lookup(s.name) == nil && othersFlag(cmd, s.name, sections > 0) {
+			continue
 		}
 		if err := s.apply(cmd.Flags()); err != nil {
 			return fmt.Errorf("%s:%d: %w", p.configFile, s.line, err)
 		}
 	}
 	return nil
+}
+
+// leadsTo reports whether cmd is section or stands under it.
+func leadsTo(section, cmd *cobra.Command) bool {
+	for ; cmd != nil; cmd = cmd.Parent() {
+		if cmd == section {
+			return true
+		}
+	}
+	return false
+}
+
+// othersFlag reports whether a setting is one of a command above cmd, which share a file with it, or, in a file for several
+// commands, of any.
+func othersFlag(cmd *cobra.Command, name string, any bool) bool {
+	if cmd.HasParent() && cmd.Parent().Flags().Lookup(name) != nil {
+		return true
+	}
+	return any && slices.Contains(allFlags(cmd.Root()), name)
+}
+
+// allFlags returns the names of the flags of a command and of all under it.
+func allFlags(cmd *cobra.Command) []string {
+	names := append(flagNames(cmd.Flags()), flagNames(cmd.PersistentFlags())...)
+	for _, sub := range cmd.Commands() {
+		names = append(names, allFlags(sub)...)
+	}
+	return names
+}
+
+const prefix = "EDGECACHE_"
+
+// variable is the name under which the environment has a flag.
+func variable(flag string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// warnUnknown names the variables that look like ours and are not: a typing error is no setting, and says nothing.
+func (p *program) warnUnknown(root *cobra.Command) {
+	if p.environ == nil {
+		return
+	}
+	known := []string{"EDGECACHE_TOKEN", "EDGECACHE_DB_FILE"}
+	for _, flag := range allFlags(root) {
+		known = append(known, variable(flag))
+	}
+	for _, entry := range p.environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, prefix) && !slices.Contains(known, name) {
+			fmt.Fprintf(p.stderr, "edgecache: %s is no setting and changes nothing; the nearest is %s\n", printable(name), nearest(name, known))
+		}
+	}
+}
+
+func nearest(typed string, names []string) string {
+	return slices.MinFunc(names, func(a, b string) int { return distance(typed, a) - distance(typed, b) })
 }
 
 func (p *program) settleFromEnvironment(cmd *cobra.Command) (err error) {
@@ -53,9 +130,13 @@ func (p *program) settleFromEnvironment(cmd *cobra.Command) (err error) {
 // fromEnvironment returns the value for a flag and the variable that it came from. A variable of edgecache's own is
 // stronger than one that the old services share. An empty one counts as not set.
 func (p *program) fromEnvironment(command, flag string) (value, name string, err error) {
-	name = "EDGECACHE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	name = variable(flag)
 	if value = p.getenv(name); value != "" {
 		return value, name, nil
+	}
+	if flag == "db" {
+		value, err = p.secretFile("EDGECACHE_DB_FILE")
+		return value, "EDGECACHE_DB_FILE", err
 	}
 	if flag == "redis" {
 		return p.redisFromEnvironment()

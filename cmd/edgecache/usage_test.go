@@ -73,7 +73,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --origin http://x --data-dir x", 2, "--data-dir is for the embedded origin"},
 		{"serve --log-level loud", 2, `--log-level "loud": want debug, info, warn or error`},
 		{"serve --config nowhere.yaml", 2, "--config: open nowhere.yaml"},
-		{"serve --listen 203.0.113.7:1 --origin-listen 127.0.0.1:0", 1, "cannot listen on 203.0.113.7:1 (--listen)"},
+		{"serve --listen 203.0.113.7:1 --origin-listen 127.0.0.1:0", 2, `not listening on "203.0.113.7:1": without a secret`},
 		{"serve --data-dir /dev/null/x --origin-listen 127.0.0.1:0", 1, "make the folder of --data-dir"},
 		{"serve --cluster-join 127.0.0.1:1", 2, "--cluster-join is for a node of a cluster; want --cluster-bind HOST:PORT with it"},
 		{"serve --cluster-bind 127.0.0.1:0", 2, "--cluster-bind needs --cluster-key-file FILE; 'edgecache cluster keys add"},
@@ -180,7 +180,7 @@ func TestMistakesInTheConfigurationFile(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"listen: 8003\n", ":1: listen: want text, not the number 8003"},
 		{"# comment\nlissten: a\n", `:2: unknown setting "lissten"; did you mean listen?`},
-		{"frobnicate: a\n", `:1: unknown setting "frobnicate"; known are cluster-advertise, cluster-allow`},
+		{"frobnicate: a\n", `:1: unknown setting "frobnicate"; known are allow-host, client-batches`},
 		{"config: other.yaml\n", `:1: unknown setting "config"`},
 		{"redis: [a]\n", ":1: redis: want text, not a list"},
 		{"redis: {a: b}\n", ":1: redis: want text, not a mapping"},

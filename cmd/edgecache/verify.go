@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
-	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
@@ -26,11 +26,12 @@ type verification struct {
 	conf             verify.Config
 	window, duration time.Duration
 	metrics          string // HOST:PORT; empty: none
+	caller           callerSettings
 	out              verifyPrinter
 }
 
 func (p *program) verifyCommand() *cobra.Command {
-	v := verification{events: events{program: p}}
+	v := verification{events: events{program: p}, caller: callerSettings{program: p}}
 	cmd := &cobra.Command{
 		Use:   "verify --nodes URL,...",
 		Short: "Watch a running cluster and say how often a node answered too old",
@@ -49,6 +50,7 @@ checked in time is dropped, counted, and shown.`,
 	}
 	v.flags(cmd)
 	v.jsonFlag(cmd)
+	v.caller.flags(cmd.Flags())
 	f := cmd.Flags()
 	f.StringSliceVar(&v.conf.Nodes, "nodes", nil, "`URL`s of the HTTP API of every node, by commas or repeated; required")
 	f.Float64Var(&v.conf.Sample, "sample", 1, "`SHARE` of the users whose changes are checked, up to 1")
@@ -112,10 +114,25 @@ func (v *verification) run(ctx context.Context) error {
 	return nil
 }
 
-func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, error) {
-	client, err := redisconn.OpenTail(v.redis)
+// callers makes the verifier ask the nodes as the flags say.
+func (v *verification) callers() error {
+	transport, err := v.caller.transport()
 	if err != nil {
-		return nil, usageRedis(err)
+		return err
+	}
+	transport.DisableCompression = true
+	v.conf.Transport = transport
+	v.conf.Token, err = v.caller.source(auth.RoleRead)
+	return err
+}
+
+func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, error) {
+	if err := v.callers(); err != nil {
+		return nil, err
+	}
+	client, err := v.client()
+	if err != nil {
+		return nil, err
 	}
 	up.add(client.Close)
 	v.conf.Client = client

@@ -3,7 +3,6 @@ package redisconn
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,15 +20,19 @@ import (
 // ErrURL reports a Redis URL that cannot be used.
 var ErrURL = errors.New("redisconn: bad Redis URL")
 
-const forms = "want redis://[user:password@]host:port[/db], rediss://…, redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master"
+const forms = "want redis://[user:password@]host:port[/db], redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master; " +
+	"with TLS rediss://, rediss+cluster:// or rediss+sentinel://"
 
 // Open returns a client for url; it does not connect yet. Forms:
 //
 //	redis://[user:password@]host:port[/db]        one server; rediss:// for TLS
 //	redis+cluster://[user:password@]host:port,…   Redis Cluster
 //	redis+sentinel://[user:password@]host:port,…/master[?db=N]   the master that these sentinels name
+//	rediss://, rediss+cluster://, rediss+sentinel://   the same with TLS 1.2 or newer, to the sentinels too
 //
-// Reads go to masters only. Errors wrap ErrURL and never show the password.
+// Parameters name files, which are read again when they change: password-file in all forms; with TLS ca, the authorities
+// of the servers' certificates, and cert with key, what is shown to the servers. Reads go to masters only. Errors wrap
+// ErrURL and never show the password.
 func Open(rawURL string) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
@@ -82,7 +85,7 @@ func parse(rawURL string) (*redis.UniversalOptions, error) {
 	}
 	o.Username = u.User.Username()
 	o.Password, _ = u.User.Password()
-	if err := setScheme(o, u); err != nil {
+	if err := errors.Join(setScheme(o, u), setFiles(o, u)); err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrURL, redact.Address(rawURL), err)
 	}
 	return o, nil
@@ -95,17 +98,13 @@ func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
 		if len(o.Addrs) != 1 {
 			return errors.New("one host:port belongs here; for several use redis+cluster:// or redis+sentinel://")
 		}
-		if u.Scheme == "rediss" {
-			host, _, _ := net.SplitHostPort(o.Addrs[0])
-			o.TLSConfig = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
-		}
 		db = path
-	case "redis+cluster":
+	case "redis+cluster", "rediss+cluster":
 		o.IsClusterMode = true
 		if path != "" || db != "" {
 			return errors.New("a cluster has one database: no path, no db")
 		}
-	case "redis+sentinel":
+	case "redis+sentinel", "rediss+sentinel":
 		if o.MasterName = path; path == "" {
 			return errors.New("the name of the master is missing after the sentinels' addresses")
 		}
@@ -122,12 +121,13 @@ func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
 }
 
 // defaults are set explicitly because they changed between releases of the client. A context's deadline ends a read.
-// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection.
+// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection, and so
+// does the client's name for itself (CLIENT SETINFO) those below 7.2 and users who may not send it.
 func defaults() *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: 10 * time.Millisecond, MaxRetryBackoff: 100 * time.Millisecond,
-		ContextTimeoutEnabled: true, PoolSize: 32, Protocol: 2,
+		ContextTimeoutEnabled: true, DisableIdentity: true, PoolSize: 32, Protocol: 2,
 		AutoPipelineOptions:      &redis.AutoPipelineOptions{MaxBatchSize: 300, Unordered: true},
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}

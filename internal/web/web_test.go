@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
 )
 
 // bodyLimit is the largest body that the server of these tests takes.
@@ -299,28 +298,6 @@ func TestBodyOfALookupIsUnwanted(t *testing.T) {
 		framed := strings.Contains(request, "chunked") || strings.Contains(request, "Length: ") && !strings.Contains(request, "Length: 0")
 		if (r.status >= 400) != refused || r.last != framed {
 			t.Errorf("%q: %+v; want refused %v, and the connection's end %v", request, r, refused, framed)
-		}
-	}
-}
-
-func TestOwnSite(t *testing.T) {
-	for headers, own := range map[string]bool{
-		"": true, "Sec-Fetch-Site: same-origin": true, "Sec-Fetch-Site: none": true, "Origin: http://here:1": true, "Origin: https://HERE:1": true,
-		"Sec-Fetch-Site: cross-site": false, "Sec-Fetch-Site: same-site": false, "Sec-Fetch-Site: x": false, "Origin: null": false,
-		"Origin: http://evil": false, "Origin: http://here:2": false, "Origin: http://here:1.evil": false, "Origin: here:1": false,
-		"Sec-Fetch-Site: cross-site|Origin: http://here:1":       false,
-		"Sec-Fetch-Site: same-origin|Origin: http://evil":        true, // the page's own reverse proxy
-		"Sec-Fetch-Site: cross-site|Authorization: Bearer a.b.c": true,
-	} {
-		var h fasthttp.RequestHeader
-		h.SetHost("here:1")
-		for one := range strings.SplitSeq(headers, "|") {
-			if name, value, ok := strings.Cut(one, ": "); ok {
-				h.Set(name, value)
-			}
-		}
-		if err := OwnSite(&h); (err == nil) != own || err != nil && !errors.Is(err, ErrCrossSite) {
-			t.Errorf("%q: %v; want own %v", headers, err, own)
 		}
 	}
 }

@@ -34,6 +34,9 @@ func StartCluster(ctx context.Context, o Options) (*ClusterProc, error) {
 		"cluster-enabled yes",
 		"cluster-node-timeout 2000",
 	}, o.Lines...)
+	if o.TLS != nil {
+		o.Lines = append(o.Lines, "tls-cluster yes")
+	}
 	c := &ClusterProc{}
 	for range masters {
 		p, err := Start(ctx, o)
@@ -43,7 +46,7 @@ func StartCluster(ctx context.Context, o Options) (*ClusterProc, error) {
 		c.Nodes, c.Addrs = append(c.Nodes, p), append(c.Addrs, p.Addr)
 	}
 	c.client = redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: c.Addrs, Password: o.Password, MaintNotificationsConfig: quiet(),
+		Addrs: c.Addrs, Password: o.Password, TLSConfig: o.clientTLS(), MaintNotificationsConfig: quiet(),
 	})
 	err := c.form(ctx)
 	if err == nil {
@@ -61,7 +64,7 @@ func (c *ClusterProc) URL() string {
 	if p := c.Nodes[0].options.Password; p != "" {
 		password = ":" + p + "@"
 	}
-	return "redis+cluster://" + password + strings.Join(c.Addrs, ",")
+	return c.Nodes[0].options.scheme() + "+cluster://" + password + strings.Join(c.Addrs, ",")
 }
 
 // Client returns the client of this cluster that Close closes.

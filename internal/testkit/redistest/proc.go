@@ -11,6 +11,7 @@ package redistest
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -53,10 +54,39 @@ type Options struct {
 	AOF bool
 	// Password is what clients must present; Client and URL do. Default none.
 	Password string
+	// TLS has the servers speak TLS alone, to each other too, and ask for certificates. Default: plain.
+	TLS *TLS
 	// Lines are appended to redis.conf and win over the package's own.
 	Lines []string
 
 	sentinel bool
+}
+
+// TLS are the files of servers and the configuration with which the package's own clients ask them.
+type TLS struct {
+	Cert, Key, CA string
+	Client        *tls.Config
+}
+
+// lines are what redis.conf says about TLS on a port.
+func (t *TLS) lines(port int) []string {
+	return []string{"port 0", fmt.Sprintf("tls-port %d", port), "tls-cert-file " + t.Cert, "tls-key-file " + t.Key, "tls-ca-cert-file " + t.CA,
+		"tls-auth-clients yes", "tls-replication yes", "tls-protocols TLSv1.2"}
+}
+
+// scheme returns that of URLs: redis or, with TLS, rediss.
+func (o Options) scheme() string {
+	if o.TLS != nil {
+		return "rediss"
+	}
+	return "redis"
+}
+
+func (o Options) clientTLS() *tls.Config {
+	if o.TLS == nil {
+		return nil
+	}
+	return o.TLS.Client
 }
 
 // Proc is a private redis-server on a free port of 127.0.0.1. Its methods may be called
@@ -114,9 +144,9 @@ func startOnce(ctx context.Context, o Options) (*Proc, error) {
 // URL is the server's address as edgecache's --redis takes it.
 func (p *Proc) URL() string {
 	if p.options.Password != "" {
-		return "redis://:" + p.options.Password + "@" + p.Addr
+		return p.options.scheme() + "://:" + p.options.Password + "@" + p.Addr
 	}
-	return "redis://" + p.Addr
+	return p.options.scheme() + "://" + p.Addr
 }
 
 // Client returns the client of this server that Close closes; the same one every time.
@@ -196,7 +226,7 @@ func (p *Proc) path(name string) string { return filepath.Join(p.dir, name) }
 
 func (p *Proc) clientOptions() *redis.Options {
 	return &redis.Options{
-		Addr: p.Addr, Password: p.options.Password,
+		Addr: p.Addr, Password: p.options.Password, TLSConfig: p.options.clientTLS(),
 		DialTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
 		MaintNotificationsConfig: quiet(),
 	}
@@ -205,7 +235,11 @@ func (p *Proc) clientOptions() *redis.Options {
 func (p *Proc) config() []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("port %d", p.port)
+	if p.options.TLS == nil {
+		line("port %d", p.port)
+	} else {
+		line("%s", strings.Join(p.options.TLS.lines(p.port), "\n"))
+	}
 	line("bind 127.0.0.1")
 	line("dir %s", p.dir)
 	if !p.options.sentinel {

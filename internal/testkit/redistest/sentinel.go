@@ -38,7 +38,7 @@ func StartSentinel(ctx context.Context, o Options) (*SentinelProc, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.client = redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: MasterName, SentinelAddrs: s.addrs(), Password: o.Password,
+		MasterName: MasterName, SentinelAddrs: s.addrs(), Password: o.Password, TLSConfig: o.clientTLS(),
 	})
 	return s, nil
 }
@@ -49,7 +49,7 @@ func (s *SentinelProc) URL() string {
 	if p := s.Master.options.Password; p != "" {
 		password = ":" + p + "@"
 	}
-	return "redis+sentinel://" + password + strings.Join(s.addrs(), ",") + "/" + MasterName
+	return s.Master.options.scheme() + "+sentinel://" + password + strings.Join(s.addrs(), ",") + "/" + MasterName
 }
 
 // Client returns the client that follows the master through failovers and that Close closes.
@@ -120,7 +120,7 @@ func (s *SentinelProc) start(ctx context.Context, o Options) error {
 	if err := s.startData(ctx, o); err != nil {
 		return err
 	}
-	if err := s.startSentinels(ctx, o.Password); err != nil {
+	if err := s.startSentinels(ctx, o); err != nil {
 		return err
 	}
 	return s.awaitAgreed(ctx)
@@ -146,17 +146,17 @@ func inStep(ctx context.Context, replica *Proc) error {
 	return err
 }
 
-func (s *SentinelProc) startSentinels(ctx context.Context, password string) error {
+func (s *SentinelProc) startSentinels(ctx context.Context, o Options) error {
 	lines := []string{
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d %d", MasterName, s.Master.port, quorum),
 		"sentinel down-after-milliseconds " + MasterName + " 500",
 		"sentinel failover-timeout " + MasterName + " 3000",
 	}
-	if password != "" {
-		lines = append(lines, "sentinel auth-pass "+MasterName+" "+password)
+	if o.Password != "" {
+		lines = append(lines, "sentinel auth-pass "+MasterName+" "+o.Password)
 	}
 	for range sentinels {
-		p, err := Start(ctx, Options{Lines: lines, sentinel: true})
+		p, err := Start(ctx, Options{Lines: lines, TLS: o.TLS, sentinel: true})
 		if err != nil {
 			return err
 		}
