@@ -76,6 +76,9 @@ func problemUser(id string) *problem {
 func problemOf(err error) *problem {
 	var p *problem
 	var f *fiber.Error
+	if p := functionProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &p):
 		return p

@@ -7,6 +7,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
@@ -34,13 +35,14 @@ func (s *Server) newApp() *fiber.App {
 	app.Get("/v1/prewarm", s.getPrewarm)
 	app.Post("/v1/prewarm", ownSite(s.postPrewarm))
 	app.Delete("/v1/prewarm", ownSite(s.deletePrewarm))
+	s.functionRoutes(app)
 	app.Get("/health", s.getHealth)
 	app.Get("/livez", s.getLive)
 	app.Get("/readyz", s.getReady)
 	app.Get("/metrics", s.metrics.handler())
 
 	server := app.Server()
-	web.Stream(server, MaxBody)
+	web.Stream(server, edge.MaxModule) // each handler reads what it takes
 	server.Handler = s.guard(server.Handler)
 	server.ConnState = s.conns.track
 	server.CloseOnShutdown = true
@@ -115,7 +117,7 @@ func knownMethod(m []byte) bool {
 // expect answers "Expect: 100-continue" before the body is sent, so that a body which is too large never is.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	err := web.Unwanted(ctx)
-	if err == nil && ctx.Request.Header.ContentLength() > MaxBody {
+	if err == nil && ctx.Request.Header.ContentLength() > maxBody(ctx) {
 		err = web.ErrTooLarge
 	}
 	if err == nil {
