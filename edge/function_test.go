@@ -82,6 +82,7 @@ func TestViewReturnsWhatTheFunctionShows(t *testing.T) {
 
 // TestFailures has one function for each way to fail.
 func TestFailures(t *testing.T) {
+	e := newEngine(t, Config{})
 	other := profile.AppendMsgpack(nil, user("2"))
 	newer := user("1")
 	newer.UpdatedAt++
@@ -116,7 +117,7 @@ func TestFailures(t *testing.T) {
 		"a map of 4 billion":   {data(cat(0xdf, "\xff\xff\xff\xff")), ErrOutput, "msgpack"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := compile(t, newEngine(t, Config{}), guest{view: c.view}.wasm())
+			f := compile(t, e, guest{view: c.view}.wasm())
 			for range 2 {
 				_, err := view(t, f, user("1"), Request{})
 				failure, ok := errors.AsType[*Failure](err)
@@ -133,6 +134,7 @@ func TestFailures(t *testing.T) {
 
 // TestModulesThatAreNoFunctions has one module for each rule of an upload.
 func TestModulesThatAreNoFunctions(t *testing.T) {
+	e := newEngine(t, Config{InitFuel: 1_000_000})
 	with := func(change func(*guest)) []byte {
 		g := same()
 		change(&g)
@@ -162,7 +164,6 @@ func TestModulesThatAreNoFunctions(t *testing.T) {
 		"endless buffer":        {with(func(g *guest) { g.alloc = cat(loop(), 0x00) }), ErrFuel, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := newEngine(t, Config{InitFuel: 1_000_000})
 			f, err := e.Compile(t.Context(), "test", c.wasm, 0)
 			if f != nil || !errors.Is(err, ErrModule) || !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want %v with %q", err, c.want, c.says)
@@ -194,9 +195,10 @@ func spies() map[string]guest {
 
 // TestNothingOfACallIsLeft runs functions that try to show a caller what an earlier one saw.
 func TestNothingOfACallIsLeft(t *testing.T) {
+	e := newEngine(t, Config{})
 	for name, g := range spies() {
 		t.Run(name, func(t *testing.T) {
-			f := compile(t, newEngine(t, Config{}), g.wasm())
+			f := compile(t, e, g.wasm())
 			_, first := view(t, f, user("1"), Request{})
 			for i := range 5 {
 				shown, err := view(t, f, user(fmt.Sprint(i+2)), Request{})
@@ -210,8 +212,9 @@ func TestNothingOfACallIsLeft(t *testing.T) {
 
 // TestSpiesSee shows that the spies of the test above would see something in an instance that is not put back.
 func TestSpiesSee(t *testing.T) {
+	e := newEngine(t, Config{})
 	for name, g := range spies() {
-		f := compile(t, newEngine(t, Config{}), g.wasm())
+		f := compile(t, e, g.wasm())
 		i, err := f.another(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -286,13 +289,13 @@ func TestCloseWhileCallsRun(t *testing.T) {
 	}
 }
 
-// TestMemoryComesBack lets a memory bomb go off 500 times: each takes 4 MiB while it runs.
+// TestMemoryComesBack lets a memory bomb go off 40 times: each takes 4 MiB while it runs.
 func TestMemoryComesBack(t *testing.T) {
 	f := compile(t, newEngine(t, Config{}), guest{view: cat(i32(63), 0x40, 0, 0x1a, i64(0))}.wasm())
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for range 500 {
+	for range 40 {
 		if _, err := view(t, f, user("1"), Request{}); err != nil {
 			t.Fatal(err)
 		}
