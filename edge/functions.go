@@ -28,6 +28,8 @@ const (
 	syncTimeout = 2 * time.Second
 	// catchUpWait is how long a lookup waits for Redis to say which versions serve, and after a failure none does for as long.
 	catchUpWait = 500 * time.Millisecond
+	// unusedFor is how long a module is kept that serves no more. No lookup takes so long.
+	unusedFor = 30 * time.Second
 )
 
 // FunctionsConfig configures Functions. Client and Announce are required; the zero value of the rest is a default.
@@ -303,10 +305,16 @@ func (f *Functions) compile(ctx context.Context, id moduleID) (*Function, error)
 	return f.engine.Compile(ctx, id.name, wasm, id.fuel)
 }
 
-// dropLocked frees the modules that no version needs. Calls that are under way end as they would.
+// dropLocked frees the modules that no version has needed for unusedFor: lookups that began before still have them.
 func (f *Functions) dropLocked(used map[moduleID]bool) (sums []string) {
+	now := time.Now()
 	for id, m := range f.modules {
-		if !used[id] && m.finished() {
+		switch {
+		case used[id]:
+			m.unused = time.Time{}
+		case m.unused.IsZero():
+			m.unused = now
+		case now.Sub(m.unused) > unusedFor && m.finished():
 			m.free()
 			delete(f.modules, id)
 			sums = append(sums, id.sum)

@@ -32,6 +32,8 @@ type module struct {
 	done chan struct{} // closed when fn or err is set
 	fn   *Function
 	err  error
+
+	unused time.Time // since when no version needs it; zero while one does. Guarded by Functions.mu
 }
 
 func (m *module) finished() bool {
