@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,8 @@ const maxAnswer = 128 << 20
 type nodeClient struct {
 	url     string
 	timeout time.Duration
+	// bodyType is the Content-Type of bodies; "" is JSON.
+	bodyType string
 }
 
 func (c *nodeClient) flags(cmd *cobra.Command) {
@@ -85,7 +88,7 @@ func (c *nodeClient) request(ctx context.Context, method, path string, body []by
 	}
 	req.Header.Set("Accept", "application/json")
 	if len(body) > 0 {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", cmp.Or(c.bodyType, "application/json"))
 	}
 	return req, nil
 }

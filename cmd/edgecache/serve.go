@@ -40,6 +40,7 @@ type serveSettings struct {
 	fenceAfter   time.Duration
 	cluster      clusterSettings
 	hedge        bool
+	functions    functionSettings
 	tokens       auth.Config // of the origin that --origin names; without a secret it needs none
 }
 
@@ -84,6 +85,7 @@ production. With JWT_SECRET in the environment it signs its requests to --origin
 		"answer from memory for `TIME` after the stream last proved that it is fresh; 250ms or more, less costs Redis calls")
 	s.cluster.flags(cmd)
 	f.BoolVar(&s.hedge, "origin-hedge", false, "ask the origin a second time when it is slower than usual, for at most one lookup in 20")
+	s.functions.flags(f)
 	tokenFlags(f, &s.tokens)
 	return cmd
 }
@@ -205,6 +207,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
 	}
+	if conf.Functions, err = s.functions.node(); err != nil {
+		return nil, err
+	}
 	n, err := node.New(conf)
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -213,7 +218,8 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err := reach(ctx, n.Start); err != nil {
 		return nil, startError(err, redisURL)
 	}
-	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log})
+	server, err := api.New(api.Config{Node: n, Listen: s.listen, DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second,
+		Functions: s.functions.api(n), Logger: up.log})
 	if err != nil {
 		return nil, err
 	}
