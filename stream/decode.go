@@ -27,7 +27,7 @@ type payload struct {
 // be read and is valid, and nothing else. The event's strings may share memory with values.
 func Decode(values map[string]any) (Event, error) {
 	if name := text(values[fieldFunction]); name != "" {
-		return Event{Kind: profile.Invalidated, UserID: FunctionsID, Function: name}, nil
+		return Event{Kind: profile.Invalidated, UserID: FunctionsID, Hint: true, Function: name}, nil
 	}
 	raw := text(values[fieldPayload])
 	if len(raw) > MaxPayload {
