@@ -184,7 +184,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if n.functions != nil {
 		if err := n.functions.Start(ctx); err != nil {
-			return fmt.Errorf("node: functions on Redis at %s: %w", redisconn.Redact(n.conf.RedisURL), err)
+			return fmt.Errorf("node: functions on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 		}
 	}
 	if err := n.meet(ctx); err != nil {
