@@ -160,6 +160,13 @@ func TestAPolicyHoldsOnEveryPath(t *testing.T) {
 	if r := send(t, s, "GET", "/v1/users/1?fn=display-name", "", "Accept-Language: de;q=0.5, fr-CM"); !strings.Contains(r.body, "Utilisateur 1") {
 		t.Errorf("the caller's language: %s", r.body)
 	}
+	metrics := send(t, s, "GET", "/metrics", "").body
+	for _, want := range []string{`edgecache_function_calls_total{function="hide-matricule"}`, `edgecache_function_loaded{function="avatar-size"} 1`,
+		`edgecache_function_refused_total{function="avatar-size"} 1`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics have no %s", want)
+		}
+	}
 	if st := n.Stats(); len(st.Functions) != 3 || st.ViewBytes == 0 {
 		t.Errorf("stats %+v", st.Functions)
 	}
