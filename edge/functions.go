@@ -285,6 +285,7 @@ var closed = func() chan struct{} {
 // load compiles a module and says so to the others.
 func (f *Functions) load(ctx context.Context, id moduleID, m *module) {
 	m.fn, m.err = f.compile(ctx, id)
+	m.ready.Store(m.fn)
 	close(m.done)
 	if m.err != nil {
 		f.cfg.Logger.Warn("edge: a function cannot be used", "function", id.name, "sha256", id.sum, "error", m.err)

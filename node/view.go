@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -49,7 +51,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 		return View{Result: got}, err
 	}
 	var room [maxStages]stage
-	var bytes [256]byte
+	var bytes [128]byte
 	stages, tag, err := n.stages(ctx, room[:0], bytes[:0], through)
 	if err != nil {
 		return View{}, err
@@ -121,14 +123,10 @@ func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Th
 	return dst, tag, nil
 }
 
-// mix is FNV-1a over what an answer depends on beside the profile.
+// mix adds a function to a tag: its version, and what its answer depends on beside the profile.
 func mix(tag, version uint64, tail []byte) uint64 {
 	const prime = 1099511628211
-	tag = (tag*prime ^ version) * prime
-	for _, c := range tail {
-		tag = (tag ^ uint64(c)) * prime
-	}
-	return tag
+	return ((tag*prime^version)*prime ^ xxhash.Sum64(tail)) * prime
 }
 
 // show takes an answer through the functions.
