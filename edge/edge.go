@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -163,4 +164,34 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w: the name %.70q; want 1-64 bytes of [a-z0-9-], and no - at the ends", ErrRequest, name)
 	}
 	return nil
+}
+
+// Claims is Values of the claims of a token, as encoding/json reads them: texts as they are, numbers and truth values in their
+// JSON form, a list of those joined by spaces. Objects and null are as if they were not there.
+type Claims map[string]any
+
+// Value implements Values.
+func (c Claims) Value(name string) (string, bool) { return claimText(c[name]) }
+
+func claimText(claim any) (string, bool) {
+	switch claim := claim.(type) {
+	case string:
+		return claim, true
+	case float64:
+		return strconv.FormatFloat(claim, 'f', -1, 64), true
+	case bool:
+		return strconv.FormatBool(claim), true
+	case []any:
+		words := make([]string, 0, len(claim))
+		for _, one := range claim {
+			if _, nested := one.([]any); nested {
+				continue
+			}
+			if text, ok := claimText(one); ok {
+				words = append(words, text)
+			}
+		}
+		return strings.Join(words, " "), true
+	}
+	return "", false
 }

@@ -125,8 +125,11 @@ func NewFunctions(cfg FunctionsConfig) (*Functions, error) {
 // error, and may be called again then.
 func (f *Functions) Start(ctx context.Context) error {
 	return f.life.Start(ctx, func(ctx context.Context) error {
-		if err := f.sync(ctx); err != nil {
+		switch err := f.sync(ctx); {
+		case err != nil && f.failed.Load() != 0:
 			return err
+		case err != nil: // some record is broken; the others are there
+			f.cfg.Logger.Warn("edge: ask for the functions", "error", err)
 		}
 		f.life.Go(f.follow)
 		return nil
