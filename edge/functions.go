@@ -26,8 +26,10 @@ const (
 	syncEvery = 5 * time.Second
 	// syncTimeout bounds one look at Redis.
 	syncTimeout = 2 * time.Second
-	// catchUpWait is how long a lookup waits for Redis to say which versions serve, and after a failure none does for as long.
+	// catchUpWait is how long a lookup waits for Redis to say which versions serve. After a failure none does until it has
+	// answered again, for which it is asked every retryEvery.
 	catchUpWait = 500 * time.Millisecond
+	retryEvery  = 100 * time.Millisecond
 	// unusedFor is how long a module is kept that serves no more. No lookup takes so long.
 	unusedFor = 30 * time.Second
 )
@@ -173,20 +175,27 @@ func (f *Functions) ask() {
 	}
 }
 
-// follow asks Redis when something was heard, and now and then.
+// follow asks Redis when something was heard, and now and then; more often while it does not answer.
 func (f *Functions) follow(ctx context.Context) {
-	timer := time.NewTicker(syncEvery)
+	timer := time.NewTimer(syncEvery)
 	defer timer.Stop()
+	wake := f.wake
 	for {
 		select {
-		case <-f.wake:
+		case <-wake:
 		case <-timer.C:
 		case <-ctx.Done():
 			return
 		}
+		pause := syncEvery
+		wake = f.wake
 		if err := f.sync(ctx); err != nil && ctx.Err() == nil {
-			f.cfg.Logger.Warn("edge: ask for the functions", "error", err, "pause", syncEvery)
+			if f.failed.Load() != 0 {
+				pause, wake = retryEvery, nil
+			}
+			f.cfg.Logger.Warn("edge: ask for the functions", "error", err, "pause", pause)
 		}
+		timer.Reset(pause)
 	}
 }
 
@@ -343,14 +352,14 @@ func (f *Functions) Lookup(ctx context.Context, name string, fresh bool) (*Servi
 
 // catchUp waits until Redis has answered a question that was asked after now.
 func (f *Functions) catchUp(ctx context.Context, fresh bool) error {
-	before := f.failed.Load()
-	if before != 0 && time.Since(time.Unix(0, before)) < catchUpWait {
-		return nil // it has just not answered
-	}
 	if !fresh {
 		f.want.Add(1)
 	}
 	f.ask()
+	before := f.failed.Load()
+	if before != 0 && !fresh {
+		return nil // it did not answer, and is asked again all the time
+	}
 	want := f.want.Load()
 	timer := time.NewTimer(catchUpWait)
 	defer timer.Stop()

@@ -159,7 +159,9 @@ func TestWithoutRedisFunctionsGoOn(t *testing.T) {
 
 // TestLifecycle calls what there is in other orders than usual.
 func TestLifecycle(t *testing.T) {
-	for _, cfg := range []FunctionsConfig{{}, {Client: redis.NewClient(&redis.Options{})}} {
+	idle := redis.NewClient(&redis.Options{})
+	defer idle.Close()
+	for _, cfg := range []FunctionsConfig{{}, {Client: idle}} {
 		if _, err := NewFunctions(cfg); !errors.Is(err, errConfig) {
 			t.Errorf("%+v: %v", cfg, err)
 		}

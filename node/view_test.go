@@ -303,3 +303,48 @@ func TestOtherNodesAndServicesPassOverFunctions(t *testing.T) {
 		t.Errorf("the tail: %+v", s)
 	}
 }
+
+// TestANodeThatWasCutOffAnswersByNoOldVersion has a node hear nothing while a version is pushed. Once it is connected again, the
+// first lookups wait for what serves now.
+func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
+	server := redistest.Server(t)
+	from := registered(5)
+	near := withFunctions(t, server.URL(), from, 1, func(c *edge.FunctionsConfig) { c.PushWait = 50 * time.Millisecond })[0]
+	proxy := redistest.ProxyTo(t, strings.TrimPrefix(server.URL(), "redis://"))
+	far, err := New(Config{RedisURL: "redis://" + proxy.Addr, Origin: from, Functions: &edge.FunctionsConfig{},
+		Tier: tier.Config{FenceAfter: MinFenceAfter}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	if err := far.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	push(t, near, "f", "hide-matricule")
+	hides := func() bool {
+		t.Helper()
+		v, err := far.View(t.Context(), "1", through("", "f"), tier.Want{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Profile.Matricule == ""
+	}
+	testkit.Eventually(t, time.Second, "the first version", func() bool {
+		v, err := far.View(t.Context(), "1", through("", "f"), tier.Want{})
+		return err == nil && v.Profile.Matricule == ""
+	})
+	proxy.BlackHole(true)
+	testkit.Eventually(t, 10*time.Second, "the fence", func() bool { return !far.cache.Fresh() })
+	p, err := near.Functions().Push(t.Context(), "f", example(t, "display-name"), edge.PushOptions{})
+	if err != nil || len(p.Unready) != 1 {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if !hides() {
+		t.Error("a node that is cut off has a version that it cannot know")
+	}
+	proxy.BlackHole(false)
+	testkit.Eventually(t, 10*time.Second, "a proof", func() bool { return far.cache.Fresh() })
+	if hides() {
+		t.Error("a node that has caught up answers by the version before")
+	}
+}
