@@ -35,10 +35,11 @@ type View struct {
 	Tag uint64
 }
 
-// stage is a function that serves, with what it gets beside the profile.
+// stage is a function that serves, and where in the tails lies what it gets beside the profile. The
+// tails lie together, and apart from the stages, so that both stay on the stack of a lookup.
 type stage struct {
-	serving *edge.Serving
-	tail    []byte
+	serving  *edge.Serving
+	from, to int
 }
 
 // View is GetWith, shown through edge functions. Their answers are kept beside the profile and end with it, or with the version
@@ -52,7 +53,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	}
 	var room [maxStages]stage
 	var bytes [128]byte
-	stages, tag, err := n.stages(ctx, room[:0], bytes[:0], through)
+	stages, tails, tag, err := n.stages(ctx, room[:0], bytes[:0], through)
 	if err != nil {
 		return View{}, err
 	}
@@ -60,7 +61,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	if err != nil {
 		return View{}, err
 	}
-	shown, err := n.show(ctx, got, stages)
+	shown, err := n.show(ctx, got, stages, tails)
 	return View{shown, tag}, err
 }
 
@@ -70,7 +71,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	if len(through.Functions) == 0 {
 		return n.BatchGet(ctx, ids, w)
 	}
-	stages, _, err := n.stages(ctx, nil, nil, through)
+	stages, tails, _, err := n.stages(ctx, nil, nil, through)
 	if err != nil {
 		return tier.Batch{}, err
 	}
@@ -79,7 +80,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 		return got, err
 	}
 	for id, r := range got.Found {
-		shown, err := n.show(ctx, r, stages)
+		shown, err := n.show(ctx, r, stages, tails)
 		if err == nil {
 			got.Found[id] = shown
 			continue
@@ -93,34 +94,33 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	return got, nil
 }
 
-// stages appends the functions, with their tails in bytes, and returns the tag.
-func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, uint64, error) {
+// stages appends the functions, and their tails to bytes, and returns the tag.
+func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, []byte, uint64, error) {
 	if n.functions == nil {
-		return nil, 0, ErrNoFunctions
+		return nil, nil, 0, ErrNoFunctions
 	}
 	if len(through.Functions) > maxStages {
-		return nil, 0, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
+		return nil, nil, 0, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
 	}
 	fresh := n.cache.Fresh()
 	var tag uint64
 	for _, name := range through.Functions {
 		s, err := n.functions.Lookup(ctx, name, fresh)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, 0, err
 		}
 		f, err := s.Function(ctx)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, 0, err
 		}
 		from := len(bytes)
 		if bytes, err = f.AppendTail(bytes, through.Request); err != nil {
-			return nil, 0, err
+			return nil, nil, 0, err
 		}
-		tail := bytes[from:len(bytes):len(bytes)]
-		tag = mix(tag, s.Tag, tail)
-		dst = append(dst, stage{s, tail})
+		tag = mix(tag, s.Tag, bytes[from:])
+		dst = append(dst, stage{s, from, len(bytes)})
 	}
-	return dst, tag, nil
+	return dst, bytes, tag, nil
 }
 
 // mix adds a function to a tag: its version, and what its answer depends on beside the profile.
@@ -130,11 +130,12 @@ func mix(tag, version uint64, tail []byte) uint64 {
 }
 
 // show takes an answer through the functions.
-func (n *Node) show(ctx context.Context, r tier.Result, stages []stage) (tier.Result, error) {
+func (n *Node) show(ctx context.Context, r tier.Result, stages []stage, tails []byte) (tier.Result, error) {
 	for _, s := range stages {
-		shown, err, kept := r.Find(s.serving.ID, s.tail)
+		tail := tails[s.from:s.to]
+		shown, err, kept := r.Find(s.serving.ID, tail)
 		if !kept {
-			shown, err = n.call(ctx, r, s)
+			shown, err = n.call(ctx, r, s.serving, tail)
 		}
 		if err != nil {
 			return tier.Result{}, err
@@ -145,14 +146,14 @@ func (n *Node) show(ctx context.Context, r tier.Result, stages []stage) (tier.Re
 }
 
 // call has a function called, and keeps what it answers, if that is a profile or a refusal.
-func (n *Node) call(ctx context.Context, r tier.Result, s stage) (tier.Result, error) {
-	p, ran, err := s.serving.View(ctx, r.Profile, r.Packed(), s.tail)
+func (n *Node) call(ctx context.Context, r tier.Result, s *edge.Serving, tail []byte) (tier.Result, error) {
+	p, ran, err := s.View(ctx, r.Profile, r.Packed(), tail)
 	shown := r
 	if p != nil {
 		shown = r.As(p)
 	}
 	if ran {
-		n.views.Keep(r, s.serving.ID, s.tail, shown, err)
+		n.views.Keep(r, s.ID, tail, shown, err)
 	}
 	return shown, err
 }
