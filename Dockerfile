@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# An image of the binary alone, under 30 MB: no shell, no package manager, no C library. deploy/README.md says how to use it.
+# An image of the binary alone, under 40 MB: no shell, no package manager, no C library. deploy/README.md says how to use it.
 
 FROM golang:1.26.8-bookworm AS build
 WORKDIR /src

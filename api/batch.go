@@ -78,6 +78,10 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 	if err != nil {
 		return err
 	}
+	through, err := s.through(c)
+	if err != nil {
+		return err
+	}
 	hold, err := s.budget.Hold(min(len(ids), maxCharged) * typicalUser)
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 		return web.ErrBusy
 	}
 	defer s.work.Release(int64(min(len(ids), maxCharged)))
-	batch, err := s.cfg.Node.BatchGet(ctx, ids, want)
+	batch, err := s.lookUp(ctx, c, ids, through, want)
 	if err != nil {
 		return err
 	}

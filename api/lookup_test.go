@@ -152,7 +152,7 @@ func TestETagDiffersWhenTheBytesDo(t *testing.T) {
 	other := a.Profile.Clone()
 	other.Nom = "Nga Bassong"
 	b := tier.MakeResult(other, tier.FromL1, 0)
-	if x, y := appendETag(nil, a, mediaJSON), appendETag(nil, b, mediaJSON); bytes.Equal(x, y) {
+	if x, y := appendETag(nil, a, mediaJSON, 0), appendETag(nil, b, mediaJSON, 0); bytes.Equal(x, y) {
 		t.Errorf("both have the ETag %s", x)
 	}
 }

@@ -43,8 +43,9 @@ func (m metrics) handler() fiber.Handler {
 
 // nodeCollector exports one snapshot of a node's counters per scrape.
 type nodeCollector struct {
-	node Node
-	rows []row
+	node      Node
+	rows      []row
+	functions []functionRow
 }
 
 type row struct {
@@ -56,7 +57,7 @@ type row struct {
 }
 
 func newNodeCollector(n Node) *nodeCollector {
-	c := &nodeCollector{node: n}
+	c := &nodeCollector{node: n, functions: functionMetrics()}
 	for _, r := range counterRows {
 		c.add(r.name+"_total", r.help, prometheus.CounterValue, func(s *node.Stats) float64 { return float64(r.value(s)) })
 	}
@@ -76,11 +77,15 @@ func (c *nodeCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, r := range c.rows {
 		out <- r.desc
 	}
+	for _, r := range c.functions {
+		out <- r.desc
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	s := c.node.Stats()
+	c.collectFunctions(out, s.Functions)
 	for _, r := range c.rows {
 		if r.origin && s.Origin == nil {
 			continue

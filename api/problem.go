@@ -83,6 +83,9 @@ func problemOf(err error) *problem {
 	var p *problem
 	var f *fiber.Error
 	var limited *gate.Limited
+	if p := functionProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &limited):
 		return problemLimit(limited)

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 )
 
@@ -30,7 +31,7 @@ func (s *Server) newApp() *fiber.App {
 	s.routes(app)
 
 	server := app.Server()
-	web.Stream(server, MaxBody)
+	web.Stream(server, edge.MaxModule) // each handler reads what it takes
 	server.Handler = s.guard(server.Handler)
 	server.ConnState = s.conns.track
 	server.CloseOnShutdown = true
@@ -50,6 +51,7 @@ func (s *Server) routes(app *fiber.App) {
 	app.Get("/v1/prewarm", s.allow(auth.RoleRead, s.getPrewarm))
 	app.Post("/v1/prewarm", s.allow(auth.RoleAdmin, s.ownSite(s.postPrewarm)))
 	app.Delete("/v1/prewarm", s.allow(auth.RoleAdmin, s.ownSite(s.deletePrewarm)))
+	s.functionRoutes(app)
 	app.Get("/health", s.probe(auth.RoleRead, s.getHealth))
 	app.Get("/livez", s.getLive)
 	app.Get("/readyz", s.getReady)
@@ -177,7 +179,7 @@ func knownMethod(m []byte) bool {
 // expect answers "Expect: 100-continue" before the body is sent, so that a body which is too large never is.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	err := web.Unwanted(ctx)
-	if err == nil && ctx.Request.Header.ContentLength() > MaxBody {
+	if err == nil && ctx.Request.Header.ContentLength() > maxBody(ctx) {
 		err = web.ErrTooLarge
 	}
 	if err == nil {

@@ -6,6 +6,8 @@
 //	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
 //	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
 //	                                ?sources=1 adds to either who answered of each user: {"id":{"tier":"L1","age":12}}, age in ms
+//	                                ?fn=NAME shows the users of any of these through an edge function, ?arg.NAME=… are its arguments
+//	GET  /v1/functions              the edge functions; PUT, DELETE /v1/functions/{name} and below push, roll back and remove them
 //	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus
 //	GET  /v1/cluster                the nodes that this one knows, and which share of the ranges each has
 //	GET  /v1/prewarm                how the cluster's prewarm does; POST begins one, DELETE ends it
@@ -99,6 +101,8 @@ type Config struct {
 	DrainDelay time.Duration
 	// DrainTimeout is how long Close waits for the requests in flight before it cuts them off. Default 3 s.
 	DrainTimeout time.Duration
+	// Functions serves edge functions. Default: none are served, and a lookup that names one fails.
+	Functions *FunctionsConfig
 	// Logger gets what clients are not told: causes of 5xx answers. Default: nothing is logged.
 	Logger *slog.Logger
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -31,12 +32,19 @@ func (s *Server) getUser(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	through, err := s.through(c)
+	if err != nil {
+		return err
+	}
 	s.cfg.Node.Tick()
+	if len(through.Functions) > 0 {
+		return s.sendView(c, id, through, want, m)
+	}
 	res, err := s.cfg.Node.GetWith(s.ctx, id, want)
 	if err != nil {
 		return userError(err, id)
 	}
-	s.sendUser(c, res, m)
+	s.sendUser(c, res, m, 0)
 	return nil
 }
 
@@ -61,22 +69,23 @@ func pathID(c *fiber.Ctx) (string, error) {
 
 // userError names the user in a 404.
 func userError(err error, id string) error {
-	if p := problemOf(err); p.status == fiber.StatusNotFound {
+	if errors.Is(err, profile.ErrNotFound) {
 		return problemUser(id)
 	}
 	return err
 }
 
-func (s *Server) sendUser(c *fiber.Ctx, res tier.Result, m media) {
+// sendUser sends a profile. tag is that of the functions that it went through, 0 for none.
+func (s *Server) sendUser(c *fiber.Ctx, res tier.Result, m media, tag uint64) {
 	r := c.Response()
 	var etagRoom, statusRoom [64]byte
-	etag := appendETag(etagRoom[:0], res, m)
+	etag := appendETag(etagRoom[:0], res, m, tag)
 	h := &r.Header
 	h.SetCanonical(headerETag, etag)
 	h.SetCanonical(headerAge, strconv.AppendInt(statusRoom[:0], int64(res.Age/time.Second), 10))
 	h.SetCanonical(headerCacheStatus, appendCacheStatus(statusRoom[:0], res))
 	h.SetCanonical(headerCacheControl, valueRevalidate)
-	h.SetCanonical(headerVary, headerAccept)
+	h.SetCanonical(headerVary, vary(tag))
 	if notModified(c, etag) {
 		r.SetStatusCode(fiber.StatusNotModified)
 		return

@@ -18,6 +18,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/benchmarks/cluster"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/compare"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/fence"
+	"github.com/chatapp-ngomna/edgecache/benchmarks/functions"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/verify"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/warm"
 )
@@ -32,6 +33,7 @@ func commands() []command {
 	return []command{
 		{"compare", "each tier beside the bare library under it and its peers, in turns; under five minutes", compare.Run},
 		{"fence", "what a shorter FenceAfter costs in Redis calls and processor time; under two minutes", fence.Run},
+		{"functions", "edge functions beside hits of L1 and bare calls of wazero; under a minute", functions.Run},
 		{"cluster", "prewarms of three and ten processes, some of them killed; about ten minutes", cluster.Run},
 		{"verify", "a million changes under edgecache verify; about seven minutes", verify.Run},
 		{"warm", "the first minute of a recorded chat after a full restart, cold and prewarmed", warm.Run},
@@ -69,6 +71,6 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: go run -C benchmarks . COMMAND [FLAGS]")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.does)
 	}
 }

@@ -144,7 +144,18 @@ type request struct {
 // body is JSON or nil. It is for what has no method here. Errors are *Error for an answer above
 // 399.
 func (c *Client) Do(ctx context.Context, method, path string, body []byte) (Answer, error) {
-	return c.do(ctx, &request{method: method, path: path, body: body})
+	return c.Send(ctx, method, path, "", body)
+}
+
+// Send is Do for a body of another type, such as "application/wasm"; "" is JSON.
+func (c *Client) Send(
+	ctx context.Context, method, path, contentType string, body []byte,
+) (Answer, error) {
+	r := &request{method: method, path: path, body: body}
+	if contentType != "" {
+		r.header = http.Header{"Content-Type": {contentType}}
+	}
+	return c.do(ctx, r)
 }
 
 func (c *Client) do(ctx context.Context, r *request) (Answer, error) {
@@ -214,7 +225,7 @@ func (c *Client) request(ctx context.Context, r *request) (*http.Request, error)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "edgecache-client")
-	if r.body != nil || r.method == http.MethodPost {
+	if req.Header.Get("Content-Type") == "" && (r.body != nil || r.method == http.MethodPost) {
 		req.Header.Set("Content-Type", "application/json") // also without a body: a node without tokens wants it
 	}
 	if c.cfg.Token != nil {

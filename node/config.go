@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -49,6 +50,11 @@ type Config struct {
 	// that a dead origin does not keep the node from what it can do. Defaults 0 (not waited for) and 1 min.
 	ReadyAt     float64
 	ReadyWithin time.Duration
+	// Functions lets this node run edge functions; its Client, Announce and Logger are the node's. Default: it runs none,
+	// and View with one fails.
+	Functions *edge.FunctionsConfig
+	// ViewBytes is how much memory what functions made may take, beside that of L1. Default 32 MiB.
+	ViewBytes int64
 	// Logger gets what an operator should know. Default: none.
 	Logger *slog.Logger
 }
@@ -59,6 +65,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadyWithin == 0 {
 		c.ReadyWithin = time.Minute
+	}
+	if c.ViewBytes == 0 {
+		c.ViewBytes = 32 << 20
 	}
 	return c
 }
@@ -80,6 +89,8 @@ func (c Config) validate() error {
 		return errors.New("node: Config.Prewarm and Config.NoPrewarm; want one of them")
 	case c.ReadyAt > 0 && c.Prewarm == nil:
 		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
+	case c.ViewBytes < 0:
+		return fmt.Errorf("node: Config.ViewBytes is %d; want a number of bytes, or 0 for the default", c.ViewBytes)
 	case c.ReadyWithin < 0:
 		return fmt.Errorf("node: Config.ReadyWithin is %v; want a positive duration", c.ReadyWithin)
 	}

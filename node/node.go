@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
@@ -49,7 +50,9 @@ type Node struct {
 	hot       *prewarm.Hot   // nil with NoPrewarm, as runner is
 	runner    *prewarm.Runner
 	gossip    *gossip.Cluster // nil without Config.Cluster
-	warm      atomic.Bool     // it was ready once
+	functions *edge.Functions // nil without Config.Functions, as views is
+	views     *tier.Views
+	warm      atomic.Bool // it was ready once
 
 	// base ends with Close, and background with what runs under it.
 	base       context.Context
@@ -85,6 +88,9 @@ func New(conf Config) (*Node, error) {
 		if n.cache != nil {
 			err = errors.Join(err, n.cache.Close()) // its engine has goroutines from the start
 		}
+		if n.functions != nil {
+			err = errors.Join(err, n.functions.Close())
+		}
 		return nil, errors.Join(err, n.disconnect())
 	}
 	return n, nil
@@ -112,7 +118,10 @@ func (n *Node) compose() (err error) {
 	if n.publisher, err = stream.NewPublisher(stream.PublisherConfig{Client: n.client, MaxLen: n.conf.StreamMaxLen}); err != nil {
 		return err
 	}
-	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: feed{n.cache},
+	if err := n.composeFunctions(); err != nil {
+		return err
+	}
+	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: n.handler(),
 		Block: tailBlock(n.conf.Tier.FenceAfter), Logger: n.conf.Logger})
 	if err != nil {
 		return err
@@ -172,6 +181,11 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	if err := n.follow(ctx); err != nil {
 		return fmt.Errorf("node: stream on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
+	}
+	if n.functions != nil {
+		if err := n.functions.Start(ctx); err != nil {
+			return fmt.Errorf("node: functions on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
+		}
 	}
 	if err := n.meet(ctx); err != nil {
 		return err
@@ -238,6 +252,9 @@ func (n *Node) stopFeeding() error {
 	}
 	if n.gossip != nil {
 		closers = append(closers, n.gossip.Close)
+	}
+	if n.functions != nil {
+		closers = append(closers, n.functions.Close)
 	}
 	if n.watch != nil {
 		closers = append(closers, n.watch.Close)

@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
@@ -29,6 +30,10 @@ type Stats struct {
 	Hot     prewarm.HotStats `json:"hot"`
 	Prewarm prewarm.Status   `json:"prewarm"`
 	Warmth  float64          `json:"warmth"`
+	// Functions tells of each edge function, and ViewBytes about what their kept answers take; nil and 0 without
+	// Config.Functions.
+	Functions []edge.FunctionStats `json:"functions,omitempty"`
+	ViewBytes int64                `json:"viewBytes,omitempty"`
 	// L2TTL is how long a profile stays in Redis.
 	L2TTL time.Duration `json:"l2TTL"`
 }
@@ -36,6 +41,9 @@ type Stats struct {
 // Stats returns a snapshot.
 func (n *Node) Stats() Stats {
 	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth()}
+	if n.functions != nil {
+		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()
+	}
 	if n.runner != nil {
 		s.Hot, s.Prewarm = n.hot.Stats(), n.runner.Status()
 	}

@@ -87,6 +87,8 @@ func (w *Worker) changeSafely(ctx context.Context, e Event) (changed bool, err e
 func (w *Worker) change(ctx context.Context, e Event) (bool, error) {
 	a := w.cfg.Applier
 	switch {
+	case e.Function != "":
+		return false, nil // Redis has it already
 	case e.Hint:
 		return a.Hint(ctx, e.UserID, e.Order(), w.says(e))
 	case e.Kind == profile.Deleted:

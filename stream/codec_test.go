@@ -270,3 +270,16 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// TestFunctionsAreInvalidationsOfNobodyToOthers decodes an entry about a function with and without its field, which older nodes do
+// not look at.
+func TestFunctionsAreInvalidationsOfNobodyToOthers(t *testing.T) {
+	values := map[string]any{fieldPayload: `{"event":"user.profile.invalidated","userId":"edgecache:functions"}`, fieldFunction: "hide"}
+	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "hide" || e.UserID != FunctionsID {
+		t.Errorf("%+v, %v", e, err)
+	}
+	delete(values, fieldFunction)
+	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "" || e.UserID != FunctionsID {
+		t.Errorf("as others read it: %+v, %v", e, err)
+	}
+}

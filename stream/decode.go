@@ -26,6 +26,9 @@ type payload struct {
 // Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge. The event that comes with an error has the UserID if that could
 // be read and is valid, and nothing else. The event's strings may share memory with values.
 func Decode(values map[string]any) (Event, error) {
+	if name := text(values[fieldFunction]); name != "" {
+		return Event{Kind: profile.Invalidated, UserID: FunctionsID, Hint: true, Function: name}, nil
+	}
 	raw := text(values[fieldPayload])
 	if len(raw) > MaxPayload {
 		return Event{}, fmt.Errorf("%w: payload of %d bytes; at most %d", ErrTooLarge, len(raw), MaxPayload)

@@ -28,6 +28,7 @@ const (
 	fieldProfile  = "profile"  // msgpack of the whole profile; only edgecache writes it
 	fieldVersion  = "version"  // of a deletion: the payload's timestamp again; only edgecache writes it
 	fieldReplayOf = "replayOf" // id of the entry that this one repeats, when somebody put a dead one back
+	fieldFunction = "function" // name of the edge function that changed
 )
 
 var (
@@ -42,6 +43,10 @@ var (
 	// ErrNoEntry reports a dead entry that is not, or no longer, there.
 	ErrNoEntry = errors.New("stream: no such entry")
 )
+
+// FunctionsID is the user of entries about edge functions, whom nobody is. Whoever does not know of
+// functions reads such an entry as the invalidation of that user, which changes nothing.
+const FunctionsID = "edgecache:functions"
 
 // Event is one change of one user's profile.
 type Event struct {
@@ -66,6 +71,9 @@ type Event struct {
 	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
 	// when the original was. Zero out of Decode, which does not see the entry's id.
 	At time.Time
+	// Function is the name of an edge function that changed; "" for what is about a user. Kind is
+	// profile.Invalidated then, and UserID FunctionsID. Not encoded.
+	Function string
 	// Degraded is true when the entry had a whole profile that could not be read, so that only its parts are here.
 	Degraded bool
 }

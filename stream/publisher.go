@@ -7,6 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // errConfig reports a configuration that cannot work.
@@ -67,12 +69,23 @@ func (p *Publisher) Publish(ctx context.Context, e Event) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return p.add(ctx, e.UserID, values)
+}
+
+// PublishFunction adds an entry that says that an edge function changed. Errors are the client's; as with Publish.
+func (p *Publisher) PublishFunction(ctx context.Context, name string) error {
+	payload := appendPayload(nil, Event{Kind: profile.Invalidated, UserID: FunctionsID}, profile.Patch{})
+	_, err := p.add(ctx, name, []any{fieldPayload, payload, fieldFunction, name})
+	return err
+}
+
+func (p *Publisher) add(ctx context.Context, what string, values []any) (string, error) {
 	id, err := p.cfg.Client.XAdd(ctx, &redis.XAddArgs{
 		Stream: p.cfg.Stream, MaxLen: p.cfg.MaxLen, Approx: true, Values: values,
 	}).Result()
 	if err != nil {
-		p.cfg.Logger.DebugContext(ctx, "stream: publish", "user", e.UserID, "error", err)
-		return "", fmt.Errorf("stream: publish %q: %w", e.UserID, err)
+		p.cfg.Logger.DebugContext(ctx, "stream: publish", "of", what, "error", err)
+		return "", fmt.Errorf("stream: publish %q: %w", what, err)
 	}
 	return id, nil
 }

@@ -23,8 +23,10 @@ type entry struct {
 	refreshAt int64
 	// loaded is when the load began; the entry is at least as new as that moment.
 	loaded int64
-	// packed is the profile in msgpack, once; nil until the entry is offered to the engine.
-	packed []byte
+	// packed is the profile in msgpack, once; empty until the entry is offered to the engine.
+	packed string
+	// views are what edge functions made of the profile, the newest first.
+	views atomic.Pointer[View]
 	// refreshing is set by the first reader who finds the entry due for a refresh.
 	refreshing atomic.Bool
 	// absent says that the user does not exist.
@@ -55,12 +57,15 @@ func newEntry(p *profile.Profile) *entry {
 
 // pack makes packed, and the profile, which must have passed profile.Check, point into it. The
 // entry then shares nothing with where the profile came from.
-func (e *entry) pack() { e.packed = profile.Pack(&e.profile) }
+func (e *entry) pack() {
+	b := profile.Pack(&e.profile)
+	e.packed = unsafe.String(unsafe.SliceData(b), len(b))
+}
 
 // bytes returns the profile in msgpack.
 func (e *entry) bytes() []byte {
-	if e.packed != nil {
-		return e.packed
+	if e.packed != "" {
+		return unsafe.Slice(unsafe.StringData(e.packed), len(e.packed))
 	}
 	return profile.AppendMsgpack(nil, &e.profile)
 }
@@ -95,5 +100,5 @@ func (c *Cache) expires(e *entry) int64 {
 }
 
 func (e *entry) cost() int64 {
-	return entryOverhead + int64(cap(e.packed)) + int64(len(e.profile.Attrs))*attrOverhead
+	return entryOverhead + int64(len(e.packed)+15)&^15 + int64(len(e.profile.Attrs))*attrOverhead
 }

@@ -169,7 +169,7 @@ func (c *Cache) keep(call *call, e *entry) bool {
 		c.counters.unadmitted.Add(1)
 		return false
 	}
-	if e.packed == nil && !e.absent {
+	if e.packed == "" && !e.absent {
 		e.pack()
 	}
 	return c.l1.set(call.hash, e)

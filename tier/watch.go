@@ -1,7 +1,6 @@
 package tier
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -334,5 +333,5 @@ func (e *entry) says(now *entry) bool {
 	if now == nil || e.absent {
 		return now == nil && e.absent
 	}
-	return bytes.Equal(e.packed, now.bytes())
+	return e.packed == string(now.bytes())
 }

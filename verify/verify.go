@@ -183,6 +183,9 @@ type handler struct{ v *Verifier }
 
 // Handle implements stream.Handler.
 func (h handler) Handle(e stream.Event) {
+	if e.Function != "" {
+		return // no user changed
+	}
 	now := time.Now()
 	sampled := maphash.String(h.v.seed, e.UserID) <= h.v.limit
 	h.v.tally.change(sampled)

@@ -52,12 +52,12 @@ func (g *Gate) ownSite(h *fasthttp.RequestHeader) bool {
 // changeType reports whether a page of another site cannot send this type without asking.
 func changeType(contentType []byte) bool {
 	switch string(contentType) { // as it is nearly always written
-	case "application/json", "application/msgpack":
+	case "application/json", "application/msgpack", "application/wasm":
 		return true
 	}
 	name, _, _ := bytes.Cut(contentType, []byte(";"))
 	switch strings.ToLower(string(bytes.TrimSpace(name))) {
-	case "application/json", "application/msgpack":
+	case "application/json", "application/msgpack", "application/wasm":
 		return true
 	}
 	return false

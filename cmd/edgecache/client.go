@@ -79,6 +79,8 @@ type nodeClient struct {
 	url     string
 	timeout time.Duration
 	role    auth.Role // that a token needs which is signed here
+	// bodyType is the Content-Type of bodies; "" is JSON.
+	bodyType string
 }
 
 func (c *nodeClient) flags(p *program, cmd *cobra.Command, role auth.Role) {
@@ -103,7 +105,7 @@ func (c *nodeClient) do(ctx context.Context, method, path string, body []byte) (
 		return client.Answer{}, err
 	}
 	defer done()
-	a, err := asks.Do(ctx, method, path, body)
+	a, err := asks.Send(ctx, method, path, c.bodyType, body)
 	return a, c.explain(a, err)
 }
 

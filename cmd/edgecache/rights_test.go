@@ -65,7 +65,7 @@ func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	server := aclServer(t)
 	origin := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+t.TempDir()+"/u.db", "--redis", as(server, "origins"), "--sample-users", "200")
 	source := origin.urls()[0]
-	active := writeFile(t, "active.jsonl", fmt.Sprintf("{\"id\":\"5\",\"lastActive\":%d}\n{\"id\":\"6\",\"lastActive\":%d}\n", time.Now().UnixMilli(), time.Now().UnixMilli()))
+	active := tempFile(t, "active.jsonl", fmt.Sprintf("{\"id\":\"5\",\"lastActive\":%d}\n{\"id\":\"6\",\"lastActive\":%d}\n", time.Now().UnixMilli(), time.Now().UnixMilli()))
 	serve := func() string {
 		return start(t, "serve", "--listen", "127.0.0.1:0", "--redis", as(server, "nodes"), "--origin", source, "--prewarm-source", active).urls()[0]
 	}

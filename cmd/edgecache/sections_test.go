@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func writeFile(t *testing.T, name, text string) string {
+func tempFile(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -30,7 +30,7 @@ origin:
 `
 
 func TestOneFileHasSectionsForCommands(t *testing.T) {
-	file := writeFile(t, "edgecache.yaml", twoCommands)
+	file := tempFile(t, "edgecache.yaml", twoCommands)
 	for _, c := range []struct {
 		command, flag, want string
 	}{
@@ -54,7 +54,7 @@ func TestSectionsThatAreWrong(t *testing.T) {
 		"stats:\n  timeout: 5s\ntimeout: 0\n": "timeout",
 		"starts:\n  timeout: 5s\n":            "a mapping",
 	} {
-		file := writeFile(t, "edgecache.yaml", text)
+		file := tempFile(t, "edgecache.yaml", text)
 		got := command(t, "", nil, "stats", "--config", file)
 		if got.err == nil || !strings.Contains(got.err.Error(), says) && !strings.Contains(got.err.Error(), `unknown setting "starts"`) || exitCode(got.err) != exitUsage {
 			t.Errorf("%q: %v, want %q", text, got.err, says)
@@ -83,21 +83,21 @@ func TestUnknownVariablesAreNamed(t *testing.T) {
 }
 
 func TestSecretsFromFiles(t *testing.T) {
-	db := writeFile(t, "db", "postgres://u:hidden@127.0.0.1:1/x\n")
+	db := tempFile(t, "db", "postgres://u:hidden@127.0.0.1:1/x\n")
 	if got := settled(t, map[string]string{"EDGECACHE_DB_FILE": db}, "db", "origin"); got != "postgres://u:hidden@127.0.0.1:1/x" {
 		t.Errorf("EDGECACHE_DB_FILE: %q", got)
 	}
 	if got := settled(t, map[string]string{"EDGECACHE_DB_FILE": db, "EDGECACHE_DB": "sqlite:x"}, "db", "origin"); got != "sqlite:x" {
 		t.Errorf("EDGECACHE_DB beside it: %q", got)
 	}
-	secret := writeFile(t, "jwt", testSecret+"\n")
+	secret := tempFile(t, "jwt", testSecret+"\n")
 	for _, c := range []struct {
 		env  map[string]string
 		says string
 	}{
 		{map[string]string{"JWT_SECRET_FILE": secret, "JWT_SECRET": testSecret}, "want one of them"},
 		{map[string]string{"JWT_SECRET_FILE": secret + "x"}, "JWT_SECRET_FILE"},
-		{map[string]string{"JWT_SECRET_FILE": writeFile(t, "empty", "\n")}, "is empty"},
+		{map[string]string{"JWT_SECRET_FILE": tempFile(t, "empty", "\n")}, "is empty"},
 		{map[string]string{"JWT_SECRET": "hunter2"}, "32 or more"},
 		{map[string]string{}, "needs the secret"},
 	} {

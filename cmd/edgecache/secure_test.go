@@ -45,7 +45,7 @@ func TestNodeAndOriginWithTLSAndTokens(t *testing.T) {
 	redis := redistest.Server(t)
 	authority := pki.New(t)
 	originCert, nodeCert, client := authority.Issue(t, "origin"), authority.Issue(t, "node"), authority.Issue(t, "client")
-	env := map[string]string{"JWT_SECRET_FILE": writeFile(t, "jwt", testSecret+"\n")}
+	env := map[string]string{"JWT_SECRET_FILE": tempFile(t, "jwt", testSecret+"\n")}
 	originAddr, nodeAddr := freePort(t), freePort(t)
 	startWith(t, env, "origin", "--listen", originAddr, "--db", "sqlite:"+t.TempDir()+"/u.db", "--redis", redis.URL(), "--sample-users", "10",
 		"--tls-cert", originCert.Cert, "--tls-key", originCert.Key, "--tls-client-ca", authority.File)
@@ -67,7 +67,7 @@ func TestNodeAndOriginWithTLSAndTokens(t *testing.T) {
 	if got := ask(bearer, "invalidate", "7"); got.err != nil {
 		t.Errorf("invalidate with a token: %v", got.err)
 	}
-	if got := ask(nil, "batch", "7", "--token-file", writeFile(t, "token", token)); got.err != nil || !strings.Contains(got.stdout, `"7"`) {
+	if got := ask(nil, "batch", "7", "--token-file", tempFile(t, "token", token)); got.err != nil || !strings.Contains(got.stdout, `"7"`) {
 		t.Errorf("batch with a token from a file: %q, %v", got.stdout, got.err)
 	}
 	if got := ask(bearer, "prewarm", "--detach"); got.err == nil || !strings.Contains(got.err.Error(), "needs the role admin") {
@@ -95,7 +95,7 @@ func TestNodeNamesTheTokenThatTheOriginRefuses(t *testing.T) {
 	for says, err := range map[string]error{
 		"no token was sent; the node needs the origin's JWT_SECRET": serve(nil),
 		"signed with this node's JWT_SECRET":                        serve(map[string]string{"JWT_SECRET": testSecret + "x"}),
-		"the token is that of --origin-token-file":                  serve(nil, "--origin-token-file", writeFile(t, "token", "a.b.c")),
+		"the token is that of --origin-token-file":                  serve(nil, "--origin-token-file", tempFile(t, "token", "a.b.c")),
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "401 Unauthorized") {
 			t.Errorf("%v, want 401 and %q", err, says)

@@ -42,6 +42,7 @@ type serveSettings struct {
 	redisFiles   redisFiles
 	toOrigin     originAccess
 	times        times
+	functions    functionSettings
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -92,6 +93,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	s.redisFiles.flags(cmd)
 	s.toOrigin.flags(f)
 	s.times.flags(f)
+	s.functions.flags(f)
 	return cmd
 }
 
@@ -226,6 +228,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
 	}
+	if conf.Functions, err = s.functions.node(); err != nil {
+		return nil, err
+	}
 	n, err := node.New(conf)
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -248,7 +253,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 // newAPI returns the node's API, which does not listen yet.
 func (up *parts) newAPI(n *node.Node, s *serveSettings) (*api.Server, error) {
 	conf := api.Config{Node: n, Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, WorkTimeout: s.times.work(),
-		DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log}
+		Functions: s.functions.api(n), DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log}
 	var err error
 	if s.access.tls.Any() {
 		if conf.TLS, err = s.access.tls.Server(up.log); err != nil {

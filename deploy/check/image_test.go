@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// maxImage is how large the image may be, in bytes: 31 MB. TLS of servers and clients is half a megabyte of it.
-const maxImage = 31_000_000
+// maxImage is how large the image may be, in bytes: 40 MB.
+const maxImage = 40_000_000
 
 // nobody is the user and group in the image.
 const nobody = 65532

@@ -2,15 +2,18 @@ package contracts
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/api"
+	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -42,6 +45,31 @@ func TestEventsAreWrittenAsThePageSays(t *testing.T) {
 		if e.Profile != nil && whole != p.bytes(t, "profile") || has != (e.Profile != nil) {
 			t.Errorf("%s: the field profile is % x", block, whole)
 		}
+	}
+}
+
+// TestFunctionsAreAnnouncedAsThePageSays pushes a function and looks at the entries and the record.
+func TestFunctionsAreAnnouncedAsThePageSays(t *testing.T) {
+	p, server := readPage(t), redistest.Server(t)
+	pushFunction(t, startNode(t, p, server.URL()))
+	client := server.Client()
+	entries := client.XRange(t.Context(), stream.Name, "-", "+").Val()
+	if len(entries) != 2 {
+		t.Errorf("%d entries for a push; want one to make ready and one to serve", len(entries))
+	}
+	for _, entry := range entries {
+		if entry.Values["payload"] != p.example(t, "json function") || entry.Values["function"] != "hide-matricule" {
+			t.Errorf("an entry is %v", entry.Values)
+		}
+	}
+	text := client.HGet(t.Context(), "{edgecache:fn}:names", "hide-matricule").Val()
+	var is, says edge.Record
+	if err := errors.Join(json.Unmarshal([]byte(text), &is), json.Unmarshal([]byte(p.example(t, "json record")), &says)); err != nil {
+		t.Fatal(err)
+	}
+	is.Current, is.Versions[0].Number, is.Versions[0].At = says.Current, says.Versions[0].Number, says.Versions[0].At
+	if !reflect.DeepEqual(is, says) {
+		t.Errorf("the record is %s; the page says %s", text, p.example(t, "json record"))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/edge"
+	"github.com/chatapp-ngomna/edgecache/edge/guests"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
@@ -28,7 +30,7 @@ type keyRow struct {
 	open       bool // its fields are no fixed names
 }
 
-var value = regexp.MustCompile(`<[a-z]+>`)
+var value = regexp.MustCompile(`<[a-z0-9]+>`)
 
 func keyRows(t *testing.T, p page) (rows []keyRow) {
 	t.Helper()
@@ -113,7 +115,7 @@ func TestEachKeyIsOnThePage(t *testing.T) {
 func startNode(t *testing.T, p page, url string) *node.Node {
 	t.Helper()
 	origin := tier.LoaderFunc(directory{p.user(t)}.ask)
-	n, err := node.New(node.Config{RedisURL: url, Origin: origin, Sources: []prewarm.Source{active{"123", "broken", "nobody"}}})
+	n, err := node.New(node.Config{RedisURL: url, Origin: origin, Functions: &edge.FunctionsConfig{}, Sources: []prewarm.Source{active{"123", "broken", "nobody"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +130,23 @@ func startNode(t *testing.T, p page, url string) *node.Node {
 	return n
 }
 
-// writeEverything reads and changes users, tells a broken event, and begins a prewarm.
+func pushFunction(t *testing.T, n *node.Node) edge.Pushed {
+	t.Helper()
+	wasm, err := guests.Modules.ReadFile("prebuilt/hide-matricule.c.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushed, err := n.Functions().Push(t.Context(), "hide-matricule", wasm, edge.PushOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pushed
+}
+
+// writeEverything pushes a function, reads and changes users, tells a broken event, and begins a prewarm.
 func writeEverything(t *testing.T, n *node.Node, client *redis.Client, p page) {
 	t.Helper()
+	pushFunction(t, n)
 	changed := p.user(t)
 	changed.ID = "124"
 	if err := n.Put(t.Context(), changed); err != nil {

@@ -1,0 +1,204 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/chatapp-ngomna/edgecache/edge"
+	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/tier"
+)
+
+// ErrNoFunctions reports a call about edge functions to a node without Config.Functions.
+var ErrNoFunctions = errors.New("node: this node runs no edge functions")
+
+// maxStages is how many functions one lookup goes through.
+const maxStages = 4
+
+// Through says which edge functions a profile goes through before it is shown.
+type Through struct {
+	// Functions are their names, 4 at most. Each gets what the one before shows, so what one hides the next does not see.
+	Functions []string
+	// Request is what each gets beside the profile.
+	edge.Request
+}
+
+// View is what edge functions show of a profile.
+type View struct {
+	tier.Result
+	// Tag tells apart what the functions' versions, claims, arguments and locale make of one and the same profile. It is the
+	// same on every node. 0 without functions.
+	Tag uint64
+}
+
+// stage is a function that serves, and where in the tails lies what it gets beside the profile. The
+// tails lie together, and apart from the stages, so that both stay on the stack of a lookup.
+type stage struct {
+	serving  *edge.Serving
+	from, to int
+}
+
+// View is GetWith, shown through edge functions. Their answers are kept beside the profile and end with it, or with the version
+// of the function.
+//
+// Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names the function.
+func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want) (View, error) {
+	if len(through.Functions) == 0 {
+		got, err := n.GetWith(ctx, id, w)
+		return View{Result: got}, err
+	}
+	var room [maxStages]stage
+	var bytes [128]byte
+	stages, tails, tag, err := n.stages(ctx, room[:0], bytes[:0], through)
+	if err != nil {
+		return View{}, err
+	}
+	got, err := n.GetWith(ctx, id, w)
+	if err != nil {
+		return View{}, err
+	}
+	shown, err := n.show(ctx, got, stages, tails)
+	return View{shown, tag}, err
+}
+
+// BatchView is BatchGet, each user shown as View would, all by the same versions of the functions. What a function fails for, or
+// refuses, is an error of that user alone.
+func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w tier.Want) (tier.Batch, error) {
+	if len(through.Functions) == 0 {
+		return n.BatchGet(ctx, ids, w)
+	}
+	stages, tails, _, err := n.stages(ctx, nil, nil, through)
+	if err != nil {
+		return tier.Batch{}, err
+	}
+	got, err := n.BatchGet(ctx, ids, w)
+	if err != nil {
+		return got, err
+	}
+	for id, r := range got.Found {
+		shown, err := n.show(ctx, r, stages, tails)
+		if err == nil {
+			got.Found[id] = shown
+			continue
+		}
+		delete(got.Found, id)
+		if got.Errors == nil {
+			got.Errors = make(map[string]error)
+		}
+		got.Errors[id] = err
+	}
+	return got, nil
+}
+
+// stages appends the functions, and their tails to bytes, and returns the tag.
+func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, []byte, uint64, error) {
+	if n.functions == nil {
+		return nil, nil, 0, ErrNoFunctions
+	}
+	if len(through.Functions) > maxStages {
+		return nil, nil, 0, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
+	}
+	fresh := n.cache.Fresh()
+	var tag uint64
+	for _, name := range through.Functions {
+		s, err := n.functions.Lookup(ctx, name, fresh)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		f, err := s.Function(ctx)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		from := len(bytes)
+		if bytes, err = f.AppendTail(bytes, through.Request); err != nil {
+			return nil, nil, 0, err
+		}
+		tag = mix(tag, s.Tag, bytes[from:])
+		dst = append(dst, stage{s, from, len(bytes)})
+	}
+	return dst, bytes, tag, nil
+}
+
+// mix adds a function to a tag: its version, and what its answer depends on beside the profile.
+func mix(tag, version uint64, tail []byte) uint64 {
+	const prime = 1099511628211
+	return ((tag*prime^version)*prime ^ xxhash.Sum64(tail)) * prime
+}
+
+// show takes an answer through the functions.
+func (n *Node) show(ctx context.Context, r tier.Result, stages []stage, tails []byte) (tier.Result, error) {
+	for _, s := range stages {
+		tail := tails[s.from:s.to]
+		shown, err, kept := r.Find(s.serving.ID, tail)
+		if !kept {
+			shown, err = n.call(ctx, r, s.serving, tail)
+		}
+		if err != nil {
+			return tier.Result{}, err
+		}
+		r = shown
+	}
+	return r, nil
+}
+
+// call has a function called, and keeps what it answers, if that is a profile or a refusal.
+func (n *Node) call(ctx context.Context, r tier.Result, s *edge.Serving, tail []byte) (tier.Result, error) {
+	p, ran, err := s.View(ctx, r.Profile, r.Packed(), tail)
+	shown := r
+	if p != nil {
+		shown = r.As(p)
+	}
+	if ran {
+		n.views.Keep(r, s.ID, tail, shown, err)
+	}
+	return shown, err
+}
+
+// Functions returns the node's edge functions, to push and to list them; nil without Config.Functions.
+func (n *Node) Functions() *edge.Functions { return n.functions }
+
+// composeFunctions makes what runs edge functions.
+func (n *Node) composeFunctions() (err error) {
+	if n.conf.Functions == nil {
+		return nil
+	}
+	conf := *n.conf.Functions
+	conf.Client, conf.Announce = n.client, n.publisher.PublishFunction
+	conf.Logger = cmp.Or(conf.Logger, n.conf.Logger)
+	n.views = tier.NewViews(n.conf.ViewBytes)
+	n.functions, err = edge.NewFunctions(conf)
+	return err
+}
+
+// handler returns what the tail feeds.
+func (n *Node) handler() stream.Handler {
+	if n.functions == nil {
+		return feed{n.cache}
+	}
+	return functionFeed{feed{n.cache}, n.functions}
+}
+
+// functionFeed is a feed of a node with edge functions.
+type functionFeed struct {
+	feed
+	functions *edge.Functions
+}
+
+// Handle takes one event.
+func (f functionFeed) Handle(e stream.Event) {
+	if e.Function != "" {
+		f.functions.Changed()
+		return
+	}
+	f.feed.Handle(e)
+}
+
+// Flush is called when events may have been missed, those of functions too.
+func (f functionFeed) Flush(reason string) {
+	f.functions.Changed()
+	f.feed.Flush(reason)
+}
