@@ -8,8 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gofiber/fiber/v2"
-
+	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/edge/guests"
 	"github.com/chatapp-ngomna/edgecache/embedded"
@@ -72,12 +71,15 @@ func guarded(t *testing.T) (*Server, *node.Node) {
 		t.Fatal(err)
 	}
 	return serve(t, n, func(c *Config) {
-		c.Functions = &FunctionsConfig{Node: n, Roles: map[string]string{RoleNone: "hide-matricule"},
-			Caller: func(c *fiber.Ctx) (Caller, error) {
-				role := c.Get("X-Role", RoleNone)
-				return Caller{Role: role, Claims: edge.Map{"role": role}}, nil
-			}}
+		withTokens(c)
+		c.Functions = &FunctionsConfig{Node: n, Roles: map[string]string{"read": "hide-matricule"}}
 	}), n
+}
+
+// as sends a request of a caller whose token has this role.
+func as(t *testing.T, s *Server, role auth.Role, method, path, body string, headers ...string) response {
+	t.Helper()
+	return send(t, s, method, path, body, append([]string{bearer(t, role, "")}, headers...)...)
 }
 
 func pushExamples(t *testing.T, s *Server) {
@@ -87,7 +89,7 @@ func pushExamples(t *testing.T, s *Server) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := send(t, s, "PUT", "/v1/functions/"+name, string(wasm), "X-Role: admin", "Content-Type: application/wasm")
+		r := as(t, s, auth.RoleAdmin, "PUT", "/v1/functions/"+name, string(wasm), "Content-Type: application/wasm")
 		var pushed edge.Pushed
 		if err := json.Unmarshal([]byte(r.body), &pushed); err != nil || r.StatusCode != 200 || pushed.Version.Number != 1 {
 			t.Fatalf("push %s: %d %s", name, r.StatusCode, r.body)
@@ -98,15 +100,15 @@ func pushExamples(t *testing.T, s *Server) {
 // TestAPolicyHoldsOnEveryPath asks for users in every way there is, as one who must not see registration numbers.
 func TestAPolicyHoldsOnEveryPath(t *testing.T) {
 	s, n := guarded(t)
-	if r := send(t, s, "GET", "/v1/users/1", ""); r.StatusCode != 502 || !strings.Contains(r.body, "hide-matricule") {
+	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1", ""); r.StatusCode != 502 || !strings.Contains(r.body, "hide-matricule") {
 		t.Errorf("before the function is there: %d %s", r.StatusCode, r.body)
 	}
 	pushExamples(t, s)
-	if r := send(t, s, "GET", "/v1/users/1", "", "X-Role: read"); !strings.Contains(r.body, secret+"1") {
+	if r := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", ""); !strings.Contains(r.body, secret+"1") {
 		t.Fatalf("who may see it does not: %s", r.body)
 	}
-	open := send(t, s, "GET", "/v1/users/1", "", "X-Role: read").Header.Get("ETag")
-	hidden := send(t, s, "GET", "/v1/users/1", "").Header.Get("ETag")
+	open := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", "").Header.Get("ETag")
+	hidden := as(t, s, auth.RoleRead, "GET", "/v1/users/1", "").Header.Get("ETag")
 	if open == hidden {
 		t.Fatalf("both have the ETag %s", open)
 	}
@@ -147,20 +149,20 @@ func TestAPolicyHoldsOnEveryPath(t *testing.T) {
 		{"POST", "/v1/functions/hide-matricule/rollback", "", 403, nil},
 	} {
 		for range 2 {
-			r := send(t, s, c.method, c.path, c.body, c.headers...)
+			r := as(t, s, auth.RoleRead, c.method, c.path, c.body, c.headers...)
 			if r.StatusCode != c.status || strings.Contains(r.body, secret) {
 				t.Errorf("%d: %s %s %q: %d %q; want %d without %s", i, c.method, c.path, c.headers, r.StatusCode, r.body, c.status, secret)
 			}
 		}
 	}
-	if r := send(t, s, "GET", "/v1/users/1?fn=avatar-size&arg.size=64", ""); !strings.Contains(r.body, "/a/1?size=64") ||
+	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1?fn=avatar-size&arg.size=64", ""); !strings.Contains(r.body, "/a/1?size=64") ||
 		!strings.Contains(r.Header.Get("Vary"), "Authorization") {
 		t.Errorf("the second function: %s, Vary %s", r.body, r.Header.Get("Vary"))
 	}
-	if r := send(t, s, "GET", "/v1/users/1?fn=display-name", "", "Accept-Language: de;q=0.5, fr-CM"); !strings.Contains(r.body, "Utilisateur 1") {
+	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1?fn=display-name", "", "Accept-Language: de;q=0.5, fr-CM"); !strings.Contains(r.body, "Utilisateur 1") {
 		t.Errorf("the caller's language: %s", r.body)
 	}
-	metrics := send(t, s, "GET", "/metrics", "").body
+	metrics := as(t, s, auth.RoleRead, "GET", "/metrics", "").body
 	for _, want := range []string{`edgecache_function_calls_total{function="hide-matricule"}`, `edgecache_function_loaded{function="avatar-size"} 1`,
 		`edgecache_function_refused_total{function="avatar-size"} 1`} {
 		if !strings.Contains(metrics, want) {
@@ -178,10 +180,10 @@ func TestFunctionsAreAdministered(t *testing.T) {
 	pushExamples(t, s)
 	admin := func(method, path, body string) response {
 		t.Helper()
-		return send(t, s, method, path, body, "X-Role: admin", "Content-Type: application/wasm")
+		return as(t, s, auth.RoleAdmin, method, path, body, "Content-Type: application/wasm")
 	}
 	for id := range 20 { // who is shown is compared
-		send(t, s, "GET", fmt.Sprint("/v1/users/", id+1), "")
+		as(t, s, auth.RoleRead, "GET", fmt.Sprint("/v1/users/", id+1), "")
 	}
 	other, _ := guests.Modules.ReadFile("prebuilt/avatar-size.c.wasm")
 	var d node.Diff
@@ -222,7 +224,7 @@ func TestFunctionsAreAdministered(t *testing.T) {
 func TestANodeWithoutFunctionsRefusesThem(t *testing.T) {
 	s := serve(t, newFake("1"))
 	for _, path := range []string{"/v1/users/1?fn=hide", "/v1/users?ids=1&fn=hide", "/v1/functions"} {
-		if r := send(t, s, "GET", path, ""); r.StatusCode != 404 {
+		if r := as(t, s, auth.RoleRead, "GET", path, ""); r.StatusCode != 404 {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
 		}
 	}
