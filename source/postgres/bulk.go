@@ -131,7 +131,8 @@ func (b *bulkLoad) rowOf(p *profile.Profile) ([]any, error) {
 		row.UpdatedAt = b.now
 	}
 	row.Complete()
-	if err := errors.Join(origin.CheckNewID(row.ID), b.store.sql.users.checkID(row.ID), record.Check(&row)); err != nil {
+	if err := errors.Join(origin.CheckNewID(row.ID), b.store.sql.users.checkID(row.ID), record.Check(&row),
+		b.store.sql.users.refuseNew(&row)); err != nil {
 		return nil, err
 	}
 	return record.Args(&row)

@@ -150,10 +150,7 @@ func (s *Store) prepare(ctx context.Context, pool *pgxpool.Pool) (*postgresSQL, 
 		return nil, errors.New("synchronous_commit is off, so that a crash of the server could lose acknowledged changes; " +
 			"ALTER ROLE … SET synchronous_commit = on")
 	}
-	if err := migratePostgres(ctx, conn.Conn(), s.cfg.Users); err != nil {
-		return nil, err
-	}
-	users, err := s.cfg.Users.inspect(ctx, conn.Conn())
+	users, err := s.cfg.Users.open(ctx, conn.Conn())
 	if err != nil {
 		return nil, err
 	}
