@@ -225,7 +225,7 @@ func (u *usersTable) refuseNew(p *profile.Profile) error {
 	var errs origin.FieldErrors
 	for at, text := range texts(p) {
 		c := &u.columns[at]
-		same := text == "" || c.source == u.columns[atID].source && text == p.ID || at == atFullName && p.CustomName() == ""
+		same := text == "" || at != atID && c.source == u.columns[atID].source && text == p.ID || at == atFullName && p.CustomName() == ""
 		if !c.writable() && !same {
 			errs = append(errs, origin.FieldError{Field: c.field, Detail: c.fixed})
 		}
