@@ -92,7 +92,7 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
 	tokenFlags(f, &s.tokens)
-	cmd.AddCommand(p.importCommand())
+	cmd.AddCommand(p.importCommand(), p.checkCommand())
 	return cmd
 }
 

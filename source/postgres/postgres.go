@@ -147,8 +147,7 @@ func (s *Store) prepare(ctx context.Context, pool *pgxpool.Pool) (*postgresSQL, 
 		return nil, err
 	}
 	if level == "off" {
-		return nil, errors.New("synchronous_commit is off, so that a crash of the server could lose acknowledged changes; " +
-			"ALTER ROLE … SET synchronous_commit = on")
+		return nil, errors.New(commitsMayBeLost)
 	}
 	users, err := s.cfg.Users.open(ctx, conn.Conn())
 	if err != nil {

@@ -42,7 +42,7 @@ func migratePostgres(ctx context.Context, conn *pgx.Conn, users Table) error {
 		return err
 	}
 	if have > len(files) {
-		return fmt.Errorf("the database has schema version %d, made by a newer edgecache; this one knows %d", have, len(files))
+		return newerSchema(have, len(files))
 	}
 	steps := files[have:]
 	if users.own() {
