@@ -60,7 +60,7 @@ type bulkLoad struct {
 
 // begin keeps deletions out from before their versions are read until the users are there.
 func (b *bulkLoad) begin(ctx context.Context) error {
-	if _, err := b.tx.Exec(ctx, "LOCK TABLE edgecache_deleted IN SHARE MODE"); err != nil {
+	if _, err := b.tx.Exec(ctx, "SELECT "+ownSetting+"; LOCK TABLE edgecache_deleted IN SHARE MODE"); err != nil {
 		return brokenPG("begin bulk load", err)
 	}
 	if !b.store.sql.users.plain() {

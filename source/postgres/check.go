@@ -41,7 +41,25 @@ func (s *Store) report(ctx context.Context, conn *pgx.Conn) (*Report, error) {
 	if u != nil && u.slowOrder() {
 		rep.note("lists of users sort the whole table; an index would help: CREATE INDEX ON %s (%s)", u.name, u.order)
 	}
+	if err := s.sayCaptured(ctx, conn, rep); err != nil {
+		return nil, err
+	}
 	return rep, surroundings(ctx, conn, rep)
+}
+
+// sayCaptured notes whether changes of other programs are announced.
+func (s *Store) sayCaptured(ctx context.Context, conn *pgx.Conn, rep *Report) error {
+	on, err := captured(ctx, conn, rep.Table)
+	switch {
+	case err != nil:
+		return err
+	case on:
+		rep.note("triggers announce what other programs write into it; to remove them: --capture off, or: %s", uncapture)
+	default:
+		rep.note("what other programs write into it is announced by nobody; --capture triggers has the database do so, " +
+			"--sweep 1m looks for newer versions")
+	}
+	return nil
 }
 
 // surroundings looks at what Start needs beside the table.
@@ -60,10 +78,10 @@ func surroundings(ctx context.Context, conn *pgx.Conn, rep *Report) error {
 	case schema == "":
 		rep.fault("search_path names no schema that exists, so that there is no place for the origin's tables")
 	case !ours && !create:
-		rep.fault("this role may not make the origin's three tables in the schema %s: GRANT CREATE ON SCHEMA %[1]s TO …, "+
+		rep.fault("this role may not make the origin's tables in the schema %s: GRANT CREATE ON SCHEMA %[1]s TO …, "+
 			"or a schema of their own in the address: ?search_path=edgecache", quoteName(schema))
 	case !ours:
-		rep.note("the origin makes its three tables edgecache_… in the schema %s", quoteName(schema))
+		rep.note("the origin makes its tables edgecache_… in the schema %s", quoteName(schema))
 	}
 	if level == "off" {
 		rep.fault("%s", commitsMayBeLost)

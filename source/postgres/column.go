@@ -32,6 +32,10 @@ type usersTable struct {
 	extras  []column // attributes that have a column
 	zone    string   // of a version that is a timestamp without time zone, quoted as a text
 	order   string   // an expression of the id that sorts by bytes
+	// watched are the columns, quoted, of whose values the profile is made, the computed ones aside.
+	watched []string
+	// sweepsAll says that no index finds new versions.
+	sweepsAll bool
 	// stamped says that triggers of others may change what is written, versions included.
 	stamped bool
 	// makesIDs says that a row that gives no id gets one.

@@ -62,16 +62,19 @@ const (
 // announced is a change of one row with the outbox row that announces it. A version that is not above floor divides by
 // zero, which undoes all: what a trigger set it to is known only here.
 func (u *usersTable) announced(st *statement, change, floor string) string {
-	var reads, names []string
+	reads, packed := u.named()
+	return "WITH w AS (" + change + " RETURNING " + reads + ") " + outboxInsert +
+		"SELECT " + st.kind + ", c0, c9 / (c9 > " + floor + ")::int, " + packed + ", " + st.now + " FROM w" + outboxReturning
+}
+
+// named are the columns of a row as they are read, with the names c0 to c9, and the row of these as the outbox keeps it.
+func (u *usersTable) named() (reads, packed string) {
+	var exprs, names []string
 	for at, read := range u.reads() {
 		names = append(names, fmt.Sprintf("c%d", at))
-		reads = append(reads, read+" AS "+names[at])
+		exprs = append(exprs, read+" AS "+names[at])
 	}
-	row := "convert_to(json_build_array(" + strings.Join(names, ", ") + ")::text, 'UTF8')"
-	version := fmt.Sprintf("c%d", atUpdated)
-	return "WITH w AS (" + change + " RETURNING " + strings.Join(reads, ", ") + ") " + outboxInsert +
-		"SELECT " + st.kind + ", c0, " + version + " / (" + version + " > " + floor + ")::int, " + row + ", " + st.now +
-		" FROM w" + outboxReturning
+	return strings.Join(exprs, ", "), "convert_to(json_build_array(" + strings.Join(names, ", ") + ")::text, 'UTF8')"
 }
 
 // insert adds a user. Attributes that are not given are left to their columns' defaults.

@@ -71,6 +71,7 @@ func (t Table) inspect(ctx context.Context, conn *pgx.Conn) (*usersTable, *Repor
 	}
 	in.take()
 	in.others()
+	in.watch()
 	if err := in.try(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -173,6 +174,7 @@ type pgColumn struct {
 	generated string // "s" or "v": computed from others; "a": always by a sequence; else ""
 	byBytes   bool   // texts sort by bytes
 	unique    bool   // it has a unique index of its own
+	indexed   bool   // it is the first of an index
 }
 
 func describeTable(ctx context.Context, conn *pgx.Conn, table string) (map[string]pgColumn, error) {
@@ -181,7 +183,8 @@ func describeTable(ctx context.Context, conn *pgx.Conn, table string) (map[strin
 			CASE WHEN a.attidentity = 'a' THEN 'a' ELSE a.attgenerated::text END,
 			coalesce(c.collname IN ('C', 'POSIX'), false),
 			EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indimmediate
-				AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum AND i.indpred IS NULL AND i.indexprs IS NULL)
+				AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum AND i.indpred IS NULL AND i.indexprs IS NULL),
+			EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indkey[0] = a.attnum AND i.indpred IS NULL)
 		FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation
 		CROSS JOIN LATERAL (
 			WITH RECURSIVE d (oid, base, typmod, strict, filled) AS (
@@ -198,7 +201,7 @@ func describeTable(ctx context.Context, conn *pgx.Conn, table string) (map[strin
 	have := map[string]pgColumn{}
 	var name string
 	var col pgColumn
-	into := []any{&name, &col.typ, &col.typmod, &col.notNull, &col.filled, &col.generated, &col.byBytes, &col.unique}
+	into := []any{&name, &col.typ, &col.typmod, &col.notNull, &col.filled, &col.generated, &col.byBytes, &col.unique, &col.indexed}
 	_, err = pgx.ForEachRow(rows, into, func() error {
 		have[name] = col
 		return nil
@@ -351,7 +354,33 @@ func (in *inspector) takeVersion(name string) {
 	if col.generated != "" {
 		in.rep.fault("column %s is computed by the database; the version must be one that a change can set", name)
 	}
-	in.u.zone = quoteText(in.t.TimestampsIn)
+	in.u.zone, in.u.sweepsAll = quoteText(in.t.TimestampsIn), !col.indexed
+}
+
+// watch finds the columns of which the profile is made: those of its fields, or all that others may be computed from.
+func (in *inspector) watch() {
+	computed := slices.ContainsFunc(append(slices.Clone(in.u.columns), in.u.extras...), func(c column) bool {
+		return isExpression(c.source) || in.generated(c.source)
+	})
+	used := in.t.columns()
+	for _, name := range in.t.AttrColumns {
+		used = append(used, name)
+	}
+	for name, col := range in.have {
+		if (computed || slices.Contains(used, name)) && col.generated != "s" && col.generated != "v" {
+			in.u.watched = append(in.u.watched, quoteName(name))
+		}
+	}
+	slices.Sort(in.u.watched)
+}
+
+func (in *inspector) generated(quoted string) bool {
+	for name, col := range in.have {
+		if quoteName(name) == quoted {
+			return col.generated == "s" || col.generated == "v"
+		}
+	}
+	return false
 }
 
 // others notes the columns that no field stands for and that a new row must give.

@@ -80,7 +80,7 @@ type postgresSQL struct {
 	queue, undone, mark         string
 	heads, headsOf, headsNewest string
 	backlog, prune, waits       string
-	stage, load                 string
+	stage, load, sweep          string
 }
 
 // statements writes the texts. Parameters have their types spelled out, since the columns' may be others.
@@ -101,8 +101,8 @@ func (u *usersTable) statements() *postgresSQL {
 		page:  selectFrom + " WHERE " + u.order + " > $1::text ORDER BY " + u.order + " LIMIT $2",
 		count: "SELECT count(*) FROM " + u.name,
 
-		lock:      `SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))`,
-		clock:     `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint`,
+		lock:      "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0)), " + ownSetting,
+		clock:     "SELECT " + nowMS,
 		current:   selectFrom + u.isID("$1::text") + " FOR UPDATE",
 		tombstone: "SELECT version FROM edgecache_deleted WHERE id = $1",
 		bury: `INSERT INTO edgecache_deleted (id, version) VALUES ($1, $2)
@@ -126,6 +126,7 @@ func (u *usersTable) statements() *postgresSQL {
 		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
 			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 
+		sweep: u.sweeping(),
 		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
 			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
 		load: "INSERT INTO " + u.name + " (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(staged, ", ") +

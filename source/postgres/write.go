@@ -216,7 +216,9 @@ func (s *Store) lock(ctx context.Context, conn *pgxpool.Conn, id string) (u user
 	}
 	b := new(pgx.Batch)
 	b.Queue(beginPG)
-	if id != "" {
+	if id == "" {
+		b.Queue("SELECT " + ownSetting)
+	} else {
 		b.Queue(s.sql.lock, id)
 		b.Queue(s.sql.current, id).QueryRow(func(row pgx.Row) error {
 			u.present, err = scanUser(row)
