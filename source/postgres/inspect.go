@@ -304,7 +304,8 @@ func (in *inspector) takeID(name string) {
 	}
 	if !col.unique {
 		in.rep.fault("column %s is not unique: it needs a primary key or a unique index of its own, "+
-			"of no other column (the key of a partitioned table must then be %s) and not deferrable", name, name)
+			"of no other column (the key of a partitioned table must then be %[1]s) and not deferrable: CREATE UNIQUE INDEX ON %[2]s (%[3]s)",
+			name, in.u.name, quoteName(name))
 	}
 	in.wantType(name, "text", "character varying", "character", "uuid", "smallint", "integer", "bigint")
 	if col.generated == "s" || col.generated == "v" {
