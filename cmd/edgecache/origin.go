@@ -92,8 +92,10 @@ attrs.NAME=COLUMN makes a column an attribute. "edgecache origin check" says wha
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8001", "`HOST:PORT` to serve on [AUTH_USER_SERVICE_PORT]")
 	f.StringVar(&s.db, "db", defaultDB, dbUsage)
 	s.table.flags(f)
-	f.StringVar(&s.capture, "capture", "", "PostgreSQL: `triggers` in the table announce what other programs write into it; they stay until a start with off")
-	f.DurationVar(&s.sweep, "sweep", 0, "PostgreSQL: look every `TIME` for users whose updatedAt other programs moved on, such as 1m; never when 0")
+	f.StringVar(&s.capture, "capture", "",
+		"PostgreSQL: `triggers` in the table announce what other programs write into it; they stay until a start with off")
+	f.DurationVar(&s.sweep, "sweep", 0,
+		"PostgreSQL: look every `TIME` for users whose updatedAt other programs moved on, such as 1m; never when 0")
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)

@@ -20,8 +20,11 @@ type tableSettings struct {
 
 func (s *tableSettings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "table", "", "PostgreSQL: an existing `TABLE` of users, or SCHEMA.TABLE; \"personnel\", made if absent, when not given")
-	f.StringVar(&s.columns, "columns", "", "PostgreSQL: `FIELD=COLUMN,…` where the table's columns are not named as usual, such as id=matr,nom=last_name; FIELD= where it has none, FIELD=(SQL) for an expression, attrs.NAME=COLUMN for a column that is an attribute")
-	f.StringVar(&s.zone, "timestamps-in", "", "PostgreSQL: the time `ZONE` of updatedAt when it is a timestamp without time zone, such as UTC")
+	f.StringVar(&s.columns, "columns", "", "PostgreSQL: `FIELD=COLUMN,…` where the table's columns are not named as usual, "+
+		"such as id=matr,nom=last_name; FIELD= where it has none, FIELD=(SQL) for an expression, "+
+		"attrs.NAME=COLUMN for a column that is an attribute")
+	f.StringVar(&s.zone, "timestamps-in", "",
+		"PostgreSQL: the time `ZONE` of updatedAt when it is a timestamp without time zone, such as UTC")
 }
 
 // columnFields are the names of a profile's fields, in the order of places.

@@ -57,7 +57,8 @@ func (u *usersTable) capture(ctx context.Context, conn *pgx.Conn, c Capture) err
 		return u.makeTriggers(ctx, tx)
 	})
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42501" {
-		return fmt.Errorf("--capture %s: this role may not make or remove triggers of %s; let its owner start the origin once: %w", c, u.name, err)
+		return fmt.Errorf("--capture %s: this role may not make or remove triggers of %s; "+
+			"let its owner start the origin once: %w", c, u.name, err)
 	}
 	if err != nil {
 		return fmt.Errorf("--capture %s: %w", c, err)
@@ -73,8 +74,10 @@ func (u *usersTable) makeTriggers(ctx context.Context, tx pgx.Tx) error {
 	before, after := u.versionFunction(), u.captureFunction(quoteName(schema)+".")
 	var same bool
 	err := tx.QueryRow(ctx, `SELECT count(*) = 2 FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
-		WHERE g.tgrelid = to_regclass($1) AND g.tgenabled <> 'D' AND p.pronamespace = current_schema()::regnamespace
-			AND (p.proname, p.prosrc) IN (('edgecache_capture_version', $2), ('edgecache_capture', $3))`, u.name, before, after).Scan(&same)
+		WHERE g.tgrelid = to_regclass($1) AND g.tgenabled <> 'D'
+			AND p.pronamespace = current_schema()::regnamespace
+			AND (p.proname, p.prosrc) IN (('edgecache_capture_version', $2), ('edgecache_capture', $3))`,
+		u.name, before, after).Scan(&same)
 	if err != nil || same {
 		return err
 	}

@@ -227,7 +227,8 @@ func (in *inspector) take() {
 	for _, attr := range in.t.attributes() {
 		c, ok := in.column("attrs."+attr, in.t.AttrColumns[attr])
 		if !ok {
-			in.rep.fault("it has no column %s for attrs.%s%s", in.t.AttrColumns[attr], attr, in.spelled(in.t.AttrColumns[attr], "attrs."+attr))
+			name := in.t.AttrColumns[attr]
+			in.rep.fault("it has no column %s for attrs.%s%s", name, attr, in.spelled(name, "attrs."+attr))
 		}
 		in.u.extras = append(in.u.extras, c)
 	}
@@ -347,10 +348,11 @@ func (in *inspector) takeVersion(name string) {
 	}
 	switch {
 	case naive && in.t.TimestampsIn == "":
-		in.rep.fault("column %s has no time zone; say which one it is written in: --timestamps-in UTC, or: %s USING %s AT TIME ZONE 'UTC'",
-			name, alter("timestamptz"), quoteName(name))
+		in.rep.fault("column %s has no time zone; say which one it is written in: --timestamps-in UTC, "+
+			"or: %s USING %s AT TIME ZONE 'UTC'", name, alter("timestamptz"), quoteName(name))
 	case !naive && in.t.TimestampsIn != "":
-		in.rep.fault("--timestamps-in %s is for a timestamp without time zone, and column %s has type %s", in.t.TimestampsIn, name, col.typ)
+		in.rep.fault("--timestamps-in %s is for a timestamp without time zone, and column %s has type %s",
+			in.t.TimestampsIn, name, col.typ)
 	}
 	if col.generated != "" {
 		in.rep.fault("column %s is computed by the database; the version must be one that a change can set", name)

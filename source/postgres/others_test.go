@@ -108,6 +108,18 @@ func TestTriggersCaptureOtherPrograms(t *testing.T) {
 			}
 		})
 	}
+	t.Run("in partitions", func(t *testing.T) {
+		x := &capturing{cfg: postgres.Config{URL: truth.SchemaURL(t, server, t.Name()), Users: postgres.Table{Name: "u"}, Capture: postgres.CaptureTriggers}}
+		truth.ExecPG(t, x.cfg.URL, "CREATE TABLE u ("+usual+", updated_at timestamptz) PARTITION BY LIST (id)",
+			"CREATE TABLE u1 PARTITION OF u FOR VALUES IN ('1')", "CREATE TABLE u2 PARTITION OF u DEFAULT")
+		x.url, x.s = x.cfg.URL, truth.OpenPostgres(t, x.cfg)
+		for _, step := range [][2]string{{"INSERT INTO u (id, nom) VALUES ('1', 'a')", "created 1 a"}, {"UPDATE u SET nom = 'b'", "updated 1 b"},
+			{"UPDATE u SET id = '2'", "deleted 1, created 2 b"}, {"DELETE FROM u2", "deleted 2"}} {
+			if got := strings.Join(x.announces(t, step[0]), ", "); got != step[1] {
+				t.Errorf("%s: announced %q; want %q", step[0], got, step[1])
+			}
+		}
+	})
 	t.Run("by a role that may write the table and no more", func(t *testing.T) {
 		x := startCapturing(t, server, "timestamptz", postgres.Table{Name: "u", FullName: "(upper(nom))"}, "CREATE ROLE legacy LOGIN")
 		truth.ExecPG(t, x.url, "GRANT ALL ON u TO legacy", "DO $$ BEGIN EXECUTE 'GRANT USAGE ON SCHEMA ' || current_schema() || ' TO legacy'; END $$")

@@ -187,11 +187,13 @@ func (s *Store) refused(err error) error {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fmt.Errorf("source: write user: %w: the table changed no row and said nothing; a trigger or a policy keeps it from that", origin.ErrInternal)
+		return fmt.Errorf("source: write user: %w: the table changed no row and said nothing; "+
+			"a trigger or a policy keeps it from that", origin.ErrInternal)
 	case ok && e.Code == divisionByZero:
 		return fmt.Errorf("source: write user: %w", errStale)
 	case ok && e.Code == "23502" && e.ColumnName != "":
-		return origin.FieldErrors{{Field: s.sql.users.fieldOf(e.ColumnName), Detail: "the table's column " + e.ColumnName + " needs a value"}}
+		field, detail := s.sql.users.fieldOf(e.ColumnName), "the table's column "+e.ColumnName+" needs a value"
+		return origin.FieldErrors{{Field: field, Detail: detail}}
 	}
 	return brokenPG("write user", err)
 }
