@@ -58,15 +58,17 @@ func parseUpdate(body []byte, id string) (origin.Update, error) {
 	return fp.update, fp.err()
 }
 
-// parseCreate reads the body of a create: id and any of updateFields.
-func parseCreate(body []byte) (*profile.Profile, error) {
+// parseCreate reads the body of a create: id and any of updateFields. makesIDs says that it may lack the id.
+func parseCreate(body []byte, makesIDs bool) (*profile.Profile, error) {
 	fp, err := parseFields(body)
 	if err != nil {
 		return nil, err
 	}
 	p := new(profile.Profile)
 	if fp.id == nil {
-		fp.fail("id", "it is missing")
+		if !makesIDs {
+			fp.fail("id", "it is missing")
+		}
 	} else if err := origin.CheckNewID(*fp.id); err != nil {
 		fp.fail("id", "%v", err)
 	} else {

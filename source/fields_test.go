@@ -13,7 +13,7 @@ func FuzzParseBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if p, err := parseCreate(body); err == nil {
+		if p, err := parseCreate(body, false); err == nil {
 			if err := record.Check(p); err != nil && !errors.Is(err, profile.ErrTooLarge) {
 				t.Fatalf("%s: accepted %+v, which cannot be stored: %v", body, p, err)
 			}

@@ -24,7 +24,7 @@ func (s *Service) create(c *fiber.Ctx) error {
 		return err
 	}
 	defer body.Release()
-	p, err := parseCreate(body.Bytes)
+	p, err := parseCreate(body.Bytes, s.makesIDs())
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,12 @@ func (s *Service) create(c *fiber.Ctx) error {
 	}
 	c.Set(fiber.HeaderLocation, "/"+change.ID)
 	return s.answerChange(c, change, http.StatusCreated)
+}
+
+// makesIDs reports whether a user may be created without an id.
+func (s *Service) makesIDs() bool {
+	m, ok := s.cfg.Store.(IDMaker)
+	return ok && m.MakesIDs()
 }
 
 func mediaType(c *fiber.Ctx) string {

@@ -61,6 +61,13 @@ type Store interface {
 	Outbox
 }
 
+// IDMaker is a Store whose database may make ids, as that of a table with a serial does. Its Create then takes a profile
+// without one, and the change has the id.
+type IDMaker interface {
+	// MakesIDs reports whether it does.
+	MakesIDs() bool
+}
+
 // Outbox is the part of a Store that the Relay works on.
 type Outbox interface {
 	// Claim takes undone rows for this caller alone: none of a user of whom an older row is claimed elsewhere. A claim without

@@ -47,6 +47,8 @@ type originSettings struct {
 	db           string // sqlite:PATH or postgres://…
 	table        tableSettings
 	access       accessSettings
+	capture      string        // what makes the changes of other programs known
+	sweep        time.Duration // how often they are looked for
 	redis        string
 	redisFiles   redisFiles
 	sampleUsers  int
@@ -72,11 +74,14 @@ JWT, signed with it by HS256, that expires and has a claim "roles" with read, wr
 this machine only.
 
 An institution's own table of users is named by --table, and where its columns are named
-otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=last_name".`,
+otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=last_name".
+FIELD= says that there is no column, FIELD=(SQL) is read and never written, and
+attrs.NAME=COLUMN makes a column an attribute. "edgecache origin check" says what is missing.`,
 		Example: `  edgecache origin --redis redis://127.0.0.1:6379 --sample-users 1000
   edgecache origin --db sqlite:/var/lib/edgecache/users.db --redis redis://10.0.0.5:6379
   JWT_SECRET=… edgecache origin --listen 0.0.0.0:8001 --db postgres://10.0.0.7/chat --redis redis://10.0.0.5:6379
   edgecache origin --db postgres://10.0.0.7/hr --table hr.agents --columns id=matr,nom=last_name --redis …
+  edgecache origin --db postgres://10.0.0.7/hr --table agents --columns 'fullName=(first || last),avatar=' --capture triggers --redis …
   curl 127.0.0.1:8001/123
   curl -X PUT 127.0.0.1:8001/123 -H 'Content-Type: application/json' -d '{"ministere":"MINSANTE"}'`,
 		Args: noArgs,
@@ -88,13 +93,17 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8001", "`HOST:PORT` to serve on [AUTH_USER_SERVICE_PORT]")
 	f.StringVar(&s.db, "db", defaultDB, dbUsage)
 	s.table.flags(f)
+	f.StringVar(&s.capture, "capture", "",
+		"PostgreSQL: `triggers` in the table announce what other programs write into it; they stay until a start with off")
+	f.DurationVar(&s.sweep, "sweep", 0,
+		"PostgreSQL: look every `TIME` for users whose updatedAt other programs moved on, such as 1m; never when 0")
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
 	s.access.flags(f)
 	s.redisFiles.flags(cmd)
-	cmd.AddCommand(p.importCommand())
+	cmd.AddCommand(p.importCommand(), p.checkCommand())
 	return cmd
 }
 
@@ -179,7 +188,23 @@ func (s originSettings) check() error {
 	if err := checkDB(s.db, s.table); err != nil {
 		return err
 	}
+	if err := s.checkOthers(); err != nil {
+		return err
+	}
 	return checkListen(s.listenFlag, s.listen)
+}
+
+// checkOthers checks what is said of the changes that other programs make.
+func (s originSettings) checkOthers() error {
+	switch {
+	case !isPostgres(s.db) && (s.capture != "" || s.sweep != 0):
+		return usagef("--capture and --sweep are for PostgreSQL, and --db is %s", redactURL(s.db))
+	case s.capture != "" && s.capture != string(postgres.CaptureTriggers) && s.capture != string(postgres.CaptureOff):
+		return usagef("--capture %q: want triggers or off", s.capture)
+	case s.sweep != 0 && s.sweep < time.Second:
+		return usagef("--sweep %v: want 1s or more, or 0 for never", s.sweep)
+	}
+	return nil
 }
 
 // store returns the database, not yet opened.
@@ -191,7 +216,7 @@ func (s originSettings) store(log *slog.Logger) (source.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return postgres.New(postgres.Config{URL: s.db, Users: table, Logger: log})
+	return postgres.New(postgres.Config{URL: s.db, Users: table, Capture: postgres.Capture(s.capture), Sweep: s.sweep, Logger: log})
 }
 
 // usageRedis reports a --redis that is no address of a Redis.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,11 +15,16 @@ import (
 type tableSettings struct {
 	name    string
 	columns string // FIELD=COLUMN,…
+	zone    string // of timestamps without one
 }
 
 func (s *tableSettings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "table", "", "PostgreSQL: an existing `TABLE` of users, or SCHEMA.TABLE; \"personnel\", made if absent, when not given")
-	f.StringVar(&s.columns, "columns", "", "PostgreSQL: `FIELD=COLUMN,…` where the table's columns are not named as usual, such as id=matr,nom=last_name")
+	f.StringVar(&s.columns, "columns", "", "PostgreSQL: `FIELD=COLUMN,…` where the table's columns are not named as usual, "+
+		"such as id=matr,nom=last_name; FIELD= where it has none, FIELD=(SQL) for an expression, "+
+		"attrs.NAME=COLUMN for a column that is an attribute")
+	f.StringVar(&s.zone, "timestamps-in", "",
+		"PostgreSQL: the time `ZONE` of updatedAt when it is a timestamp without time zone, such as UTC")
 }
 
 // columnFields are the names of a profile's fields, in the order of places.
@@ -32,26 +38,73 @@ func places(t *postgres.Table) []*string {
 // table returns the table that the flags name. Errors are usage errors.
 func (s tableSettings) table() (postgres.Table, error) {
 	t := postgres.Table{Name: s.name}
-	if s.columns == "" {
+	if s.columns == "" && s.zone == "" {
 		return t, nil
 	}
 	if s.name == "" {
-		return t, usagef("--columns says how the columns of a table are named; name the table: --table TABLE")
+		return t, usagef("--columns and --timestamps-in say how the columns of a table are; name the table: --table TABLE")
 	}
-	for part := range strings.SplitSeq(s.columns, ",") {
-		field, column, ok := strings.Cut(strings.TrimSpace(part), "=")
-		at := slices.Index(columnFields, field)
-		switch {
-		case !ok || column == "":
-			return t, usagef("--columns: %q: want FIELD=COLUMN, such as nom=last_name", part)
-		case at < 0:
-			return t, usagef("--columns: unknown field %q; the fields are %s", field, strings.Join(columnFields, ", "))
-		case *places(&t)[at] != "":
-			return t, usagef("--columns: the field %s is given twice", field)
+	t.TimestampsIn = s.zone
+	if s.columns == "" {
+		return t, nil
+	}
+	for _, part := range splitColumns(s.columns) {
+		if err := takeColumn(&t, strings.TrimSpace(part)); err != nil {
+			return t, err
 		}
-		*places(&t)[at] = column
 	}
 	return t, nil
+}
+
+// takeColumn takes one FIELD=COLUMN.
+func takeColumn(t *postgres.Table, part string) error {
+	field, column, ok := strings.Cut(part, "=")
+	if !ok {
+		return usagef("--columns: %q: want FIELD=COLUMN, such as nom=last_name", part)
+	}
+	if attr, ok := strings.CutPrefix(field, "attrs."); ok && attr != "" {
+		if t.AttrColumns[attr] != "" || column == "" {
+			return usagef("--columns: %q: want one column for it", part)
+		}
+		if t.AttrColumns == nil {
+			t.AttrColumns = map[string]string{}
+		}
+		t.AttrColumns[attr] = column
+		return nil
+	}
+	at := slices.Index(columnFields, field)
+	if at < 0 {
+		return usagef("--columns: unknown field %q; the fields are %s, and attrs.NAME", field, strings.Join(columnFields, ", "))
+	}
+	place := places(t)[at]
+	if *place != "" {
+		return usagef("--columns: the field %s is given twice", field)
+	}
+	*place = cmp.Or(column, postgres.NoColumn)
+	return nil
+}
+
+// splitColumns splits at the commas that are in no parentheses, texts or quoted names.
+func splitColumns(s string) (parts []string) {
+	depth, from := 0, 0
+	quote := byte(0)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case depth > 0 && (c == '\'' || c == '"'):
+			quote = c
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == ',' && depth <= 0:
+			parts, from = append(parts, s[from:i]), i+1
+		}
+	}
+	return append(parts, s[from:])
 }
 
 // checkDB refuses a database that is none, and a table where there can be none.

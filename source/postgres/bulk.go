@@ -60,7 +60,7 @@ type bulkLoad struct {
 
 // begin keeps deletions out from before their versions are read until the users are there.
 func (b *bulkLoad) begin(ctx context.Context) error {
-	if _, err := b.tx.Exec(ctx, "LOCK TABLE edgecache_deleted IN SHARE MODE"); err != nil {
+	if _, err := b.tx.Exec(ctx, "SELECT "+ownSetting+"; LOCK TABLE edgecache_deleted IN SHARE MODE"); err != nil {
 		return brokenPG("begin bulk load", err)
 	}
 	if !b.store.sql.users.plain() {
@@ -131,7 +131,8 @@ func (b *bulkLoad) rowOf(p *profile.Profile) ([]any, error) {
 		row.UpdatedAt = b.now
 	}
 	row.Complete()
-	if err := errors.Join(origin.CheckNewID(row.ID), b.store.sql.users.checkID(row.ID), record.Check(&row)); err != nil {
+	if err := errors.Join(origin.CheckNewID(row.ID), b.store.sql.users.checkID(row.ID), record.Check(&row),
+		b.store.sql.users.refuseNew(&row)); err != nil {
 		return nil, err
 	}
 	return record.Args(&row)

@@ -30,7 +30,7 @@ func Example() {
 	fmt.Println(err)
 	// Output:
 	// Chantal Ngono
-	// origin: user "124": profile: not found
+	// source: user "124": profile: not found
 }
 
 func fatal(err error) {

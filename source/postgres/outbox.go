@@ -90,7 +90,19 @@ func scanChangePG(row pgx.CollectableRow) (source.Change, error) {
 		return source.Change{}, err
 	}
 	c.Kind = profile.Kind(kind)
-	c.Unpack(packed)
+	if len(packed) == 0 || packed[0] != '[' || c.Kind == profile.Imported {
+		c.Unpack(packed)
+		return c, nil
+	}
+	p, err := decodeRow(packed)
+	if err == nil {
+		err = p.Check()
+	}
+	if err != nil {
+		c.Fault = fmt.Errorf("outbox row %d: %w", c.Seq, err)
+		return c, nil
+	}
+	c.Profile = p
 	return c, nil
 }
 

@@ -29,6 +29,12 @@ type Config struct {
 	URL string
 	// Users is the table of the users. The zero value is a table "personnel", which Start creates when there is none.
 	Users Table
+	// Capture makes or removes triggers by which the outbox learns of what other programs write into the users' table.
+	// Default CaptureAsIs.
+	Capture Capture
+	// Sweep is how often the users' table is looked through for versions that are newer than the last look, at least 1 s;
+	// deletions, and changes that leave the version alone, are not found so. Default 0: never.
+	Sweep time.Duration
 	// MaxConns is the number of connections for statements; one more listens for changes that others make. Default 16.
 	MaxConns int
 	// Now is the clock that versions come from. Default time.Now.
@@ -75,8 +81,9 @@ func (c Config) pool() (*pgxpool.Config, error) {
 // Store is a Store in a PostgreSQL database (15 or newer is what it is tested with). Several processes may work on one
 // database: each user's changes are serialized by the database, and each relay gets users of its own to announce.
 //
-// Its tables beside the users' are edgecache_deleted, edgecache_outbox and edgecache_schema. A program that writes into the
-// users' table by itself is not kept from doing so, but what it writes is not announced.
+// Its tables beside the users' are edgecache_deleted, edgecache_outbox, edgecache_sweep and edgecache_schema. A program that
+// writes into the users' table by itself is not kept from doing so, but what it writes is announced only with
+// Config.Capture or Config.Sweep.
 //
 // Beside the errors of Store, its methods return profile.ErrUnavailable while the database cannot be reached or refuses
 // work: a change that failed so may have been committed or not.
@@ -107,6 +114,12 @@ func New(cfg Config) (*Store, error) {
 	if _, err := cfg.Users.identifier(); err != nil {
 		return nil, err
 	}
+	if err := cfg.Capture.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Sweep != 0 && cfg.Sweep < minSweep {
+		return nil, fmt.Errorf("source: PostgreSQL: a sweep every %v; want at least %v, or 0 for none", cfg.Sweep, minSweep)
+	}
 	conn := pooled.ConnConfig
 	s := &Store{cfg: cfg, pooled: pooled, wake: make(chan struct{}, 1),
 		where: fmt.Sprintf("%s:%d/%s", conn.Host, conn.Port, conn.Database)}
@@ -132,6 +145,9 @@ func (s *Store) Start(ctx context.Context) error {
 	}
 	s.pool, s.started = pool, true
 	s.bell.start()
+	if s.cfg.Sweep > 0 {
+		s.bell.wg.Go(s.sweepLoop)
+	}
 	return nil
 }
 
@@ -147,13 +163,9 @@ func (s *Store) prepare(ctx context.Context, pool *pgxpool.Pool) (*postgresSQL, 
 		return nil, err
 	}
 	if level == "off" {
-		return nil, errors.New("synchronous_commit is off, so that a crash of the server could lose acknowledged changes; " +
-			"ALTER ROLE … SET synchronous_commit = on")
+		return nil, errors.New(commitsMayBeLost)
 	}
-	if err := migratePostgres(ctx, conn.Conn(), s.cfg.Users); err != nil {
-		return nil, err
-	}
-	users, err := s.cfg.Users.inspect(ctx, conn.Conn())
+	users, err := s.cfg.Users.open(ctx, conn.Conn())
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +173,25 @@ func (s *Store) prepare(ctx context.Context, pool *pgxpool.Pool) (*postgresSQL, 
 		s.cfg.Logger.Info("source: PostgreSQL: lists of users sort the whole table; an index would help",
 			"statement", fmt.Sprintf("CREATE INDEX ON %s (%s)", users.name, users.order))
 	}
+	if err := s.watchOthers(ctx, conn.Conn(), users); err != nil {
+		return nil, err
+	}
 	return users.statements(), nil
+}
+
+// watchOthers prepares for changes that other programs make.
+func (s *Store) watchOthers(ctx context.Context, conn *pgx.Conn, users *usersTable) error {
+	if err := users.capture(ctx, conn, s.cfg.Capture); err != nil {
+		return err
+	}
+	if s.cfg.Sweep == 0 {
+		return nil
+	}
+	if users.sweepsAll {
+		s.cfg.Logger.Info("source: PostgreSQL: each sweep reads the whole table; an index would help",
+			"statement", fmt.Sprintf("CREATE INDEX ON %s (%s)", users.name, users.columns[atUpdated].source))
+	}
+	return beginSweep(ctx, conn)
 }
 
 // Close ends the listening and closes all connections, after the calls in progress; open claims must be closed before.

@@ -26,7 +26,10 @@ func TestPostgresRefusesConfigurations(t *testing.T) {
 		"cannot be parsed":     {URL: "postgres://u:secret@h:port/db"},
 		"SCHEMA.TABLE":         {URL: "host=h", Users: postgres.Table{Name: "a.b.c"}},
 		"not their table":      {URL: "host=h", Users: postgres.Table{ID: "uid"}},
-		`"nom" is named twice`: {URL: "host=h", Users: postgres.Table{Name: "t", ID: "nom"}},
+		`"nom" is named twice`: {URL: "host=h", Users: postgres.Table{Name: "t", Prenom: "nom"}},
+		"named twice":          {URL: "host=h", Users: postgres.Table{Name: "t", ID: "nom", Prenom: "nom"}},
+		"need a column":        {URL: "host=h", Users: postgres.Table{Name: "t", ID: "-"}},
+		"version need a":       {URL: "host=h", Users: postgres.Table{Name: "t", UpdatedAt: "(now())"}},
 		"1-63 bytes":           {URL: "host=h", Users: postgres.Table{Name: "t", ID: strings.Repeat("x", 64)}},
 		"name of a table":      {URL: "host=h", Users: postgres.Table{Name: "t."}},
 	} {
@@ -107,7 +110,7 @@ func TestPostgresExistingTable(t *testing.T) {
 		"of the standard name":   {postgres.Table{}, "CREATE TABLE personnel (" + standard + ", attrs jsonb)", []string{"it lacks updated_at"}},
 		"whose id is not unique": {postgres.Table{Name: "u"}, "CREATE TABLE u (" + strings.Replace(standard, " PRIMARY KEY", "", 1) + ", attrs jsonb, updated_at bigint)", []string{"id is not unique"}},
 		"with a version of another type": {postgres.Table{Name: "u"}, "CREATE TABLE u (" + standard + ", attrs jsonb, updated_at timestamp)",
-			[]string{"updated_at has type timestamp without time zone; want bigint or timestamp with time zone"}},
+			[]string{"updated_at has no time zone", "--timestamps-in UTC", `TYPE timestamptz USING "updated_at" AT TIME ZONE 'UTC'`}},
 	} {
 		t.Run("one "+name+" is refused", func(t *testing.T) {
 			_, err := start(t, tt.table, tt.setUp)

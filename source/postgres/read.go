@@ -101,21 +101,52 @@ func (s *Store) eachUser(ctx context.Context, visit func(*profile.Profile), quer
 	return rows.Err()
 }
 
-// scanUser reads one row. In a table that others write to, attributes may be numbers or true and false; those become texts.
-func scanUser(row pgx.Row) (*profile.Profile, error) {
-	p := new(profile.Profile)
-	var fullName *string
-	var attrs []byte
-	err := row.Scan(&p.ID, &p.Nom, &p.Prenom, &fullName, &p.Avatar, &p.Matricule, &p.Ministere, &p.Sexe, &attrs, &p.UpdatedAt)
-	if err != nil {
-		return nil, err
-	}
-	if fullName != nil {
-		p.FullName = *fullName
+// userRow is a row of the table as it is read.
+type userRow struct {
+	profile.Profile
+	fullName, attrs *string
+}
+
+// places are where the columns of a row go, in their order.
+func (r *userRow) places() []any {
+	return []any{&r.ID, &r.Nom, &r.Prenom, &r.fullName, &r.Avatar, &r.Matricule, &r.Ministere, &r.Sexe, &r.attrs, &r.UpdatedAt}
+}
+
+// user is the row as a profile. In a table that others write to, attributes may be numbers or true and false; those
+// become texts.
+func (r *userRow) user() *profile.Profile {
+	p := &r.Profile
+	if r.fullName != nil {
+		p.FullName = *r.fullName
 	}
 	p.Complete()
-	if attrs != nil && json.Unmarshal(attrs, &p.Attrs) != nil {
-		p.Attrs = profile.LooseAttrs(attrs)
+	if r.attrs != nil && json.Unmarshal([]byte(*r.attrs), &p.Attrs) != nil {
+		p.Attrs = profile.LooseAttrs([]byte(*r.attrs))
 	}
-	return p, nil
+	if len(p.Attrs) == 0 {
+		p.Attrs = nil
+	}
+	return p
+}
+
+// scanUser reads one row.
+func scanUser(row pgx.Row) (*profile.Profile, error) {
+	r := new(userRow)
+	if err := row.Scan(r.places()...); err != nil {
+		return nil, err
+	}
+	return r.user(), nil
+}
+
+// decodeRow reads a row that the database wrote as a JSON array.
+func decodeRow(packed []byte) (*profile.Profile, error) {
+	r := new(userRow)
+	places := r.places()
+	if err := json.Unmarshal(packed, &places); err != nil {
+		return nil, err
+	}
+	if len(places) != len(fieldNames) {
+		return nil, fmt.Errorf("a row of %d columns; want %d", len(places), len(fieldNames))
+	}
+	return r.user(), nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/chatapp-ngomna/edgecache/source/internal/record"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -43,10 +42,10 @@ func migratePostgres(ctx context.Context, conn *pgx.Conn, users Table) error {
 		return err
 	}
 	if have > len(files) {
-		return fmt.Errorf("the database has schema version %d, made by a newer edgecache; this one knows %d", have, len(files))
+		return newerSchema(have, len(files))
 	}
 	steps := files[have:]
-	if users == (Table{}) {
+	if users.own() {
 		steps = append(steps, "personnel.sql")
 	}
 	for _, file := range steps {
@@ -75,46 +74,37 @@ func migrateStepPG(ctx context.Context, tx pgx.Tx, file string) error {
 type postgresSQL struct {
 	users *usersTable
 
-	one, batch, page, count      string
-	lock, current, tombstone     string
-	insert, update, remove, bury string
-	queue, undone, mark          string
-	heads, headsOf, headsNewest  string
-	backlog, prune, waits        string
-	stage, load                  string
+	one, batch, page, count     string
+	lock, clock                 string
+	current, tombstone, bury    string
+	queue, undone, mark         string
+	heads, headsOf, headsNewest string
+	backlog, prune, waits       string
+	stage, load, sweep          string
 }
 
 // statements writes the texts. Parameters have their types spelled out, since the columns' may be others.
 func (u *usersTable) statements() *postgresSQL {
-	var reads, values, sets, staged []string
-	for at := range u.columns {
-		reads = append(reads, u.read(at))
-		value := fmt.Sprintf("$%d::%s", at+1, paramType(at))
-		values = append(values, u.write(at, value))
-		staged = append(staged, u.write(at, stagedValue(at)))
-		if at != atID {
-			sets = append(sets, u.columns[at]+" = "+u.write(at, value))
-		}
-	}
-	selectFrom := "SELECT " + strings.Join(reads, ", ") + " FROM " + u.name
-	isID := " WHERE " + u.columns[atID] + " = " + u.write(atID, "$1::text")
-	all := strings.Join(u.columns, ", ")
+	selectFrom := "SELECT " + strings.Join(u.reads(), ", ") + " FROM " + u.name
+	names, staged := u.staged()
+	id := u.columns[atID].source
 	idType := "text"
 	if !u.idIsText() {
-		idType = u.types[atID]
+		idType = u.columns[atID].typ
+	}
+	if idType == "character" {
+		idType = "bpchar"
 	}
 	return &postgresSQL{users: u,
-		one:   selectFrom + isID,
-		batch: selectFrom + " WHERE " + u.columns[atID] + " = ANY($1::text[]::" + idType + "[])",
+		one:   selectFrom + u.isID("$1::text"),
+		batch: selectFrom + " WHERE " + id + " = ANY($1::text[]::" + idType + "[])",
 		page:  selectFrom + " WHERE " + u.order + " > $1::text ORDER BY " + u.order + " LIMIT $2",
 		count: "SELECT count(*) FROM " + u.name,
 
-		lock:      "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))",
-		current:   selectFrom + isID + " FOR UPDATE",
+		lock:      "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0)), " + ownSetting,
+		clock:     "SELECT " + nowMS,
+		current:   selectFrom + u.isID("$1::text") + " FOR UPDATE",
 		tombstone: "SELECT version FROM edgecache_deleted WHERE id = $1",
-		insert:    "INSERT INTO " + u.name + " (" + all + ") VALUES (" + strings.Join(values, ", ") + ")",
-		update:    "UPDATE " + u.name + " SET " + strings.Join(sets, ", ") + isID,
-		remove:    "DELETE FROM " + u.name + isID,
 		bury: `INSERT INTO edgecache_deleted (id, version) VALUES ($1, $2)
 			ON CONFLICT (id) DO UPDATE SET version = excluded.version`,
 		queue: `INSERT INTO edgecache_outbox (kind, user_id, version, profile, committed_at)
@@ -136,11 +126,17 @@ func (u *usersTable) statements() *postgresSQL {
 		prune: `DELETE FROM edgecache_outbox WHERE seq IN (SELECT seq FROM edgecache_outbox
 			WHERE done_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`,
 
+		sweep: u.sweeping(),
 		stage: `DROP TABLE IF EXISTS pg_temp.edgecache_load; CREATE TEMPORARY TABLE edgecache_load (id text, nom text, prenom text, full_name text, avatar text,
 			matricule text, ministere text, sexe text, attrs text, updated_at bigint) ON COMMIT DROP`,
-		load: "INSERT INTO " + u.name + " (" + all + ") SELECT " + strings.Join(staged, ", ") +
-			" FROM edgecache_load l ON CONFLICT (" + u.columns[atID] + ") DO NOTHING RETURNING " + u.columns[atID] + "::text",
+		load: "INSERT INTO " + u.name + " (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(staged, ", ") +
+			" FROM edgecache_load l ON CONFLICT (" + id + ") DO NOTHING RETURNING " + id + "::text",
 	}
+}
+
+// isID is the condition that the row is the user's.
+func (u *usersTable) isID(value string) string {
+	return " WHERE " + u.columns[atID].source + " = " + u.write(&u.columns[atID], value)
 }
 
 // headsPG locks the oldest undone row of users who are not on a list, in an order of these rows.
@@ -156,20 +152,4 @@ func headsPG(order string) string {
 // oldestPG finds the oldest undone row of a user.
 func oldestPG(user string) string {
 	return "SELECT e.seq FROM edgecache_outbox e WHERE e.user_id = " + user + " AND e.done_at IS NULL ORDER BY e.seq LIMIT 1"
-}
-
-func paramType(at int) string {
-	if at == atUpdated {
-		return "bigint"
-	}
-	return "text"
-}
-
-// stagedValue is column at of a row that was copied in.
-func stagedValue(at int) string {
-	name := strings.Split(record.Columns, ", ")[at]
-	if at != atUpdated {
-		return "l." + name
-	}
-	return "greatest(l.updated_at, coalesce((SELECT d.version + 1 FROM edgecache_deleted d WHERE d.id = l.id), 0))"
 }

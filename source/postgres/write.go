@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source"
@@ -26,44 +27,58 @@ const undoTimeout = 2 * time.Second
 type userState struct {
 	present *profile.Profile // nil: there is none
 	deleted int64            // the version of the last deletion, 0: never
+	now     int64            // the clock that the next version comes from
 }
 
-// Create implements Store.
+// Create implements Store. An empty id is left to the database where that makes ids.
 func (s *Store) Create(ctx context.Context, p *profile.Profile) (source.Change, error) {
-	if err := origin.CheckNewID(p.ID); err != nil {
-		return source.Change{}, err
+	if p.ID != "" || !s.MakesIDs() {
+		if err := origin.CheckNewID(p.ID); err != nil {
+			return source.Change{}, err
+		}
 	}
 	p = p.Clone()
 	p.Complete()
-	return s.change(ctx, p.ID, func(u userState) (source.Change, error) {
-		if err := s.sql.users.checkID(p.ID); err != nil {
-			return source.Change{}, err
+	return s.change(ctx, p.ID, func(u userState) (edit, error) {
+		if p.ID != "" {
+			if err := s.sql.users.checkID(p.ID); err != nil {
+				return edit{}, err
+			}
 		}
 		if u.present != nil {
-			return source.Change{}, fmt.Errorf("source: create %q: %w", p.ID, origin.ErrExists)
+			return edit{}, fmt.Errorf("source: create %q: %w", p.ID, origin.ErrExists)
 		}
-		return s.put(profile.Created, p, u.deleted)
+		if err := s.sql.users.refuseNew(p); err != nil {
+			return edit{}, err
+		}
+		return s.put(profile.Created, u, p)
 	})
 }
 
-// Update implements Store.
-func (s *Store) Update(ctx context.Context, id string, u origin.Update) (source.Change, error) {
-	return s.change(ctx, id, func(now userState) (source.Change, error) {
-		if err := now.allows(id, u.IfMatch); err != nil {
-			return source.Change{}, err
+// MakesIDs reports whether the database gives an id to a user who is created without one, as a serial does.
+func (s *Store) MakesIDs() bool { return s.check() == nil && s.sql.users.makesIDs }
+
+// Update implements Store. Columns whose fields stay as they are are not written.
+func (s *Store) Update(ctx context.Context, id string, up origin.Update) (source.Change, error) {
+	return s.change(ctx, id, func(u userState) (edit, error) {
+		if err := u.allows(id, up.IfMatch); err != nil {
+			return edit{}, err
 		}
-		return s.put(profile.Updated, u.Apply(now.present), now.present.UpdatedAt)
+		if err := s.sql.users.refuse(u.present, &up); err != nil {
+			return edit{}, err
+		}
+		return s.put(profile.Updated, u, up.Apply(u.present))
 	})
 }
 
 // Delete implements Store.
 func (s *Store) Delete(ctx context.Context, id string, ifMatch []int64) (source.Change, error) {
-	return s.change(ctx, id, func(now userState) (source.Change, error) {
-		if err := now.allows(id, ifMatch); err != nil {
-			return source.Change{}, err
+	return s.change(ctx, id, func(u userState) (edit, error) {
+		if err := u.allows(id, ifMatch); err != nil {
+			return edit{}, err
 		}
-		version, err := source.NextVersion(s.now(), max(now.present.UpdatedAt, now.deleted))
-		return source.Change{Kind: profile.Deleted, ID: now.present.ID, Version: version}, err
+		version, err := source.NextVersion(u.now, u.floor())
+		return edit{kind: profile.Deleted, before: u.present, version: version}, err
 	})
 }
 
@@ -78,21 +93,71 @@ func (u userState) allows(id string, ifMatch []int64) error {
 	return nil
 }
 
-// put is the change that leaves the user as p.
-func (s *Store) put(kind profile.Kind, p *profile.Profile, previous int64) (c source.Change, err error) {
-	if p.UpdatedAt, err = source.NextVersion(s.now(), previous); err != nil {
-		return source.Change{}, err
+// floor is the highest version that the user ever had.
+func (u userState) floor() int64 {
+	if u.present == nil {
+		return u.deleted
 	}
-	return source.Change{Kind: kind, ID: p.ID, Version: p.UpdatedAt, Profile: p}, record.Check(p)
+	return max(u.present.UpdatedAt, u.deleted)
 }
 
-// change makes one change of one user in a transaction of two round trips: the first takes the user's lock and reads, the
-// second writes what decide made of that and commits.
+// edit is what a change makes of a user.
+type edit struct {
+	kind    profile.Kind
+	before  *profile.Profile // nil when there was none
+	after   *profile.Profile // nil when there is none any more
+	version int64
+	floor   int64 // the version that the row gets must be above it
+}
+
+// put is the edit that leaves the user as p.
+func (s *Store) put(kind profile.Kind, u userState, p *profile.Profile) (e edit, err error) {
+	if p.UpdatedAt, err = source.NextVersion(u.now, u.floor()); err != nil {
+		return edit{}, err
+	}
+	e = edit{kind: kind, before: u.present, after: p, version: p.UpdatedAt, floor: u.floor()}
+	if p.ID == "" {
+		return e, checkWithoutID(*p)
+	}
+	return e, record.Check(p)
+}
+
+// checkWithoutID is record.Check for a user whose id the database will make.
+func checkWithoutID(p profile.Profile) error {
+	p.ID = "0"
+	return record.Check(&p)
+}
+
+const (
+	// staleTries bounds how often a change is made whose row got a version that is not above the one before.
+	staleTries = 8
+	// staleMax bounds the pause between two tries.
+	staleMax = 128 * time.Millisecond
+)
+
+// errStale is a row whose version is not above the one before: a trigger of the table set it, from the time at which the
+// transaction began (while another held the user), or from a clock that is behind.
+var errStale = fmt.Errorf("%w: a trigger of the table gives the user a version that is not above the one before; "+
+	"is the database's clock behind?", profile.ErrUnavailable)
+
+// change makes one change of one user. When a trigger of the table gave the row a version that does not grow, nothing was
+// written, and a later transaction gets a later time.
+func (s *Store) change(ctx context.Context, id string, decide func(userState) (edit, error)) (c source.Change, err error) {
+	for try := 1; ; try++ {
+		c, err = s.changeOnce(ctx, id, decide)
+		if !errors.Is(err, errStale) || try == staleTries || !life.Wait(ctx, min(staleMax, time.Millisecond<<try)) {
+			return c, err
+		}
+	}
+}
+
+// changeOnce makes the change in a transaction of two round trips: the first takes the user's lock and reads, the second
+// writes what decide made of that and commits.
 //
 // The lock is one on the id and not only on the row, because a user who was deleted has none: without it, a creation that
 // waits for a deletion could take a version below the deletion's. It is held until the commit, so that the user's outbox
 // rows get their numbers in the order of the commits.
-func (s *Store) change(ctx context.Context, id string, decide func(userState) (source.Change, error)) (source.Change, error) {
+func (s *Store) changeOnce(ctx context.Context, id string, decide func(userState) (edit, error)) (source.Change, error) {
 	if err := s.check(); err != nil {
 		return source.Change{}, err
 	}
@@ -105,15 +170,32 @@ func (s *Store) change(ctx context.Context, id string, decide func(userState) (s
 	if err != nil {
 		return source.Change{}, errors.Join(brokenPG("read user", err), undoPG(ctx, conn))
 	}
-	c, err := decide(state)
+	e, err := decide(state)
 	if err != nil {
 		return source.Change{}, errors.Join(err, undoPG(ctx, conn))
 	}
-	if c.Seq, err = s.commit(ctx, conn, &c); err != nil {
-		return source.Change{}, errors.Join(brokenPG("write user", err), undoPG(ctx, conn))
+	c, err := s.commit(ctx, conn, e)
+	if err != nil {
+		return source.Change{}, errors.Join(s.refused(err), undoPG(ctx, conn))
 	}
 	s.bell.changed()
 	return c, nil
+}
+
+// refused tells why the database did not take a change.
+func (s *Store) refused(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fmt.Errorf("source: write user: %w: the table changed no row and said nothing; "+
+			"a trigger or a policy keeps it from that", origin.ErrInternal)
+	case ok && e.Code == divisionByZero:
+		return fmt.Errorf("source: write user: %w", errStale)
+	case ok && e.Code == "23502" && e.ColumnName != "":
+		field, detail := s.sql.users.fieldOf(e.ColumnName), "the table's column "+e.ColumnName+" needs a value"
+		return origin.FieldErrors{{Field: field, Detail: detail}}
+	}
+	return brokenPG("write user", err)
 }
 
 // undoPG rolls back what a connection may have begun. When that does not work, releasing the connection closes it, which
@@ -130,17 +212,25 @@ func undoPG(ctx context.Context, conn *pgxpool.Conn) error {
 
 // lock begins the transaction and returns the user in it. An id that the table cannot have is a user who is not there.
 func (s *Store) lock(ctx context.Context, conn *pgxpool.Conn, id string) (u userState, err error) {
-	if !s.sql.users.hasID(id) {
-		return userState{}, nil
+	u.now = s.now()
+	if id != "" && !s.sql.users.hasID(id) {
+		return u, nil
 	}
 	b := new(pgx.Batch)
 	b.Queue(beginPG)
-	b.Queue(s.sql.lock, id)
-	b.Queue(s.sql.current, id).QueryRow(func(row pgx.Row) error {
-		u.present, err = scanUser(row)
-		return absentIsNil(err)
-	})
-	b.Queue(s.sql.tombstone, id).QueryRow(func(row pgx.Row) error { return absentIsNil(row.Scan(&u.deleted)) })
+	if id == "" {
+		b.Queue("SELECT " + ownSetting)
+	} else {
+		b.Queue(s.sql.lock, id)
+		b.Queue(s.sql.current, id).QueryRow(func(row pgx.Row) error {
+			u.present, err = scanUser(row)
+			return absentIsNil(err)
+		})
+		b.Queue(s.sql.tombstone, id).QueryRow(func(row pgx.Row) error { return absentIsNil(row.Scan(&u.deleted)) })
+	}
+	if s.sql.users.stamped { // versions by two clocks would not grow
+		b.Queue(s.sql.clock).QueryRow(func(row pgx.Row) error { return row.Scan(&u.now) })
+	}
 	err = conn.SendBatch(ctx, b).Close()
 	return u, err
 }
@@ -152,41 +242,41 @@ func absentIsNil(err error) error {
 	return err
 }
 
-// commit writes the change and its outbox row, and returns that row's number once both are durable.
-func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, c *source.Change) (seq int64, err error) {
+// commit writes the change and its outbox row, and returns it as the row has it once both are durable.
+func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, e edit) (c source.Change, err error) {
 	b := new(pgx.Batch)
-	if err := s.queueRows(b, c); err != nil {
-		return 0, err
+	if err := s.queueRows(b, e, &c); err != nil {
+		return source.Change{}, err
 	}
-	b.Queue(s.sql.queue, int16(c.Kind), c.ID, c.Version, c.Packed(), s.now()).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&seq)
-	})
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() != "COMMIT" { // the server's way to say that it rolled back instead
 			return fmt.Errorf("the transaction ended with %s", tag)
 		}
 		return nil
 	})
-	return seq, conn.SendBatch(ctx, b).Close()
+	return c, conn.SendBatch(ctx, b).Close()
 }
 
-// queueRows adds the statements that change the user. A deletion writes its version before it removes the row: a bulk load,
-// which holds up the first, then still sees the row and leaves the user alone.
-func (s *Store) queueRows(b *pgx.Batch, c *source.Change) error {
-	if c.Kind == profile.Deleted {
-		b.Queue(s.sql.bury, c.ID, c.Version)
-		b.Queue(s.sql.remove, c.ID)
-		return nil
+// queueRows adds the statements that change the user, and has them fill c. A deletion writes its version before it removes
+// the row: a bulk load, which holds up the first, then still sees the row and leaves the user alone.
+func (s *Store) queueRows(b *pgx.Batch, e edit, c *source.Change) error {
+	st := newStatement(e.kind, s.now())
+	if e.kind == profile.Deleted {
+		b.Queue(s.sql.bury, e.before.ID, e.version)
 	}
-	args, err := record.Args(c.Profile)
+	text, err := s.sql.users.editing(st, e)
 	if err != nil {
 		return err
 	}
-	statement := s.sql.insert
-	if c.Kind == profile.Updated {
-		statement = s.sql.update
-	}
-	b.Queue(statement, args...)
+	b.Queue(text, st.args...).QueryRow(func(row pgx.Row) error {
+		var packed []byte
+		*c = source.Change{Kind: e.kind}
+		if err := row.Scan(&c.Seq, &c.ID, &c.Version, &packed); err != nil || e.after == nil {
+			return err
+		}
+		c.Profile, err = decodeRow(packed)
+		return err
+	})
 	return nil
 }
 

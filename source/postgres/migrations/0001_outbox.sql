@@ -4,7 +4,8 @@ CREATE TABLE edgecache_deleted (
     version bigint NOT NULL
 );
 
--- profile is the msgpack of the whole profile as the change left it, null when it was deleted. Times are in ms since 1970.
+-- profile is the user's row as the change left it: a JSON array of the columns in the order of personnel, null when the user was
+-- deleted; of a bulk load the ids. Times are in ms since 1970.
 CREATE TABLE edgecache_outbox (
     seq          bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         smallint NOT NULL,
