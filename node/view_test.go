@@ -78,6 +78,10 @@ func TestViewOnThreeNodes(t *testing.T) {
 	nodes := withFunctions(t, server.URL(), from, 3)
 	push(t, nodes[0], "hide", "hide-matricule")
 	for i, n := range nodes {
+		testkit.Eventually(t, time.Second, "the function", func() bool {
+			_, err := n.View(t.Context(), "1", through("guest", "hide"), tier.Want{})
+			return !errors.Is(err, edge.ErrUnknown)
+		})
 		for range 3 { // the second is kept
 			guest, err := n.View(t.Context(), "1", through("guest", "hide"), tier.Want{})
 			if err != nil || guest.Profile.Matricule != "" || guest.Profile.Nom != "Diop 1" || guest.Tag == 0 {
