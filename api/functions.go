@@ -158,7 +158,8 @@ func (s *Server) getModule(c *fiber.Ctx) error {
 	return nil
 }
 
-// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&signature=…: it pushes the module in the body.
+// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&signature=…: it pushes the module in the
+// body.
 func (s *Server) putFunction(c *fiber.Ctx) error {
 	name, err := functionName(c)
 	if err != nil {
@@ -247,8 +248,8 @@ func (s *Server) deleteFunction(c *fiber.Ctx) error {
 	return c.SendStatus(fiber.StatusNoContent)
 }
 
-// postDiff serves POST /v1/functions/:name/diff?users=N&claim.NAME=…&arg.NAME=…&locale=…: how the module in the body differs from
-// what serves.
+// postDiff serves POST /v1/functions/:name/diff?users=N&claim.NAME=…&arg.NAME=…&locale=…: how the
+// module in the body differs from what serves.
 func (s *Server) postDiff(c *fiber.Ctx) error {
 	differ, ok := s.cfg.Functions.Node.(Differ)
 	if !ok {
@@ -294,7 +295,8 @@ func requestOf(c *fiber.Ctx) edge.Request {
 	return edge.Request{Claims: claims, Args: args, Locale: utils.CopyString(localeOf(c))}
 }
 
-// functionsUnavailable is for the errors of an administration: what is no fault of the request is one of Redis.
+// functionsUnavailable is for the errors of an administration: what is no fault of the request is
+// one of Redis.
 func functionsUnavailable(err error) error {
 	if problemOf(err) != problemInternal {
 		return err

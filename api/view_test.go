@@ -19,7 +19,8 @@ import (
 // secret is the beginning of every registration number of these tests.
 const secret = "SECRET-"
 
-// registry is a source of truth whose users have something to hide. Users from 900 on do not exist, and it can be down.
+// registry is a source of truth whose users have something to hide. Users from 900 on do not exist,
+// and it can be down.
 type registry struct {
 	mu   sync.Mutex
 	down bool
@@ -54,7 +55,8 @@ func (r *registry) LoadBatch(ctx context.Context, ids []string) (profile.Batch, 
 	return b, nil
 }
 
-// guarded serves a node on which everybody goes through hide-matricule but those with the role read; admins may push.
+// guarded serves a node on which everybody goes through hide-matricule but those with the role
+// read; admins may push.
 func guarded(t *testing.T) (*Server, *node.Node) {
 	t.Helper()
 	redis, err := embedded.StartRedis()
@@ -97,7 +99,8 @@ func pushExamples(t *testing.T, s *Server) {
 	}
 }
 
-// TestAPolicyHoldsOnEveryPath asks for users in every way there is, as one who must not see registration numbers.
+// TestAPolicyHoldsOnEveryPath asks for users in every way there is, as one who must not see
+// registration numbers.
 func TestAPolicyHoldsOnEveryPath(t *testing.T) {
 	s, n := guarded(t)
 	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1", ""); r.StatusCode != 502 || !strings.Contains(r.body, "hide-matricule") {

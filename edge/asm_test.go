@@ -55,8 +55,8 @@ func section(id int, items ...[]byte) []byte {
 	return cat(id, sized(body))
 }
 
-// guest is a module that speaks the ABI: its three functions are types 0 to 2, more may follow. Its text is at 16, its input
-// buffer at 1024.
+// guest is a module that speaks the ABI: its three functions are types 0 to 2, more may follow. Its
+// text is at 16, its input buffer at 1024.
 type guest struct {
 	about       string // the description; without it one that declares nothing
 	view        []byte // (i32, i32) -> i64
@@ -123,8 +123,8 @@ func (g guest) wasm() []byte {
 // same is a function that shows every profile as it is.
 func same() guest { return guest{view: i64(0)} }
 
-// echo returns the profile of its input, as bytes of its own: the input begins with two bytes, and ends with 90 90 c0 when
-// nothing is declared.
+// echo returns the profile of its input, as bytes of its own: the input begins with two bytes, and
+// ends with 90 90 c0 when nothing is declared.
 func echo() guest {
 	return guest{view: cat(local(0), i32(2), 0x6a, 0xad, i64(32), 0x86, local(1), i32(5), 0x6b, 0xad, 0x84)}
 }

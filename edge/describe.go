@@ -19,13 +19,14 @@ const (
 	maxName        = 64
 )
 
-// Description is what a function says of itself: which claims and arguments it reads, in the order in which it gets them.
-// Whatever it does not name it does not see, and its answers are kept apart by nothing else.
+// Description is what a function says of itself: which claims and arguments it reads, in the order
+// in which it gets them. Whatever it does not name it does not see, and its answers are kept apart
+// by nothing else.
 type Description struct {
 	// ABI is 1.
 	ABI int `json:"abi"`
-	// Claims are names of claims of the caller, Args those of arguments. Each has 1-64 bytes of [A-Za-z0-9_.-]; at most
-	// 32 of either.
+	// Claims are names of claims of the caller, Args those of arguments. Each has 1-64 bytes of
+	// [A-Za-z0-9_.-]; at most 32 of either.
 	Claims []string `json:"claims,omitempty"`
 	Args   []string `json:"args,omitempty"`
 	// Locale says that the function reads the locale.

@@ -1,17 +1,20 @@
-// Package edge runs edge functions: WebAssembly modules of an operator's that decide what each caller sees of a
-// profile. A function gets the profile, what is known of the caller, and arguments; it returns the profile to show, or
-// refuses. docs/edge-functions.md tells how one is written.
+// Package edge runs edge functions: WebAssembly modules of an operator's that decide what each
+// caller sees of a profile. A function gets the profile, what is known of the caller, and
+// arguments; it returns the profile to show, or refuses. docs/edge-functions.md tells how one is
+// written.
 //
 // # What a function can do
 //
-// It computes. It has no files, no network, no clock and no randomness, so that the same input has the same answer on
-// every node. Its time is bounded by fuel (package fuel), its memory by Config.Pages, and nothing of a call is left when
-// the next one begins: memory and globals are put back.
+// It computes. It has no files, no network, no clock and no randomness, so that the same input has
+// the same answer on every node. Its time is bounded by fuel (package fuel), its memory by
+// Config.Pages, and nothing of a call is left when the next one begins: memory and globals are put
+// back.
 //
 // # The parts
 //
-// An Engine compiles modules; a Function is one that was compiled, checked, and is ready to run. Functions keeps the
-// functions of a cluster: they lie in Redis, and every node swaps to a new version as soon as it hears of it.
+// An Engine compiles modules; a Function is one that was compiled, checked, and is ready to run.
+// Functions keeps the functions of a cluster: they lie in Redis, and every node swaps to a new
+// version as soon as it hears of it.
 package edge
 
 import (
@@ -35,7 +38,8 @@ const (
 )
 
 var (
-	// ErrModule reports bytes that are no function: malformed, over a limit, or without what the ABI wants.
+	// ErrModule reports bytes that are no function: malformed, over a limit, or without what the
+	// ABI wants.
 	ErrModule = errors.New("edge: no function")
 	// ErrTrap reports a call that ended by a trap of the guest's own.
 	ErrTrap = errors.New("edge: trapped")
@@ -43,11 +47,13 @@ var (
 	ErrFuel = errors.New("edge: out of fuel")
 	// ErrDepth reports a call whose own calls went too deep.
 	ErrDepth = errors.New("edge: calls too deep")
-	// ErrOutput reports output that lies outside of the guest's memory, does not decode, or is no valid profile.
+	// ErrOutput reports output that lies outside of the guest's memory, does not decode, or is no
+	// valid profile.
 	ErrOutput = errors.New("edge: bad output")
 	// ErrIdentity reports output whose id or version is not that of the input.
 	ErrIdentity = errors.New("edge: changed the id or the version")
-	// ErrRefused reports that the function refused to show the profile; Failure.Detail is its reason.
+	// ErrRefused reports that the function refused to show the profile; Failure.Detail is its
+	// reason.
 	ErrRefused = errors.New("edge: refused")
 	// ErrFenced reports a function that failed so often that it is not called for a while.
 	ErrFenced = errors.New("edge: fenced after failures")
@@ -65,8 +71,8 @@ var (
 	errConfig = errors.New("edge: bad configuration")
 )
 
-// Failure is what became of a call that brought no profile. It wraps one of ErrTrap, ErrFuel, ErrDepth, ErrOutput,
-// ErrIdentity, ErrRefused, ErrFenced, ErrNotLoaded and ErrUnknown.
+// Failure is what became of a call that brought no profile. It wraps one of ErrTrap, ErrFuel,
+// ErrDepth, ErrOutput, ErrIdentity, ErrRefused, ErrFenced, ErrNotLoaded and ErrUnknown.
 type Failure struct {
 	// Function is the function's name.
 	Function string
@@ -88,8 +94,8 @@ func (f *Failure) Error() string {
 // Unwrap returns the sentinel.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// Values is what a function may read by name: the claims of a caller, or arguments. An implementation is asked only for
-// names that the function declares.
+// Values is what a function may read by name: the claims of a caller, or arguments. An
+// implementation is asked only for names that the function declares.
 type Values interface {
 	// Value returns the text of a name; false when there is none.
 	Value(name string) (string, bool)
@@ -104,13 +110,15 @@ func (m Map) Value(name string) (string, bool) {
 	return v, ok
 }
 
-// Request is what a call gets beside the profile. The zero value is a caller of whom nothing is known.
+// Request is what a call gets beside the profile. The zero value is a caller of whom nothing is
+// known.
 type Request struct {
 	// Claims is what is known of the caller; nil for nothing.
 	Claims Values
 	// Args are the arguments; nil for none.
 	Args Values
-	// Locale is the language that the caller prefers, such as "fr" or "fr-CM"; "" when it is unknown.
+	// Locale is the language that the caller prefers, such as "fr" or "fr-CM"; "" when it is
+	// unknown.
 	Locale string
 }
 
@@ -118,16 +126,18 @@ type Request struct {
 type Config struct {
 	// MaxFuel is the largest budget that a function may have for a call. Default 1,000,000.
 	MaxFuel int64
-	// InitFuel is what making an instance may use: the start function, _initialize, the first buffer, and the
-	// description. Default 50,000,000, which a guest in Go needs; one in C takes none of it.
+	// InitFuel is what making an instance may use: the start function, _initialize, the first
+	// buffer, and the description. Default 50,000,000, which a guest in Go needs; one in C takes
+	// none of it.
 	InitFuel int64
 	// Pages is the largest memory of an instance, in pages of 64 KiB. Default 64.
 	Pages int
-	// Concurrency is how many calls run at once on the node; the rest wait. A guest cannot be interrupted, so that
-	// each takes a processor from everything else until its fuel ends. Default half of GOMAXPROCS, at least 1.
+	// Concurrency is how many calls run at once on the node; the rest wait. A guest cannot be
+	// interrupted, so that each takes a processor from everything else until its fuel ends. Default
+	// half of GOMAXPROCS, at least 1.
 	Concurrency int
-	// CacheDir is a directory for native code, so that a node that starts again need not compile. Whoever can write to
-	// it can run code in the node. Default: none.
+	// CacheDir is a directory for native code, so that a node that starts again need not compile.
+	// Whoever can write to it can run code in the node. Default: none.
 	CacheDir string
 }
 
@@ -153,7 +163,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// CheckName returns nil for a name that a function may have: 1-64 bytes of [a-z0-9-], not at either end a "-".
+// CheckName returns nil for a name that a function may have: 1-64 bytes of [a-z0-9-], not at either
+// end a "-".
 func CheckName(name string) error {
 	ok := len(name) >= 1 && len(name) <= 64 && name[0] != '-' && name[len(name)-1] != '-'
 	for i := range len(name) {
@@ -166,8 +177,9 @@ func CheckName(name string) error {
 	return nil
 }
 
-// Claims is Values of the claims of a token, as encoding/json reads them: texts as they are, numbers and truth values in their
-// JSON form, a list of those joined by spaces. Objects and null are as if they were not there.
+// Claims is Values of the claims of a token, as encoding/json reads them: texts as they are,
+// numbers and truth values in their JSON form, a list of those joined by spaces. Objects and null
+// are as if they were not there.
 type Claims map[string]any
 
 // Value implements Values.

@@ -9,7 +9,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// Engine compiles functions and bounds how many calls run at once. Its methods may be called concurrently.
+// Engine compiles functions and bounds how many calls run at once. Its methods may be called
+// concurrently.
 type Engine struct {
 	cfg     Config
 	runtime wazero.Runtime
@@ -26,7 +27,8 @@ func NewEngine(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, slots: make(chan struct{}, cfg.Concurrency), closing: make(chan struct{})}
-	// Without WithCloseOnContextDone: fuel ends what runs, and the option costs 10 x for each turn of a loop.
+	// Without WithCloseOnContextDone: fuel ends what runs, and the option costs 10 x for each turn
+	// of a loop.
 	conf := wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false).
 		WithMemoryLimitPages(uint32(cfg.Pages))
 	if cfg.CacheDir != "" {
@@ -44,7 +46,8 @@ func NewEngine(cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Close waits for the calls that run, and frees the engine and all that it compiled. It may be called twice.
+// Close waits for the calls that run, and frees the engine and all that it compiled. It may be
+// called twice.
 func (e *Engine) Close() (err error) {
 	e.once.Do(func() {
 		close(e.closing)

@@ -24,8 +24,8 @@ type fence struct {
 	pause    time.Duration         // guarded by mu
 }
 
-// enter reports whether a call may be made. After the pause one caller may, who is trying, and the others once that has
-// succeeded.
+// enter reports whether a call may be made. After the pause one caller may, who is trying, and the
+// others once that has succeeded.
 func (f *fence) enter(now time.Time) (may, trying bool) {
 	until := f.closed.Load()
 	if until == 0 {
@@ -40,8 +40,8 @@ func (f *fence) enter(now time.Time) (may, trying bool) {
 	return tries, tries
 }
 
-// after takes note of how a call ended, and reports whether that closed the fence. Calls that were under way when it was closed
-// decide nothing.
+// after takes note of how a call ended, and reports whether that closed the fence. Calls that were
+// under way when it was closed decide nothing.
 func (f *fence) after(now time.Time, trying, failed bool) (closed bool) {
 	if !failed && !trying {
 		return false

@@ -26,7 +26,8 @@ const (
 	exportInit     = "_initialize"        // of a WASI reactor
 )
 
-// room is the size of the input buffer that an instance has from the start. Longer inputs get one of their own.
+// room is the size of the input buffer that an instance has from the start. Longer inputs get one
+// of their own.
 const room = 4 << 10
 
 // Function is a compiled function. Its methods may be called concurrently.
@@ -39,7 +40,8 @@ type Function struct {
 	about    Description
 	module   fuel.Module
 	compiled wazero.CompiledModule
-	// What an instance holds before each call: its memory, its mutable globals, and where its input buffer is.
+	// What an instance holds before each call: its memory, its mutable globals, and where its input
+	// buffer is.
 	memory  []byte
 	globals []uint64
 	buffer  uint32
@@ -52,8 +54,8 @@ type Function struct {
 	closed bool        // guarded by mu
 }
 
-// Compile checks a module and makes it ready. budget is its fuel per call, 0 for DefaultFuel. name is for messages. Errors wrap
-// ErrModule, and one of package fuel's where it has one.
+// Compile checks a module and makes it ready. budget is its fuel per call, 0 for DefaultFuel. name
+// is for messages. Errors wrap ErrModule, and one of package fuel's where it has one.
 func (e *Engine) Compile(ctx context.Context, name string, wasm []byte, budget int64) (*Function, error) {
 	if budget == 0 {
 		budget = min(DefaultFuel, e.cfg.MaxFuel)
@@ -124,7 +126,8 @@ func (f *Function) checkExports() error {
 	return nil
 }
 
-// first makes the first instance and keeps what it holds, from which the others are made. Its description is read then.
+// first makes the first instance and keeps what it holds, from which the others are made. Its
+// description is read then.
 func (f *Function) first(ctx context.Context) error {
 	i, err := f.instantiate(ctx)
 	if err != nil {
@@ -160,9 +163,10 @@ func (f *Function) Sum() string { return hex.EncodeToString(f.sum[:]) }
 // Fuel returns the budget of a call.
 func (f *Function) Fuel() int64 { return f.budget }
 
-// View calls the function for a profile in msgpack, of which id and version are known, with a tail as AppendTail makes it. It
-// returns the profile to show, or nil when that is the one given. The fuel that was used comes with either. ctx bounds the wait
-// for a slot, not the call. Errors are a *Failure, ErrClosed, or the cause of ctx.
+// View calls the function for a profile in msgpack, of which id and version are known, with a tail
+// as AppendTail makes it. It returns the profile to show, or nil when that is the one given. The
+// fuel that was used comes with either. ctx bounds the wait for a slot, not the call. Errors are a
+// *Failure, ErrClosed, or the cause of ctx.
 func (f *Function) View(ctx context.Context, p *profile.Profile, packed, tail []byte) (*profile.Profile, int64, error) {
 	if err := f.engine.enter(ctx); err != nil {
 		return nil, 0, fmt.Errorf("edge: function %q: wait for its turn: %w", f.name, err)

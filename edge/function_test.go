@@ -210,7 +210,8 @@ func TestNothingOfACallIsLeft(t *testing.T) {
 	}
 }
 
-// TestSpiesSee shows that the spies of the test above would see something in an instance that is not put back.
+// TestSpiesSee shows that the spies of the test above would see something in an instance that is
+// not put back.
 func TestSpiesSee(t *testing.T) {
 	e := newEngine(t, Config{})
 	for name, g := range spies() {
@@ -228,7 +229,8 @@ func TestSpiesSee(t *testing.T) {
 	}
 }
 
-// TestTenThousandCallsAtOnce looks that each gets its own answer, that few instances are made, and that all of them go.
+// TestTenThousandCallsAtOnce looks that each gets its own answer, that few instances are made, and
+// that all of them go.
 func TestTenThousandCallsAtOnce(t *testing.T) {
 	e := newEngine(t, Config{Concurrency: 4})
 	f := compile(t, e, echo().wasm())
@@ -307,7 +309,8 @@ func TestMemoryComesBack(t *testing.T) {
 	}
 }
 
-// TestACallAllocatesNothing is about calls that show the profile as it is. One that changes it allocates the new one.
+// TestACallAllocatesNothing is about calls that show the profile as it is. One that changes it
+// allocates the new one.
 func TestACallAllocatesNothing(t *testing.T) {
 	f := compile(t, newEngine(t, Config{}), same().wasm())
 	p := user("1")

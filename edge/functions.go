@@ -26,15 +26,16 @@ const (
 	syncEvery = 5 * time.Second
 	// syncTimeout bounds one look at Redis.
 	syncTimeout = 2 * time.Second
-	// catchUpWait is how long a lookup waits for Redis to say which versions serve. After a failure none does until it has
-	// answered again, for which it is asked every retryEvery.
+	// catchUpWait is how long a lookup waits for Redis to say which versions serve. After a failure
+	// none does until it has answered again, for which it is asked every retryEvery.
 	catchUpWait = 500 * time.Millisecond
 	retryEvery  = 100 * time.Millisecond
 	// unusedFor is how long a module is kept that serves no more. No lookup takes so long.
 	unusedFor = 30 * time.Second
 )
 
-// FunctionsConfig configures Functions. Client and Announce are required; the zero value of the rest is a default.
+// FunctionsConfig configures Functions. Client and Announce are required; the zero value of the
+// rest is a default.
 type FunctionsConfig struct {
 	Config
 	// Client is Redis, where functions are kept.
@@ -43,9 +44,11 @@ type FunctionsConfig struct {
 	Announce func(ctx context.Context, name string) error
 	// Node is this node's name, unique among all. Default: host name, process id and a number.
 	Node string
-	// Keys are the keys that functions must be signed by, one of them each. Default: no signature is wanted.
+	// Keys are the keys that functions must be signed by, one of them each. Default: no signature
+	// is wanted.
 	Keys []ed25519.PublicKey
-	// PushWait is how long a push waits for all nodes to have compiled the module before it makes it serve. Default 15 s.
+	// PushWait is how long a push waits for all nodes to have compiled the module before it makes
+	// it serve. Default 15 s.
 	PushWait time.Duration
 	// Logger gets what an operator should know. Default: none.
 	Logger *slog.Logger
@@ -77,10 +80,12 @@ func (c FunctionsConfig) validate() error {
 	return nil
 }
 
-// Functions is what a node knows of the cluster's functions. Its methods may be called concurrently.
+// Functions is what a node knows of the cluster's functions. Its methods may be called
+// concurrently.
 //
-// Which version serves is in Redis. A change is announced on the stream; from the moment on at which this node has heard of it,
-// no lookup is answered by what served before: it waits until Redis has been asked.
+// Which version serves is in Redis. A change is announced on the stream; from the moment on at
+// which this node has heard of it, no lookup is answered by what served before: it waits until
+// Redis has been asked.
 type Functions struct {
 	cfg    FunctionsConfig
 	engine *Engine
@@ -89,7 +94,8 @@ type Functions struct {
 	wake   chan struct{}
 	ids    atomic.Uint64
 
-	// want counts the reasons to ask Redis, and have is what it was when the answer that counts was asked for.
+	// want counts the reasons to ask Redis, and have is what it was when the answer that counts was
+	// asked for.
 	want, have atomic.Uint64
 	failed     atomic.Int64 // when Redis last did not answer, in nanoseconds since 1970; 0 when it last did
 	table      atomic.Pointer[map[string]*Serving]
@@ -123,8 +129,8 @@ func NewFunctions(cfg FunctionsConfig) (*Functions, error) {
 	return f, nil
 }
 
-// Start asks Redis for the functions, compiles them in the background, and follows changes until Close. It returns Redis's
-// error, and may be called again then.
+// Start asks Redis for the functions, compiles them in the background, and follows changes until
+// Close. It returns Redis's error, and may be called again then.
 func (f *Functions) Start(ctx context.Context) error {
 	return f.life.Start(ctx, func(ctx context.Context) error {
 		switch err := f.sync(ctx); {
@@ -138,7 +144,8 @@ func (f *Functions) Start(ctx context.Context) error {
 	})
 }
 
-// Close ends the following and frees all functions. No lookup may be under way or follow. It may be called twice and before Start.
+// Close ends the following and frees all functions. No lookup may be under way or follow. It may be
+// called twice and before Start.
 func (f *Functions) Close() error {
 	return f.life.Close(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
@@ -161,7 +168,8 @@ func (m *module) free() {
 	}
 }
 
-// Changed says that a function changed, or may have: what is known no longer counts until Redis has been asked.
+// Changed says that a function changed, or may have: what is known no longer counts until Redis has
+// been asked.
 func (f *Functions) Changed() {
 	f.want.Add(1)
 	f.ask()
@@ -175,7 +183,8 @@ func (f *Functions) ask() {
 	}
 }
 
-// follow asks Redis when something was heard, and now and then; more often while it does not answer.
+// follow asks Redis when something was heard, and now and then; more often while it does not
+// answer.
 func (f *Functions) follow(ctx context.Context) {
 	timer := time.NewTimer(syncEvery)
 	defer timer.Stop()
@@ -230,8 +239,8 @@ func (f *Functions) wakeWaiters() {
 	f.asked = make(chan struct{})
 }
 
-// take makes records what is known. Versions that are new are compiled in the background. It returns the modules that were
-// dropped.
+// take makes records what is known. Versions that are new are compiled in the background. It
+// returns the modules that were dropped.
 func (f *Functions) take(records map[string]Record) (dropped []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -318,7 +327,8 @@ func (f *Functions) compile(ctx context.Context, id moduleID) (*Function, error)
 	return f.engine.Compile(ctx, id.name, wasm, id.fuel)
 }
 
-// dropLocked frees the modules that no version has needed for unusedFor: lookups that began before still have them.
+// dropLocked frees the modules that no version has needed for unusedFor: lookups that began before
+// still have them.
 func (f *Functions) dropLocked(used map[moduleID]bool) (sums []string) {
 	now := time.Now()
 	for id, m := range f.modules {
@@ -336,8 +346,9 @@ func (f *Functions) dropLocked(used map[moduleID]bool) (sums []string) {
 	return sums
 }
 
-// Lookup returns what serves under a name. fresh says that the stream is known to have told all changes; without that Redis is
-// asked first, if it answers within half a second. Errors are a *Failure that wraps ErrUnknown, or the cause of ctx.
+// Lookup returns what serves under a name. fresh says that the stream is known to have told all
+// changes; without that Redis is asked first, if it answers within half a second. Errors are a
+// *Failure that wraps ErrUnknown, or the cause of ctx.
 func (f *Functions) Lookup(ctx context.Context, name string, fresh bool) (*Serving, error) {
 	if !fresh || f.have.Load() != f.want.Load() {
 		if err := f.catchUp(ctx, fresh); err != nil {

@@ -91,7 +91,8 @@ func TestOnlySignedFunctionsRun(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongInRedisRunsNowhere puts what is no function, and another module, where functions are kept.
+// TestWhatIsWrongInRedisRunsNowhere puts what is no function, and another module, where functions
+// are kept.
 func TestWhatIsWrongInRedisRunsNowhere(t *testing.T) {
 	server := redistest.Server(t)
 	f := functionsOn(t, server, nil)
@@ -130,7 +131,8 @@ func TestWhatIsWrongInRedisRunsNowhere(t *testing.T) {
 	testkit.Eventually(t, 10*time.Second, "the mended one", func() bool { return calls(t, late, "changed", false) == nil })
 }
 
-// TestWithoutRedisFunctionsGoOn stops Redis: lookups go on with what is known, and none waits for long.
+// TestWithoutRedisFunctionsGoOn stops Redis: lookups go on with what is known, and none waits for
+// long.
 func TestWithoutRedisFunctionsGoOn(t *testing.T) {
 	server := redistest.Server(t)
 	f := functionsOn(t, server, nil)

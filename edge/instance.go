@@ -24,7 +24,8 @@ type instance struct {
 	words       [2]uint64           // parameters and results of a call
 }
 
-// background is the context of all calls: guests are ended by fuel, and their engine looks nothing up in it.
+// background is the context of all calls: guests are ended by fuel, and their engine looks nothing
+// up in it.
 var background = context.Background()
 
 func (f *Function) instantiate(ctx context.Context) (*instance, error) {
@@ -114,7 +115,8 @@ func (i *instance) view(f *Function, p *profile.Profile, packed, tail []byte) (*
 	return shown, used, err
 }
 
-// call returns the guest's output, in the guest's memory; nil when the profile is to be shown as it is.
+// call returns the guest's output, in the guest's memory; nil when the profile is to be shown as it
+// is.
 func (i *instance) call(f *Function, packed, tail []byte) ([]byte, error) {
 	size := 2 + len(packed) + len(tail)
 	at := i.buffer

@@ -23,18 +23,20 @@ type Pushed struct {
 	Name    string      `json:"name"`
 	Version Version     `json:"version"`
 	About   Description `json:"about"`
-	// Unready are the nodes that had not compiled the module in time. They do so now; their lookups wait for it.
+	// Unready are the nodes that had not compiled the module in time. They do so now; their lookups
+	// wait for it.
 	Unready []string `json:"unready,omitempty"`
 }
 
 // tellTimeout bounds an announcement, whatever became of the caller's context.
 const tellTimeout = 2 * time.Second
 
-// Push makes a module serve under a name on all nodes. It is checked here, stored, compiled by every node while the version
-// before serves, and then put in its place: when Push returns, every node that is connected swaps within 250 ms.
+// Push makes a module serve under a name on all nodes. It is checked here, stored, compiled by
+// every node while the version before serves, and then put in its place: when Push returns, every
+// node that is connected swaps within 250 ms.
 //
-// Errors wrap ErrRequest, ErrModule, ErrSignature, or are Redis's. After an error the version before serves, unless it says that
-// the nodes were not told.
+// Errors wrap ErrRequest, ErrModule, ErrSignature, or are Redis's. After an error the version
+// before serves, unless it says that the nodes were not told.
 func (f *Functions) Push(ctx context.Context, name string, wasm []byte, o PushOptions) (Pushed, error) {
 	if o.Fuel == 0 {
 		o.Fuel = min(DefaultFuel, f.engine.cfg.MaxFuel)
@@ -79,7 +81,8 @@ func (f *Functions) Compile(ctx context.Context, name string, wasm []byte, fuel 
 	return f.engine.Compile(ctx, name, wasm, fuel)
 }
 
-// Rollback makes a version serve that did before: that of the number, or with 0 the one before the current. Errors are as Push's.
+// Rollback makes a version serve that did before: that of the number, or with 0 the one before the
+// current. Errors are as Push's.
 func (f *Functions) Rollback(ctx context.Context, name string, number int) (Pushed, error) {
 	var to Version
 	_, err := f.store.change(ctx, name, nil, func(r Record) (Record, error) {

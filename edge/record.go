@@ -21,10 +21,11 @@ type Version struct {
 	Size int `json:"size"`
 	// Fuel is the budget of a call.
 	Fuel int64 `json:"fuel"`
-	// Open says that the profile is shown as it is while the function is fenced. Without it such lookups fail, as they must
-	// for a function that hides something.
+	// Open says that the profile is shown as it is while the function is fenced. Without it such
+	// lookups fail, as they must for a function that hides something.
 	Open bool `json:"open,omitempty"`
-	// At is when the version was pushed, in milliseconds since 1970, by the clock of the node that took it.
+	// At is when the version was pushed, in milliseconds since 1970, by the clock of the node that
+	// took it.
 	At int64 `json:"at"`
 	// Signature is that of Signed, in base64; "" for none.
 	Signature string `json:"signature,omitempty"`
@@ -32,8 +33,8 @@ type Version struct {
 
 // Record is a function's versions.
 type Record struct {
-	// Current is the number of the version that serves, 0 while there is none, and Next that of the one which nodes make
-	// ready, else 0.
+	// Current is the number of the version that serves, 0 while there is none, and Next that of the
+	// one which nodes make ready, else 0.
 	Current int `json:"current"`
 	Next    int `json:"next,omitempty"`
 	// Versions are the last ones, in the order of their numbers.
@@ -78,8 +79,8 @@ func parseRecord(text string) (r Record, err error) {
 	return r, json.Unmarshal([]byte(text), &r)
 }
 
-// Signed is what the signature of a version signs: the name, so that a module cannot be put under another, what it does, and
-// how it is run.
+// Signed is what the signature of a version signs: the name, so that a module cannot be put under
+// another, what it does, and how it is run.
 func Signed(name string, v Version) []byte {
 	return fmt.Appendf(nil, "edgecache function 1\n%s\n%s\n%d\n%v\n", name, v.Sum, v.Fuel, v.Open)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Serving is the version of a function that a node serves. It stays what it is when another version takes its place, so that
-// whoever has one sees no mixture. Its methods may be called concurrently.
+// Serving is the version of a function that a node serves. It stays what it is when another version
+// takes its place, so that whoever has one sees no mixture. Its methods may be called concurrently.
 type Serving struct {
 	// Name is the function's, Version what Redis says of this version.
 	Name    string
@@ -50,8 +50,9 @@ func (m *module) finished() bool {
 // loadWait is how long a lookup waits for a module that is being compiled.
 const loadWait = 2 * time.Second
 
-// Function returns the compiled function. A version that this node has not compiled yet, because it was cut off while the others
-// did, is waited for, 2 s at most. Errors are a *Failure that wraps ErrNotLoaded, or the cause of ctx.
+// Function returns the compiled function. A version that this node has not compiled yet, because it
+// was cut off while the others did, is waited for, 2 s at most. Errors are a *Failure that wraps
+// ErrNotLoaded, or the cause of ctx.
 func (s *Serving) Function(ctx context.Context) (*Function, error) {
 	m := s.module.Load()
 	if f := m.ready.Load(); f != nil {
@@ -72,9 +73,10 @@ func (s *Serving) Function(ctx context.Context) (*Function, error) {
 	return m.fn, nil
 }
 
-// View is Function.View behind the fence: of a function that failed five times within ten seconds, nobody calls it for a
-// growing pause. Then the profile is shown as it is where Version.Open says so, else the error is a *Failure that
-// wraps ErrFenced. ran says that the answer is the function's, which is the same each time.
+// View is Function.View behind the fence: of a function that failed five times within ten seconds,
+// nobody calls it for a growing pause. Then the profile is shown as it is where Version.Open says
+// so, else the error is a *Failure that wraps ErrFenced. ran says that the answer is the
+// function's, which is the same each time.
 func (s *Serving) View(ctx context.Context, p *profile.Profile, packed, tail []byte) (shown *profile.Profile, ran bool, err error) {
 	f, err := s.Function(ctx)
 	if err != nil {
@@ -94,7 +96,8 @@ func (s *Serving) View(ctx context.Context, p *profile.Profile, packed, tail []b
 	return shown, err == nil || errors.Is(err, ErrRefused), err
 }
 
-// ended tells the fence of a call that failed or was a try. What is no fault of the function is no news.
+// ended tells the fence of a call that failed or was a try. What is no fault of the function is no
+// news.
 func (s *Serving) ended(err error, trying bool) {
 	failure, bad := errors.AsType[*Failure](err)
 	if err != nil && !bad {
@@ -115,7 +118,8 @@ type FunctionStats struct {
 	Name    string `json:"name"`
 	Version int    `json:"version"`
 	Sum     string `json:"sha256"`
-	// Loaded says that it is compiled. Fenced says that it is not called at present, and Fences how often that began.
+	// Loaded says that it is compiled. Fenced says that it is not called at present, and Fences how
+	// often that began.
 	Loaded bool   `json:"loaded"`
 	Fenced bool   `json:"fenced"`
 	Fences uint64 `json:"fences"`

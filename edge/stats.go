@@ -43,18 +43,20 @@ func (c *counters) count(used int64, err error) {
 type CallStats struct {
 	// Calls counts the calls that ran; answers that were kept are none.
 	Calls uint64 `json:"calls"`
-	// Refused counts those that refused, and Failed those that brought neither a profile nor a refusal: Traps, OutOfFuel,
-	// TooDeep and BadOutput together.
+	// Refused counts those that refused, and Failed those that brought neither a profile nor a
+	// refusal: Traps, OutOfFuel, TooDeep and BadOutput together.
 	Refused   uint64 `json:"refused"`
 	Failed    uint64 `json:"failed"`
 	Traps     uint64 `json:"traps"`
 	OutOfFuel uint64 `json:"outOfFuel"`
 	TooDeep   uint64 `json:"tooDeep"`
 	BadOutput uint64 `json:"badOutput"`
-	// FuelP50 and FuelP99 are what half and 99 % of the calls needed at most, rounded up to a power of two less 1.
+	// FuelP50 and FuelP99 are what half and 99 % of the calls needed at most, rounded up to a power
+	// of two less 1.
 	FuelP50 int64 `json:"fuelP50"`
 	FuelP99 int64 `json:"fuelP99"`
-	// Instances is how many there are, and Bytes what their memories and the one they are made from take.
+	// Instances is how many there are, and Bytes what their memories and the one they are made from
+	// take.
 	Instances int   `json:"instances"`
 	Bytes     int64 `json:"bytes"`
 }

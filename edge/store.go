@@ -13,7 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Keys in Redis. They share a slot, so that a change of several is one transaction in a cluster as well.
+// Keys in Redis. They share a slot, so that a change of several is one transaction in a cluster as
+// well.
 const (
 	namesKey    = "{edgecache:fn}:names"   // hash: name, Record in JSON
 	moduleKey   = "{edgecache:fn}:module:" // and the SHA-256 in hex: the module as it was pushed
@@ -31,7 +32,8 @@ const MaxFunctions = 1000
 // store keeps functions in Redis.
 type store struct{ client redis.UniversalClient }
 
-// records returns all functions. One whose record does not decode is left out, and named in the error.
+// records returns all functions. One whose record does not decode is left out, and named in the
+// error.
 func (s store) records(ctx context.Context) (map[string]Record, error) {
 	texts, err := s.client.HGetAll(ctx, namesKey).Result()
 	if err != nil {
@@ -76,8 +78,9 @@ func (s store) module(ctx context.Context, sum string) ([]byte, error) {
 	return wasm, nil
 }
 
-// change changes the record of a name as edit says, at once with the modules: wasm is added unless it is nil, and those that no
-// version of any name has any more are removed. edit gets a zero Record for a new name; one without versions is removed.
+// change changes the record of a name as edit says, at once with the modules: wasm is added unless
+// it is nil, and those that no version of any name has any more are removed. edit gets a zero
+// Record for a new name; one without versions is removed.
 func (s store) change(ctx context.Context, name string, wasm []byte, edit func(Record) (Record, error)) (Record, error) {
 	for range maxAttempts {
 		var after Record

@@ -10,9 +10,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/edge/fuel"
 )
 
-// Guests in Go and some in C import WASI, whatever they do. They get a world in which there is nothing: no arguments, no
-// environment, no files; a clock that stands still, and randomness that is always the same, so that what a function answers
-// depends on its input alone. What they write is taken and forgotten.
+// Guests in Go and some in C import WASI, whatever they do. They get a world in which there is
+// nothing: no arguments, no environment, no files; a clock that stands still, and randomness that
+// is always the same, so that what a function answers depends on its input alone. What they write
+// is taken and forgotten.
 const wasiModule = "wasi_snapshot_preview1"
 
 // Error numbers of WASI.
@@ -23,12 +24,14 @@ const (
 	wasiNoCall  = 52
 )
 
-// maxWASI is how many bytes or vectors one call of the host is good for: its work is not paid by fuel.
+// maxWASI is how many bytes or vectors one call of the host is good for: its work is not paid by
+// fuel.
 const maxWASI = 1 << 10
 
 var errExit = errors.New("the guest exited")
 
-// wasiCall is a function of WASI: how many parameters of which types it has, in letters, and what it does.
+// wasiCall is a function of WASI: how many parameters of which types it has, in letters, and what
+// it does.
 type wasiCall struct {
 	name, params string // i for i32, I for i64
 	do           func(mem api.Memory, params []uint64) uint64

@@ -12,8 +12,9 @@ import (
 //
 //	[1, profile, [claim, …], [argument, …], locale]
 //
-// with the claims and arguments that the function declares, in that order, nil for those that are not there, and the
-// profile as docs/contracts.md has it. It returns the profile to show, or [0, reason].
+// with the claims and arguments that the function declares, in that order, nil for those that are
+// not there, and the profile as docs/contracts.md has it. It returns the profile to show, or [0,
+// reason].
 const (
 	inputVersion = 1
 	codeArray5   = 0x95
@@ -28,8 +29,8 @@ const (
 	codeBin16    = 0xc5
 )
 
-// AppendTail appends what a call of f gets after the profile: exactly what its answer depends on beside the profile.
-// Errors wrap ErrRequest.
+// AppendTail appends what a call of f gets after the profile: exactly what its answer depends on
+// beside the profile. Errors wrap ErrRequest.
 func (f *Function) AppendTail(dst []byte, r Request) ([]byte, error) {
 	from := len(dst)
 	dst = appendValues(dst, f.about.Claims, r.Claims)
@@ -63,7 +64,8 @@ func appendValues(dst []byte, names []string, from Values) []byte {
 	return dst
 }
 
-// appendText appends a text. One that is longer than the ABI can say is cut: it is over MaxTail all the same.
+// appendText appends a text. One that is longer than the ABI can say is cut: it is over MaxTail all
+// the same.
 func appendText(dst []byte, s string) []byte {
 	switch n := len(s); {
 	case n < 32:
@@ -111,7 +113,8 @@ func readText(b []byte) (text string, rest []byte) {
 	return strings.Clone(string(b[head : head+n])), b[head+n:]
 }
 
-// decode returns the profile that a function returned for that of the id and version, or a Failure. output is not kept.
+// decode returns the profile that a function returned for that of the id and version, or a Failure.
+// output is not kept.
 func (f *Function) decode(output []byte, id string, version int64) (*profile.Profile, error) {
 	if len(output) > profile.MaxSize {
 		return nil, f.fail(ErrOutput, fmt.Sprintf("%d bytes; at most %d", len(output), profile.MaxSize))

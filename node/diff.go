@@ -36,7 +36,8 @@ type Shown struct {
 
 // Diff is how a module differs from the version of a function that serves.
 type Diff struct {
-	// Compared counts the users that both were called for, Different those whom they show differently.
+	// Compared counts the users that both were called for, Different those whom they show
+	// differently.
 	Compared  int `json:"compared"`
 	Different int `json:"different"`
 	// Failed counts the calls of the new module that brought neither a profile nor a refusal.
@@ -48,8 +49,9 @@ type Diff struct {
 	Differences []Difference `json:"differences"`
 }
 
-// DiffFunction calls a module and the version of a function that serves for the users who were shown most lately, with the same
-// request, and returns how they differ. Nothing is changed. A name that nobody serves is compared with showing profiles as they are.
+// DiffFunction calls a module and the version of a function that serves for the users who were
+// shown most lately, with the same request, and returns how they differ. Nothing is changed. A name
+// that nobody serves is compared with showing profiles as they are.
 func (n *Node) DiffFunction(ctx context.Context, name string, wasm []byte, fuel int64, users int, r edge.Request) (Diff, error) {
 	d := Diff{Differences: []Difference{}}
 	if n.functions == nil {

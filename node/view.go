@@ -21,7 +21,8 @@ const maxStages = 4
 
 // Through says which edge functions a profile goes through before it is shown.
 type Through struct {
-	// Functions are their names, 4 at most. Each gets what the one before shows, so what one hides the next does not see.
+	// Functions are their names, 4 at most. Each gets what the one before shows, so what one hides
+	// the next does not see.
 	Functions []string
 	// Request is what each gets beside the profile.
 	edge.Request
@@ -30,8 +31,8 @@ type Through struct {
 // View is what edge functions show of a profile.
 type View struct {
 	tier.Result
-	// Tag tells apart what the functions' versions, claims, arguments and locale make of one and the same profile. It is the
-	// same on every node. 0 without functions.
+	// Tag tells apart what the functions' versions, claims, arguments and locale make of one and
+	// the same profile. It is the same on every node. 0 without functions.
 	Tag uint64
 }
 
@@ -42,10 +43,11 @@ type stage struct {
 	from, to int
 }
 
-// View is GetWith, shown through edge functions. Their answers are kept beside the profile and end with it, or with the version
-// of the function.
+// View is GetWith, shown through edge functions. Their answers are kept beside the profile and end
+// with it, or with the version of the function.
 //
-// Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names the function.
+// Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names
+// the function.
 func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want) (View, error) {
 	if len(through.Functions) == 0 {
 		got, err := n.GetWith(ctx, id, w)
@@ -65,8 +67,8 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	return View{shown, tag}, err
 }
 
-// BatchView is BatchGet, each user shown as View would, all by the same versions of the functions. What a function fails for, or
-// refuses, is an error of that user alone.
+// BatchView is BatchGet, each user shown as View would, all by the same versions of the functions.
+// What a function fails for, or refuses, is an error of that user alone.
 func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w tier.Want) (tier.Batch, error) {
 	if len(through.Functions) == 0 {
 		return n.BatchGet(ctx, ids, w)
@@ -158,7 +160,8 @@ func (n *Node) call(ctx context.Context, r tier.Result, s *edge.Serving, tail []
 	return shown, err
 }
 
-// Functions returns the node's edge functions, to push and to list them; nil without Config.Functions.
+// Functions returns the node's edge functions, to push and to list them; nil without
+// Config.Functions.
 func (n *Node) Functions() *edge.Functions { return n.functions }
 
 // composeFunctions makes what runs edge functions.

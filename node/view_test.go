@@ -78,6 +78,10 @@ func TestViewOnThreeNodes(t *testing.T) {
 	nodes := withFunctions(t, server.URL(), from, 3)
 	push(t, nodes[0], "hide", "hide-matricule")
 	for i, n := range nodes {
+		testkit.Eventually(t, time.Second, "the function", func() bool {
+			_, err := n.View(t.Context(), "1", through("guest", "hide"), tier.Want{})
+			return !errors.Is(err, edge.ErrUnknown)
+		})
 		for range 3 { // the second is kept
 			guest, err := n.View(t.Context(), "1", through("guest", "hide"), tier.Want{})
 			if err != nil || guest.Profile.Matricule != "" || guest.Profile.Nom != "Diop 1" || guest.Tag == 0 {
@@ -196,8 +200,9 @@ func TestAChangeEndsWhatWasKept(t *testing.T) {
 	}
 }
 
-// TestSwapsUnderLoad pushes two versions in turn while lookups run on three nodes, one of which is cut off from the stream for
-// a while. No lookup fails, and none that begins 250 ms after a push was acknowledged is answered by the version before.
+// TestSwapsUnderLoad pushes two versions in turn while lookups run on three nodes, one of which is
+// cut off from the stream for a while. No lookup fails, and none that begins 250 ms after a push
+// was acknowledged is answered by the version before.
 func TestSwapsUnderLoad(t *testing.T) {
 	nodes := withFunctions(t, redistest.Server(t).URL(), registered(50), 3)
 	push(t, nodes[0], "f", "hide-matricule")
@@ -245,7 +250,8 @@ func TestSwapsUnderLoad(t *testing.T) {
 	}
 }
 
-// TestFailuresFence has a function that fails: five lookups are told why, further ones that it is not called.
+// TestFailuresFence has a function that fails: five lookups are told why, further ones that it is
+// not called.
 func TestFailuresFence(t *testing.T) {
 	n := withFunctions(t, redistest.Server(t).URL(), registered(20), 1)[0]
 	for _, open := range []bool{false, true} {
@@ -279,7 +285,8 @@ func TestFailuresFence(t *testing.T) {
 	}
 }
 
-// TestOtherNodesAndServicesPassOverFunctions looks at the stream as a node without functions and a worker see it.
+// TestOtherNodesAndServicesPassOverFunctions looks at the stream as a node without functions and a
+// worker see it.
 func TestOtherNodesAndServicesPassOverFunctions(t *testing.T) {
 	server := redistest.Server(t)
 	plain := start(t, server.URL(), registered(2))
@@ -304,8 +311,8 @@ func TestOtherNodesAndServicesPassOverFunctions(t *testing.T) {
 	}
 }
 
-// TestANodeThatWasCutOffAnswersByNoOldVersion has a node hear nothing while a version is pushed. Once it is connected again, the
-// first lookups wait for what serves now.
+// TestANodeThatWasCutOffAnswersByNoOldVersion has a node hear nothing while a version is pushed.
+// Once it is connected again, the first lookups wait for what serves now.
 func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 	server := redistest.Server(t)
 	from := registered(5)

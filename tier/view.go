@@ -7,9 +7,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// View is a profile that was made from an answer for some callers, by an edge function. It is kept beside the answer that it
-// was made from and ends with it: whatever makes L1 refuse that, an update, an invalidation, a flush, the time, makes the
-// view unreachable at the same moment.
+// View is a profile that was made from an answer for some callers, by an edge function. It is kept
+// beside the answer that it was made from and ends with it: whatever makes L1 refuse that, an
+// update, an invalidation, a flush, the time, makes the view unreachable at the same moment.
 type View struct {
 	by    uint64
 	entry *entry // nil when err is set
@@ -21,7 +21,8 @@ type View struct {
 	err    error
 }
 
-// inlineKey is the longest key that a view holds in itself. One claim and no arguments take about 10 bytes.
+// inlineKey is the longest key that a view holds in itself. One claim and no arguments take about
+// 10 bytes.
 const inlineKey = 48
 
 func newView(by uint64, key []byte, e *entry, err error) *View {
@@ -50,7 +51,8 @@ func (v *View) same(o *View) bool {
 // maxViews is how many views one answer has; the oldest goes first.
 const maxViews = 8
 
-// viewOverhead is what a view takes beside its key and its profile: itself, and its place in the ring.
+// viewOverhead is what a view takes beside its key and its profile: itself, and its place in the
+// ring.
 const viewOverhead = 240
 
 // Views bounds what all views of a node take. Its methods may be called concurrently.
@@ -71,8 +73,8 @@ type place struct {
 // NewViews returns Views that take about max bytes at most.
 func NewViews(max int64) *Views { return &Views{max: max} }
 
-// Find returns the view of r that by made under key, and false if there is none. The result, or the error, is what was given
-// to Keep; its tier and age are those of r.
+// Find returns the view of r that by made under key, and false if there is none. The result, or the
+// error, is what was given to Keep; its tier and age are those of r.
 func (r Result) Find(by uint64, key []byte) (Result, error, bool) {
 	for v := r.from.views.Load(); v != nil; v = v.next {
 		if v.is(by, key) {
@@ -89,7 +91,8 @@ func (r Result) seen(v *View) (Result, error, bool) {
 	return v.entry.result(r.Tier, r.Age), nil, true
 }
 
-// As returns r with another profile, which must have passed profile.Check: what a view shows in its place.
+// As returns r with another profile, which must have passed profile.Check: what a view shows in its
+// place.
 func (r Result) As(p *profile.Profile) Result {
 	return newEntry(p).result(r.Tier, r.Age)
 }
@@ -107,7 +110,8 @@ func (vs *Views) Keep(r Result, by uint64, key []byte, shown Result, err error) 
 	vs.charge(place{weak.Make(r.from), size})
 }
 
-// addView puts v before the others, unless another caller was faster with the same. It keeps maxViews.
+// addView puts v before the others, unless another caller was faster with the same. It keeps
+// maxViews.
 func (e *entry) addView(v *View) bool {
 	for {
 		old := e.views.Load()
@@ -157,12 +161,14 @@ func (vs *Views) charge(p place) {
 	}
 }
 
-// Used returns about how many bytes the views take, those of answers that are gone included until their turn comes.
+// Used returns about how many bytes the views take, those of answers that are gone included until
+// their turn comes.
 func (vs *Views) Used() int64 {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	return vs.used
 }
 
-// Fresh reports whether what is held answers as fresh now: a recent proof says that all changes were heard.
+// Fresh reports whether what is held answers as fresh now: a recent proof says that all changes
+// were heard.
 func (c *Cache) Fresh() bool { return c.alive(c.clock.nanos()) }

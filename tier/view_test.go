@@ -12,7 +12,8 @@ import (
 
 func viewed(id string) *profile.Profile { return &profile.Profile{ID: id, Nom: "Diop", UpdatedAt: 1} }
 
-// TestViewsEndWithTheirEntry keeps views of an answer, and looks that another answer about the same user has none.
+// TestViewsEndWithTheirEntry keeps views of an answer, and looks that another answer about the same
+// user has none.
 func TestViewsEndWithTheirEntry(t *testing.T) {
 	vs := NewViews(1 << 20)
 	r := MakeResult(viewed("1"), FromL1, time.Second)

@@ -17,7 +17,8 @@ import (
 // batch is how many calls are timed together.
 const batch = 200
 
-// globalsOfC is where a guest in C keeps what it must find as it was, its allocator's place: behind the stack of 8 KiB.
+// globalsOfC is where a guest in C keeps what it must find as it was, its allocator's place: behind
+// the stack of 8 KiB.
 const globalsOfC = 10 << 10
 
 // bare is a module as wazero runs it, without fuel, checks, or a pool.
@@ -62,7 +63,8 @@ func newBare(ctx context.Context, r wazero.Runtime, wasm []byte, names []string)
 	return b, nil
 }
 
-// call writes the input, calls, looks at the output, and puts globals and the first bytes of the memory back.
+// call writes the input, calls, looks at the output, and puts globals and the first bytes of the
+// memory back.
 func (b *bare) call(ctx context.Context, input []byte, bytes int) error {
 	if !b.memory.Write(b.at, input) {
 		return errors.New("no room for the input")

@@ -6,8 +6,9 @@ import (
 	"fmt"
 )
 
-// expose returns a module that also exports its mutable globals, as g0, g1 and so on, so that they can be put back without
-// rewriting anything else. It knows what the examples have: globals of i32 with a constant.
+// expose returns a module that also exports its mutable globals, as g0, g1 and so on, so that they
+// can be put back without rewriting anything else. It knows what the examples have: globals of i32
+// with a constant.
 func expose(wasm []byte) (out []byte, names []string, err error) {
 	const header = 8
 	out = append(out, wasm[:header]...)

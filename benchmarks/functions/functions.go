@@ -1,5 +1,5 @@
-// Package functions measures what edge functions cost: an answer that is kept beside a hit of L1, a call beside the bare call of
-// wazero with the same memory reset, and fuel beside none.
+// Package functions measures what edge functions cost: an answer that is kept beside a hit of L1, a
+// call beside the bare call of wazero with the same memory reset, and fuel beside none.
 //
 //	go run -C benchmarks . functions -out results
 package functions
@@ -64,7 +64,8 @@ func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	return os.WriteFile(filepath.Join(*out, "functions.md"), []byte(report.String()), 0o644)
 }
 
-// turns runs contenders one after the other, as often as rounds says, and returns the shortest time of each for one of n.
+// turns runs contenders one after the other, as often as rounds says, and returns the shortest time
+// of each for one of n.
 func turns(rounds, n int, contenders ...func() error) ([]time.Duration, error) {
 	best := make([]time.Duration, len(contenders))
 	for range rounds {

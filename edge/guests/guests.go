@@ -1,5 +1,5 @@
-// Package guests holds the examples of edge functions, as source in three languages and as modules. "edgecache fn new" writes
-// them into a folder.
+// Package guests holds the examples of edge functions, as source in three languages and as modules.
+// "edgecache fn new" writes them into a folder.
 package guests
 
 import "embed"

@@ -1,6 +1,7 @@
 //go:build wasip1
 
-// Avatar-size asks for the picture at the size of the argument: "/a/1.webp" with size 64 becomes "/a/1.webp?size=64".
+// Avatar-size asks for the picture at the size of the argument: "/a/1.webp" with size 64 becomes
+// "/a/1.webp?size=64".
 package main
 
 import (

@@ -1,6 +1,7 @@
 //go:build wasip1
 
-// Display-name shows the name that a user has in the caller's language: the attribute "name.fr" for the locales "fr" and "fr-CM".
+// Display-name shows the name that a user has in the caller's language: the attribute "name.fr" for
+// the locales "fr" and "fr-CM".
 package main
 
 import (

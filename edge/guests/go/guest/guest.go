@@ -1,5 +1,6 @@
-// Package guest is what an edge function in Go needs: reading a call, changing fields, answering. A function is a main
-// package that calls Serve in an init function; docs/edge-functions.md has the rest.
+// Package guest is what an edge function in Go needs: reading a call, changing fields, answering. A
+// function is a main package that calls Serve in an init function; docs/edge-functions.md has the
+// rest.
 package guest
 
 // Fields of a profile, in the order of its layout.
@@ -43,7 +44,8 @@ func Pairs(encoded []byte, f func(key string, value []byte) bool) {
 	}
 }
 
-// head returns the length of the head of a value, how many bytes or elements follow, and whether they are elements.
+// head returns the length of the head of a value, how many bytes or elements follow, and whether
+// they are elements.
 func (r *reader) head() (head, count int, nested bool) {
 	b := r.rest
 	switch c := b[0]; {

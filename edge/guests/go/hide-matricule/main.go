@@ -1,6 +1,7 @@
 //go:build wasip1
 
-// Hide-matricule hides the registration number from guests: callers without a role, or with the role none or guest.
+// Hide-matricule hides the registration number from guests: callers without a role, or with the
+// role none or guest.
 package main
 
 import "github.com/chatapp-ngomna/edgecache/edge/guests/go/guest"
