@@ -53,6 +53,7 @@ type originSettings struct {
 	streamMaxLen int
 	noSync       bool // leave it to the system when commits reach the disk
 	newIsNormal  bool // the database is made for this run
+	clients      ownClients
 	listenFlag   string
 	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
@@ -88,6 +89,7 @@ otherwise by --columns; in a file of settings the same: "columns: id=matr,nom=la
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8001", "`HOST:PORT` to serve on [AUTH_USER_SERVICE_PORT]")
 	f.StringVar(&s.db, "db", defaultDB, dbUsage)
 	s.table.flags(f)
+	s.clients.flags(f)
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)
@@ -145,6 +147,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
 		}
 	}
+	s.clients.apply(&service)
 	truth, err := source.New(source.Config{Store: store, Redis: client, StreamMaxLen: int64(s.streamMaxLen), Logger: up.log,
 		Relay: source.RelayConfig{Timeout: time.Second}, Service: service})
 	if err != nil {
@@ -169,6 +172,9 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 func (s originSettings) check() error {
 	if s.sampleUsers < 0 {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
+	}
+	if err := s.clients.check(); err != nil {
+		return err
 	}
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
 		return err

@@ -42,6 +42,7 @@ type serveSettings struct {
 	redisFiles   redisFiles
 	toOrigin     originAccess
 	times        times
+	foreign      foreignOrigin
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -63,6 +64,9 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
   edgecache serve --redis redis+sentinel://s1:26379,s2:26379/mymaster --origin http://10.0.0.6:8001`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.foreign.check(s.origin); err != nil {
+				return err
+			}
 			for _, name := range []string{"sample-users", "data-dir"} {
 				if s.origin != "" && cmd.Flags().Changed(name) {
 					return usagef("--%s is for the embedded origin, and --origin names another; leave one out", name)
@@ -78,6 +82,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8003", "`HOST:PORT` to serve on [CHAT_FILE_SERVICE_PORT]")
 	f.StringVar(&s.redis, "redis", "", "`URL` of Redis; embedded when not given [REDIS_URL, REDIS_HOST, REDIS_PORT]")
 	f.StringVar(&s.origin, "origin", "", "`URL` of the source of truth; embedded when not given [AUTH_USER_SERVICE_URL]")
+	s.foreign.flags(f)
 	f.StringVar(&s.originListen, "origin-listen", "127.0.0.1:8001", "`HOST:PORT` of the embedded origin [AUTH_USER_SERVICE_PORT]")
 	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
@@ -282,6 +287,9 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	}
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
 	s.times.applyOrigin(&conf)
+	if s.origin != "" {
+		s.foreign.apply(&conf)
+	}
 	if err := s.toOrigin.apply(&conf, s.access.tokens, up.log); err != nil {
 		return nil, err
 	}
