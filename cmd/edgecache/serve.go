@@ -28,6 +28,7 @@ import (
 type serveSettings struct {
 	listen       string
 	redis        string // empty: embedded
+	redisURL     string // where the embedded one is, once it runs
 	origin       string // empty: embedded
 	originListen string
 	sampleUsers  int
@@ -219,7 +220,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 			return nil, err
 		}
 		up.add(redis.Close)
-		redisURL = redis.URL()
+		redisURL, s.redisURL = redis.URL(), redis.URL()
 	}
 	client, err := up.connectOrigin(ctx, s, redisURL)
 	if err != nil {
