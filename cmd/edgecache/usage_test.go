@@ -75,6 +75,7 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --config nowhere.yaml", 2, "--config: open nowhere.yaml"},
 		{"serve --listen 203.0.113.7:1 --origin-listen 127.0.0.1:0", 2, `not listening on "203.0.113.7:1": without a secret`},
 		{"serve --data-dir /dev/null/x --origin-listen 127.0.0.1:0", 1, "make the folder of --data-dir"},
+		{"serve --prewarm-query SELECT", 2, "--prewarm-query is for a database of SQL; want --prewarm-source"},
 		{"serve --cluster-join 127.0.0.1:1", 2, "--cluster-join is for a node of a cluster; want --cluster-bind HOST:PORT with it"},
 		{"serve --cluster-bind 127.0.0.1:0", 2, "--cluster-bind needs --cluster-key-file FILE; 'edgecache cluster keys add"},
 		{"serve --cluster-bind 127.0.0.1:0 --cluster-key-file nowhere.keys --origin-listen 127.0.0.1:0", 2, "open nowhere.keys"},
