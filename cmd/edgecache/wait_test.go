@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
@@ -83,5 +84,15 @@ func TestStartDoesNotWaitForAPassword(t *testing.T) {
 	}
 	if got := command(t, "", nil, "origin", "--redis", "redis://h", "--wait=-1s"); exitCode(got.err) != exitUsage {
 		t.Errorf("--wait -1s: %+v", got)
+	}
+}
+
+// What a pooler breaks is explained; what else PostgreSQL refuses is not blamed on one.
+func TestAPoolerIsNamed(t *testing.T) {
+	for code, named := range map[string]bool{"26000": true, "42P05": true, "28P01": false} {
+		err := openError("postgres://u:s3cr3t@h/x", fmt.Errorf("source: %w", &pgconn.PgError{Code: code, Message: "no"}))
+		if got := strings.Contains(err.Error(), "default_query_exec_mode=exec"); got != named || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("%s: %v", code, err)
+		}
 	}
 }
