@@ -106,9 +106,26 @@ func (c *composed) startRedis() {
 	waitFor(c.t, &out, `(Ready to accept connections)`)
 }
 
+// token returns a token that the nodes take.
+func (c *composed) token() string {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), filepath.Join(imageRoot(c.t), "edgecache"), "token", "--role", "admin")
+	cmd.Env = []string{"JWT_SECRET=" + *c.project.Services["node1"].Environment["JWT_SECRET"]}
+	text, err := cmd.Output()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
 // membersOf returns how many ranges each member has that the node knows to be alive.
 func (c *composed) membersOf(name string) map[string]int {
-	resp, err := http.Get("http://" + c.addr[name] + ":8003/v1/cluster")
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, "http://"+c.addr[name]+":8003/v1/cluster", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token())
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil
 	}
