@@ -18,6 +18,8 @@ var originRows = []struct {
 	{"origin_refused", "Calls not sent: the breaker was open, or the origin had asked for time.", func(s *origin.ClientStats) int64 { return s.Refused }},
 	{"origin_hedges", "Second requests for lookups that were slow.", func(s *origin.ClientStats) int64 { return s.Hedges }},
 	{"origin_hedges_won", "Second requests that answered before the first.", func(s *origin.ClientStats) int64 { return s.HedgesWon }},
+	{"origin_malformed", "Answers of the origin that were no profile.", func(s *origin.ClientStats) int64 { return s.Malformed }},
+	{"origin_shed", "Fields left out of the origin's profiles because none has room for them.", func(s *origin.ClientStats) int64 { return s.Shed }},
 	{"origin_breaker_opened", "Times at which the breaker of the origin opened.", func(s *origin.ClientStats) int64 { return s.Opened }},
 }
 

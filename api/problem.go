@@ -124,11 +124,12 @@ func problemOf(err error) *problem {
 		return &problem{status: 409, name: "version-conflict", title: "Version conflict", detail: "a version at least as new is already known"}
 	case errors.Is(err, tier.ErrBehind):
 		return &problem{status: 503, name: "version-not-reached", title: "Version not reached yet", detail: "the requested minVersion is not there yet; try again"}
+	case errors.Is(err, profile.ErrMalformed): // also unavailable to who has to load it
+		return &problem{status: 502, name: "malformed-profile", title: "Malformed profile",
+			detail: "the source of truth answered with something that is no profile: " + reason(err, profile.ErrMalformed)}
 	case errors.Is(err, profile.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.Is(err, tier.ErrClosed), errors.Is(err, errClosing):
 		return &problem{status: 503, name: "unavailable", title: "Unavailable", detail: unavailable(err) + ", and no copy may be shown; try again"}
-	case errors.Is(err, profile.ErrMalformed):
-		return &problem{status: 502, name: "malformed-profile", title: "Malformed profile", detail: "the source of truth answered with something that is no profile"}
 	}
 	return problemInternal
 }

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ const maxWraps = 3
 // wrapped are the keys that tell what an answer is. Everything else in it is ignored.
 type wrapped struct {
 	ID      json.RawMessage `json:"id"`
+	MongoID json.RawMessage `json:"_id"`
+	User    json.RawMessage `json:"user"`
 	Success *bool           `json:"success"`
 	Message string          `json:"message"`
 	Data    json.RawMessage `json:"data"`
@@ -23,9 +26,9 @@ type wrapped struct {
 	Errors  json.RawMessage `json:"errors"`
 }
 
-// unwrap takes the {"success":true,"data":…} off an answer. It returns the JSON inside, and, when that is an object, its
-// keys. Errors wrap errNonsense.
-func unwrap(body []byte) (inside json.RawMessage, keys *wrapped, err error) {
+// unwrap takes the {"success":true,"data":…}, or "user" for "data", off an answer. It returns the JSON
+// inside, and, when that is an object, its keys. Errors wrap errNonsense.
+func (d *decoder) unwrap(body []byte) (inside json.RawMessage, keys *wrapped, err error) {
 	inside = bytes.TrimSpace(body)
 	for range maxWraps {
 		if len(inside) == 0 || inside[0] != '{' {
@@ -33,22 +36,22 @@ func unwrap(body []byte) (inside json.RawMessage, keys *wrapped, err error) {
 		}
 		keys = new(wrapped)
 		if err := json.Unmarshal(inside, keys); err != nil {
-			return nil, nil, fmt.Errorf("%w: JSON: %w", errNonsense, err)
+			return nil, nil, fmt.Errorf("%w: %w: %w", errNonsense, errNoJSON, err)
 		}
 		if keys.Success != nil && !*keys.Success {
 			return nil, nil, fmt.Errorf(`%w: "success" is false: %.200q`, errNonsense, keys.Message)
 		}
-		if keys.Data == nil || keys.ID != nil {
+		if keys.inside() == nil || d.identified(inside, keys) {
 			return inside, keys, nil
 		}
-		inside = bytes.TrimSpace(keys.Data)
+		inside = keys.inside()
 	}
 	return nil, nil, fmt.Errorf(`%w: "data" inside "data"`, errNonsense)
 }
 
-// decodeOne decodes the answer to a lookup of id: a profile, a list of one, or null for nobody.
-func decodeOne(body []byte, id string) (*profile.Profile, error) {
-	inside, keys, err := unwrap(body)
+// one decodes the answer to a lookup of id: a profile, a list of one, or null for nobody.
+func (d *decoder) one(body []byte, id string) (*profile.Profile, error) {
+	inside, keys, err := d.unwrap(body)
 	switch {
 	case err != nil:
 		return nil, err
@@ -58,15 +61,16 @@ func decodeOne(body []byte, id string) (*profile.Profile, error) {
 		if inside, err = onlyOne(inside); err != nil {
 			return nil, err
 		}
-	case keys.ID == nil:
-		return nil, fmt.Errorf("%w: an object without id", errNonsense)
+	case !d.identified(inside, keys):
+		return nil, fmt.Errorf("%w: an object without %s; it has %s",
+			errNonsense, cmp.Or(d.idField, "id"), fieldsOf(inside))
 	}
-	p, err := profile.DecodeJSONLoose(inside)
+	p, err := d.profile(inside)
 	if err != nil {
 		return nil, err
 	}
 	if p.ID != id {
-		return nil, fmt.Errorf("the answer is about user %q", p.ID)
+		return nil, d.another(p, id)
 	}
 	return p, nil
 }
@@ -74,7 +78,7 @@ func decodeOne(body []byte, id string) (*profile.Profile, error) {
 func onlyOne(list json.RawMessage) (json.RawMessage, error) {
 	var all []json.RawMessage
 	if err := json.Unmarshal(list, &all); err != nil {
-		return nil, fmt.Errorf("%w: JSON: %w", errNonsense, err)
+		return nil, fmt.Errorf("%w: %w: %w", errNonsense, errNoJSON, err)
 	}
 	switch len(all) {
 	case 0:
@@ -91,13 +95,14 @@ var errLeftOut = errors.New("the answer says nothing about it")
 
 // bulkAnswer collects what an answer says about the ids that were asked for.
 type bulkAnswer struct {
+	decoder   *decoder
 	batch     profile.Batch
 	undecided map[string]bool // ids that nothing was said about yet
 	broken    bool            // it has a profile that cannot be told whose it is
 }
 
-func newBulkAnswer(ids []string) *bulkAnswer {
-	b := &bulkAnswer{batch: profile.Batch{Found: make(map[string]*profile.Profile, len(ids)), Errors: map[string]error{}},
+func newBulkAnswer(d *decoder, ids []string) *bulkAnswer {
+	b := &bulkAnswer{decoder: d, batch: profile.Batch{Found: make(map[string]*profile.Profile, len(ids)), Errors: map[string]error{}},
 		undecided: make(map[string]bool, len(ids))}
 	for _, id := range ids {
 		b.undecided[id] = true
@@ -105,12 +110,12 @@ func newBulkAnswer(ids []string) *bulkAnswer {
 	return b
 }
 
-// decodeBulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
+// bulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
 // a list of profiles, alone or as "users". In a list, who is not there does not exist.
-func decodeBulk(body []byte, ids []string) (profile.Batch, error) {
-	b := newBulkAnswer(ids)
+func (d *decoder) bulk(body []byte, ids []string) (profile.Batch, error) {
+	b := newBulkAnswer(d, ids)
 	var s strictAnswer
-	if json.Unmarshal(body, &s) == nil && s.complete() {
+	if d.idField == "" && json.Unmarshal(body, &s) == nil && s.complete() {
 		b.takeStrict(&s)
 		return b.batch, nil
 	}
@@ -156,14 +161,16 @@ func (b *bulkAnswer) takeStrict(s *strictAnswer) {
 
 // takeLoose takes the answer of a service that takes liberties, or a broken one.
 func (b *bulkAnswer) takeLoose(body []byte) error {
-	inside, keys, err := unwrap(body)
+	inside, keys, err := b.decoder.unwrap(body)
 	if err != nil {
 		return err
 	}
 	if keys != nil {
-		if inside = bytes.TrimSpace(keys.Users); keys.Users == nil {
-			return fmt.Errorf("%w: an object without users or data", errNonsense)
+		if keys.Users == nil {
+			return fmt.Errorf("%w: an object without users or data; it has %s",
+				errNonsense, fieldsOf(inside))
 		}
+		inside = bytes.TrimSpace(keys.Users)
 	}
 	if len(inside) > 0 && inside[0] == '{' {
 		return b.takeMap(inside, keys)
@@ -178,9 +185,9 @@ func (b *bulkAnswer) takeList(list json.RawMessage) error {
 		return fmt.Errorf("%w: want a list of profiles, or an object with users", errNonsense)
 	}
 	for _, raw := range all {
-		p, err := profile.DecodeJSONLoose(raw)
+		p, err := b.decoder.profile(raw)
 		if err != nil {
-			b.takeBroken(raw, err)
+			b.takeBroken(raw, broken(err))
 			continue
 		}
 		b.take(p.ID, p, nil)
@@ -199,12 +206,19 @@ func (b *bulkAnswer) takeList(list json.RawMessage) error {
 func (b *bulkAnswer) takeMap(users json.RawMessage, keys *wrapped) error {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(users, &all); err != nil {
-		return fmt.Errorf("%w: JSON: %w", errNonsense, err)
+		return fmt.Errorf("%w: %w: %w", errNonsense, errNoJSON, err)
 	}
 	for id, raw := range all {
-		p, err := profile.DecodeJSONLoose(raw)
+		p, err := b.decoder.profile(raw)
 		if err == nil && p.ID != id {
-			err = fmt.Errorf("its profile has id %q", p.ID)
+			if b.decoder.idField != "" && b.undecided[p.ID] {
+				id = p.ID // the service's key is another of its fields
+			} else {
+				err = fmt.Errorf("its profile has id %q", p.ID)
+			}
+		}
+		if err != nil {
+			err = broken(err)
 		}
 		b.take(id, p, err)
 	}
@@ -230,6 +244,12 @@ func (b *bulkAnswer) takeRest(missing []string, failed map[string]string) {
 	}
 }
 
+// broken marks what is wrong with a profile. It keeps no other sentinel of err: an id that is wrong in
+// an answer is no fault of who asked.
+func broken(err error) error {
+	return fmt.Errorf("%w: %w: %v", profile.ErrMalformed, errNonsense, err)
+}
+
 // take notes a profile, or why there is none; the first word about an id counts, others' ids do not.
 func (b *bulkAnswer) take(id string, p *profile.Profile, err error) {
 	if !b.undecided[id] {
@@ -245,14 +265,9 @@ func (b *bulkAnswer) take(id string, p *profile.Profile, err error) {
 
 // takeBroken notes a profile that cannot be used, for its user when it still tells who that is.
 func (b *bulkAnswer) takeBroken(raw json.RawMessage, err error) {
-	var only struct {
-		ID profile.Loose `json:"id"`
-	}
-	if json.Unmarshal(raw, &only) == nil {
-		if id, bad := only.ID.ID(); bad == nil {
-			b.take(id, nil, err)
-			return
-		}
+	if id, ok := b.decoder.id(raw); ok {
+		b.take(id, nil, err)
+		return
 	}
 	b.broken = true
 }

@@ -44,7 +44,9 @@ func TestClientRefusesOne(t *testing.T) {
 		``:                                   {profile.ErrUnavailable, "JSON"},
 		`{"id":"7"`:                          {profile.ErrUnavailable, "JSON"},
 		`{"id":"7"} x`:                       {profile.ErrUnavailable, "JSON"},
-		`{"name":"x"}`:                       {profile.ErrUnavailable, "without id"},
+		`{"name":"x"}`:                       {profile.ErrUnavailable, `without id; it has the fields "name"`},
+		`{"success":true,"result":{"id":7}}`: {profile.ErrUnavailable, `the fields "result", "success"`},
+		`{"id":1,"matricule":"7"}`:           {profile.ErrUnavailable, "--origin-id-field matricule"},
 		`"7"`:                                {profile.ErrUnavailable, "JSON"},
 		`{"id":7.5}`:                         {profile.ErrUnavailable, "whole one"},
 		`{"id":-7}`:                          {profile.ErrUnavailable, `about user "-7"`},
@@ -60,13 +62,15 @@ func TestClientRefusesOne(t *testing.T) {
 		`null`:                                    {profile.ErrNotFound, ""},
 		`[]`:                                      {profile.ErrNotFound, ""},
 		`{"success":true,"data":null}`:            {profile.ErrNotFound, ""},
-		`{"id":"7","nom":"` + strings.Repeat("x", profile.MaxSize) + `"}`: {profile.ErrUnavailable, "too large"},
-		`{"id":"7","x":"` + strings.Repeat("x", maxOneBody) + `"}`:        {profile.ErrUnavailable, "at most 393216"},
+		`{"id":"7","x":"` + strings.Repeat("x", maxOneBody) + `"}`: {profile.ErrUnavailable, "at most 1048576"},
 	} {
 		c := startClient(t, ClientConfig{}, reply(200, body))
 		_, err := c.Load(t.Context(), "7")
 		if !errors.Is(err, want.err) || !strings.Contains(err.Error(), want.says) || !strings.HasPrefix(err.Error(), `origin: load "7"`) {
 			t.Errorf("%.60s: %v, want %v with %q", body, err, want.err, want.says)
+		}
+		if malformed := errors.Is(err, profile.ErrMalformed); malformed == errors.Is(err, profile.ErrNotFound) {
+			t.Errorf("%.60s: %v; want it to be malformed, or nobody", body, err)
 		}
 		if st := c.Stats(); st.Requests != 1 {
 			t.Errorf("%.60s: asked %d times", body, st.Requests)
@@ -142,7 +146,7 @@ func TestStrictAnswersAreTakenAsLooseOnes(t *testing.T) {
 		`{"success":true,"users":{"9":{"id":"9"},"11":{"id":"11"}},"missing":["7"],"errors":null}`,
 		`{"users":{},"missing":["7","8","9","10"],"errors":{}}`,
 	} {
-		strict, loose := newBulkAnswer(ids), newBulkAnswer(ids)
+		strict, loose := newBulkAnswer(new(decoder), ids), newBulkAnswer(new(decoder), ids)
 		var s strictAnswer
 		if err := json.Unmarshal([]byte(body), &s); err != nil || !s.complete() {
 			t.Fatalf("%s is not taken strictly: %v", body, err)
@@ -169,7 +173,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, err := decodeOne(body, "7")
+		p, err := new(decoder).one(body, "7")
 		if (p == nil) == (err == nil) {
 			t.Fatalf("%v, %v", p, err)
 		}
@@ -177,7 +181,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 			t.Fatalf("accepted %+v", p)
 		}
 		ids := []string{"7", "8", "9"}
-		b, err := decodeBulk(body, ids)
+		b, err := new(decoder).bulk(body, ids)
 		if err != nil {
 			return
 		}

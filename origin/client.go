@@ -27,6 +27,11 @@ type ClientConfig struct {
 	URL string
 	// Token gives each request its bearer token. Default: none is sent.
 	Token TokenSource
+	// IDField is the field of the service's profiles that holds the id by which it is asked, such as
+	// matricule. Default: id, or MongoDB's _id where there is none.
+	IDField string
+	// HealthPath is what Start and Health ask for. Default /health.
+	HealthPath string
 	// Timeout bounds one try of a lookup or a write. Default 1 s.
 	Timeout time.Duration
 	// BatchTimeout bounds one try of a bulk lookup. Default 3 s.
@@ -49,8 +54,9 @@ type ClientConfig struct {
 }
 
 const (
-	// maxOneBody is the largest answer with one profile: JSON may take six bytes where the profile has one.
-	maxOneBody = 6 * profile.MaxSize
+	// maxOneBody is the largest answer with one profile: JSON may take six bytes where the profile has
+	// one, and a picture in place of its URL is left out when the answer was read.
+	maxOneBody = 1 << 20
 	// maxBatchBody is the largest answer to a bulk lookup.
 	maxBatchBody = 32 << 20
 	// maxErrorBody is how much of an error's answer is read.
@@ -83,6 +89,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	if c.MaxURL <= 0 {
 		c.MaxURL = 7 << 10
 	}
+	c.HealthPath = cmp.Or(c.HealthPath, "/health")
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
@@ -97,6 +104,8 @@ func (c ClientConfig) parseURL() (*url.URL, error) {
 		return nil, fmt.Errorf("origin: URL %q: want http://HOST:PORT or https://HOST:PORT", redact.Address(c.URL))
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("origin: URL %q: a query or fragment makes no sense here", redact.Address(c.URL))
+	case !strings.HasPrefix(c.HealthPath, "/") || strings.ContainsAny(c.HealthPath, " #"):
+		return nil, fmt.Errorf("origin: HealthPath %.80q: want a path such as /health", c.HealthPath)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	u.RawPath = ""
@@ -110,8 +119,11 @@ func (c ClientConfig) parseURL() (*url.URL, error) {
 // one a second (OpenFor) that finds out whether it is back; that a user is unknown is no failure, nor is a caller who
 // leaves. A Retry-After of the service is kept to, up to 5 s. Safe for concurrent use.
 //
+// A profile that is too large comes without its largest fields (ClientStats.Shed). A user about whom
+// the answer makes no sense is not asked for again for 3 s.
+//
 // Errors are *Error and wrap profile.ErrNotFound, profile.ErrInvalidID, or profile.ErrUnavailable for a service that is
-// down, slow, overloaded, or answers what makes no sense; those of a caller's cancelled ctx wrap context.Canceled.
+// down, slow, overloaded, or answers what makes no sense, and profile.ErrMalformed as well for the last; those of a caller's cancelled ctx wrap context.Canceled.
 type Client struct {
 	cfg     ClientConfig
 	base    *url.URL
@@ -119,6 +131,9 @@ type Client struct {
 	breaker *breaker
 	holdOff holdOff
 	noPost  atomic.Bool // the service has no POST /batch
+	decoder decoder
+	// malformed remembers who cannot be given.
+	malformed malformed
 	// ones and bulks decide about second requests for lookups of one and of several; nil without ClientConfig.Hedge.
 	ones, bulks *hedge
 
@@ -145,6 +160,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		DisableCompression:     true, // nothing can unfold to more than was read
 	}
 	c := &Client{cfg: cfg, base: base, breaker: newBreaker(cfg), holdOff: holdOff{began: time.Now()}}
+	c.decoder.idField = cfg.IDField
 	if cfg.Hedge {
 		c.ones, c.bulks = new(hedge), new(hedge)
 	}
@@ -154,13 +170,18 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Start asks for the service's health, so that an address where nothing answers is known early; and for a user, so that a
-// token that the service does not take is: the error has the status 401 or 403 then.
+// Start asks for the service's health, so that an address where nothing answers is known early: any
+// answer of HTTP shows that somebody does, and one that is no 2xx is logged. Then for a user, so that a
+// token that the service does not take is known: the error has the status 401 or 403 then.
 func (c *Client) Start(ctx context.Context) error {
-	if _, err := c.Health(ctx); err != nil {
+	_, err := c.Health(ctx)
+	if e, ok := errors.AsType[*Error](err); ok && e.Status != 0 {
+		c.cfg.Logger.Warn("origin: client: the service answers, and not that it is well",
+			"path", c.cfg.HealthPath, "error", err)
+	} else if err != nil {
 		return err
 	}
-	err := c.do(ctx, &call{op: "try the token", method: http.MethodGet, path: "/" + startID, limit: maxOneBody, timeout: c.cfg.Timeout,
+	err = c.do(ctx, &call{op: "try the token", method: http.MethodGet, path: "/" + startID, limit: maxOneBody, timeout: c.cfg.Timeout,
 		decode: func(int, []byte) error { return nil }})
 	if refused, ok := errors.AsType[*Error](err); ok {
 		switch refused.Status {
@@ -184,7 +205,8 @@ func (c *Client) Close() error {
 func (c *Client) Stats() ClientStats {
 	return ClientStats{Breaker: c.breaker.state(), Opened: c.breaker.opened.Load(), Requests: c.requests.Load(),
 		Failures: c.failures.Load(), Retries: c.retries.Load(), Refused: c.refused.Load(),
-		Hedges: c.hedges.Load(), HedgesWon: c.hedgesWon.Load()}
+		Hedges: c.hedges.Load(), HedgesWon: c.hedgesWon.Load(),
+		Malformed: c.malformed.count.Load(), Shed: c.decoder.shed.Load()}
 }
 
 // Load returns one profile. An id that is a path of the service (see CheckNewID) is nobody's.
@@ -196,13 +218,17 @@ func (c *Client) Load(ctx context.Context, id string) (*profile.Profile, error) 
 	if Reserved(id) {
 		return nil, &Error{Op: op, Detail: "the id is a path of the service", Err: profile.ErrNotFound}
 	}
+	if err := c.malformed.of(id); err != nil {
+		return nil, err
+	}
 	var p *profile.Profile
 	err := c.do(ctx, &call{op: op, method: http.MethodGet, path: "/" + id, retry: true, hedge: c.ones, limit: maxOneBody, timeout: c.cfg.Timeout,
 		decode: func(_ int, body []byte) (err error) {
-			p, err = decodeOne(body, id)
+			p, err = c.decoder.one(body, id)
 			return err
 		}})
 	if err != nil {
+		c.malformed.note(c.cfg.Logger, id, err)
 		return nil, err
 	}
 	return p, nil
@@ -211,7 +237,7 @@ func (c *Client) Load(ctx context.Context, id string) (*profile.Profile, error) 
 // Health asks how the service is. Of another service than this package's only Status may be known.
 func (c *Client) Health(ctx context.Context) (Health, error) {
 	var h Health
-	err := c.do(ctx, &call{op: "health", method: http.MethodGet, path: "/health", retry: true, limit: maxOneBody, timeout: c.cfg.Timeout,
+	err := c.do(ctx, &call{op: "health", method: http.MethodGet, path: c.cfg.HealthPath, retry: true, limit: maxOneBody, timeout: c.cfg.Timeout,
 		decode: func(_ int, body []byte) error {
 			h = decodeHealth(body)
 			return nil

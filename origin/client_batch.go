@@ -28,6 +28,10 @@ func (c *Client) LoadBatch(ctx context.Context, ids []string) (profile.Batch, er
 			b.Missing = append(b.Missing, id)
 			continue
 		}
+		if err := c.malformed.of(id); err != nil {
+			b.Errors[id] = err
+			continue
+		}
 		asked = append(asked, id)
 	}
 	if len(asked) == 0 {
@@ -102,7 +106,11 @@ func (c *Client) getBatches(ctx context.Context, b *profile.Batch, parts [][]str
 }
 
 func (c *Client) getBatch(ctx context.Context, ids []string) (profile.Batch, error) {
-	return c.bulk(ctx, &call{method: http.MethodGet, path: batchPath + strings.Join(ids, ",")}, ids)
+	b, err := c.bulk(ctx, &call{method: http.MethodGet, path: batchPath + strings.Join(ids, ",")}, ids)
+	if errors.Is(err, errTooLong) && len(ids) > 1 {
+		return inHalves(ctx, ids, c.getBatch)
+	}
+	return b, err
 }
 
 func (c *Client) postBatch(ctx context.Context, ids []string) (profile.Batch, error) {
@@ -110,7 +118,27 @@ func (c *Client) postBatch(ctx context.Context, ids []string) (profile.Batch, er
 	if err != nil {
 		return profile.Batch{}, err
 	}
-	return c.bulk(ctx, &call{method: http.MethodPost, path: "/batch", body: body}, ids)
+	b, err := c.bulk(ctx, &call{method: http.MethodPost, path: "/batch", body: body}, ids)
+	if errors.Is(err, errTooLong) && len(ids) > 1 {
+		return inHalves(ctx, ids, c.postBatch)
+	}
+	return b, err
+}
+
+// inHalves asks for each half of ids, one after the other: the answer for all of them was too long.
+func inHalves(
+	ctx context.Context, ids []string, ask func(context.Context, []string) (profile.Batch, error),
+) (profile.Batch, error) {
+	first, err := ask(ctx, ids[:len(ids)/2])
+	if err != nil {
+		return profile.Batch{}, err
+	}
+	second, err := ask(ctx, ids[len(ids)/2:])
+	if err != nil {
+		return profile.Batch{}, err
+	}
+	merge(&first, second)
+	return first, nil
 }
 
 // bulk makes a bulk lookup's call.
@@ -118,12 +146,14 @@ func (c *Client) bulk(ctx context.Context, call *call, ids []string) (b profile.
 	call.op, call.retry, call.hedge = fmt.Sprintf("load batch of %d", len(ids)), true, c.bulks
 	call.limit, call.timeout = maxBatchBody, c.cfg.BatchTimeout
 	call.decode = func(_ int, body []byte) (err error) {
-		b, err = decodeBulk(body, ids)
+		b, err = c.decoder.bulk(body, ids)
 		return err
 	}
 	if err := c.do(ctx, call); err != nil {
+		c.malformed.logWhole(c.cfg.Logger, err)
 		return profile.Batch{}, wholeBatch(err)
 	}
+	c.malformed.noteBatch(c.cfg.Logger, b)
 	return b, nil
 }
 
@@ -131,7 +161,7 @@ func (c *Client) bulk(ctx context.Context, call *call, ids []string) (b profile.
 // there, 400 that the service did not like the request.
 func wholeBatch(err error) error {
 	e, ok := errors.AsType[*Error](err)
-	if ok && (errors.Is(e, profile.ErrNotFound) || errors.Is(e, profile.ErrInvalidID) || errors.Is(e, profile.ErrMalformed)) {
+	if ok && !errors.Is(e, errNonsense) && (errors.Is(e, profile.ErrNotFound) || errors.Is(e, profile.ErrInvalidID) || errors.Is(e, profile.ErrMalformed)) {
 		e.Err = profile.ErrUnavailable
 	}
 	return err

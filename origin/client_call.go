@@ -134,30 +134,37 @@ func (c *Client) fetch(ctx context.Context, call *call) (f fetched) {
 	return f
 }
 
-// errNonsense marks an answer that says it is good and cannot be used.
-var errNonsense = errors.New("unusable answer")
+var (
+	// errNonsense marks an answer that says it is good and cannot be used.
+	errNonsense = errors.New("unusable answer")
+	// errNoJSON marks one that is not even JSON, errTooLong one that is longer than is read.
+	errNoJSON  = errors.New("JSON")
+	errTooLong = errors.New("too long")
+)
 
-// nonsense turns an error about a 2xx answer into one. An answer about another user, or with a broken field, comes from a
-// service that works; one that is not even JSON of the right shape may come from something that stands in its place.
+// nonsense turns an error about a 2xx answer into one that wraps profile.ErrMalformed. An answer of
+// another shape comes from a service that works; one that is not even JSON may come from something
+// that stands in its place.
 func nonsense(call *call, status int, err error) (*Error, verdict) {
 	e := &Error{Op: call.op, Status: status}
-	switch {
-	case errors.Is(err, profile.ErrNotFound):
+	if errors.Is(err, profile.ErrNotFound) {
 		e.Err = err
 		return e, works
-	case errors.Is(err, errNonsense):
-		e.Err = fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
-		return e, fails
-	default:
-		e.Err = fmt.Errorf("%w: %w: %v", profile.ErrUnavailable, errNonsense, err)
-		return e, works
 	}
+	if !errors.Is(err, errNonsense) {
+		err = fmt.Errorf("%w: %v", errNonsense, err)
+	}
+	e.Err = fmt.Errorf("%w: %w: %w", profile.ErrUnavailable, profile.ErrMalformed, err)
+	if errors.Is(err, errNoJSON) {
+		return e, fails
+	}
+	return e, works
 }
 
 // readCapped reads a body of at most limit bytes.
 func readCapped(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
-		return nil, fmt.Errorf("%w: %d bytes; at most %d", errNonsense, resp.ContentLength, limit)
+		return nil, fmt.Errorf("%w: %w: %d bytes; at most %d", errNonsense, errTooLong, resp.ContentLength, limit)
 	}
 	body := make([]byte, 0, max(512, resp.ContentLength+1)) // one more, so that the end is seen without growing
 	for {
@@ -165,7 +172,7 @@ func readCapped(resp *http.Response, limit int64) ([]byte, error) {
 		body = body[:len(body)+n]
 		switch {
 		case int64(len(body)) > limit:
-			return nil, fmt.Errorf("%w: the answer is longer than the limit; at most %d bytes", errNonsense, limit)
+			return nil, fmt.Errorf("%w: %w: at most %d bytes", errNonsense, errTooLong, limit)
 		case err == io.EOF:
 			return body, nil
 		case err != nil:

@@ -56,6 +56,7 @@ func (c *Client) Put(ctx context.Context, id string, u Update) (Written, error) 
 	if err := CheckNewID(id); err != nil {
 		return Written{}, &Error{Op: op, Err: err}
 	}
+	defer c.malformed.forget(id)
 	return c.write(ctx, &call{op: op, method: http.MethodPut, path: "/" + id, ifMatch: u.IfMatch}, u)
 }
 
@@ -77,7 +78,7 @@ func (c *Client) write(ctx context.Context, call *call, body any) (w Written, er
 	}
 	call.limit, call.timeout = maxOneBody, c.cfg.Timeout
 	call.decode = func(status int, body []byte) error {
-		w = decodeWritten(body)
+		w = c.decoder.written(body)
 		w.Relayed = status != http.StatusAccepted
 		return nil
 	}
@@ -87,18 +88,18 @@ func (c *Client) write(ctx context.Context, call *call, body any) (w Written, er
 	return w, nil
 }
 
-// decodeWritten is liberal: a service that answers a write with 2xx made it, whatever else it says.
-func decodeWritten(body []byte) Written {
-	inside, _, err := unwrap(body)
+// written is liberal: a service that answers a write with 2xx made it, whatever else it says.
+func (d *decoder) written(body []byte) Written {
+	inside, _, err := d.unwrap(body)
 	if err != nil {
 		return Written{}
 	}
-	if p, err := profile.DecodeJSONLoose(inside); err == nil && p.UpdatedAt != 0 {
+	if p, err := d.profile(inside); err == nil && p.UpdatedAt != 0 {
 		return Written{Profile: p, Version: p.UpdatedAt}
 	}
-	var d Deletion
-	_ = json.Unmarshal(inside, &d)
-	return Written{Version: d.Version}
+	var gone Deletion
+	_ = json.Unmarshal(inside, &gone)
+	return Written{Version: gone.Version}
 }
 
 // Deletion is the answer to a DELETE.

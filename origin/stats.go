@@ -17,4 +17,8 @@ type ClientStats struct {
 	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered before the first.
 	Hedges    int64 `json:"hedges"`
 	HedgesWon int64 `json:"hedgesWon"`
+	// Malformed counts answers about a user, or to a bulk lookup, that were no profile.
+	Malformed int64 `json:"malformed"`
+	// Shed counts fields that were left out because no profile has room for them.
+	Shed int64 `json:"shed"`
 }

@@ -63,9 +63,23 @@ func (s *Status) complete(now time.Time) {
 	} else if s.State == Done {
 		s.Share = 1
 	}
-	if left := s.Planned - s.TotalProcessed; s.State == Running && s.TotalProcessed > 0 {
-		s.ETA = s.Duration * left / s.TotalProcessed
+	if s.State == Running && s.TotalProcessed > 0 {
+		s.ETA = s.left().Milliseconds()
 	}
+}
+
+// left is how long the rest takes at the pace of the last second: that of the whole run says nothing
+// once it slows down for the origin. 0 when nobody is being asked, and nobody knows.
+func (s *Status) left() time.Duration {
+	users := float64(s.Planned - s.TotalProcessed)
+	if s.Asked == 0 { // all were in Redis, so that the origin's pace says nothing
+		return time.Duration(float64(s.Duration) * users / float64(s.TotalProcessed) * float64(time.Millisecond))
+	}
+	if s.Rate <= 0 {
+		return 0
+	}
+	toAsk := users * min(1, float64(s.Asked)/float64(s.TotalProcessed))
+	return time.Duration(toAsk / s.Rate * float64(time.Second))
 }
 
 // Status returns how this node does in the run that it plans or takes part in, or did last. It asks nobody.

@@ -108,7 +108,8 @@ type Status struct {
 	// ranges are done.
 	Started  time.Time `json:"started,omitzero"`
 	Duration int64     `json:"duration"`
-	// ETA is how many milliseconds the rest takes at the pace so far; 0 when nobody knows or nothing is left.
+	// ETA is how many milliseconds the rest takes at the pace of the last second; 0 when nobody knows, as while the run
+	// waits, or nothing is left.
 	ETA int64 `json:"eta"`
 	// Live is how many nodes take part.
 	Live int `json:"live"`

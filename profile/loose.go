@@ -198,7 +198,7 @@ func DecodeJSONLoose(raw json.RawMessage) (*Profile, error) {
 		if !ValidJSONText(raw) {
 			return nil, err
 		}
-		if p, err = decodeLoose(raw); err != nil {
+		if p, err = decodeLooseRaw(raw); err != nil {
 			return nil, err
 		}
 	}
@@ -209,11 +209,16 @@ func DecodeJSONLoose(raw json.RawMessage) (*Profile, error) {
 	return p, nil
 }
 
-func decodeLoose(raw json.RawMessage) (p *Profile, err error) {
+func decodeLooseRaw(raw json.RawMessage) (*Profile, error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &keys); err != nil {
 		return nil, fmt.Errorf("%w: JSON: %w", ErrMalformed, err)
 	}
+	return decodeLoose(keys)
+}
+
+// decodeLoose takes the fields of a profile, and does not check their sizes.
+func decodeLoose(keys map[string]json.RawMessage) (p *Profile, err error) {
 	p = &Profile{Attrs: LooseAttrs(keys["attrs"])}
 	if p.ID, err = looseOf(keys["id"]).ID(); err != nil {
 		return nil, fmt.Errorf("%w: id: %w", ErrMalformed, err)

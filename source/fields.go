@@ -28,6 +28,7 @@ const (
 
 // fieldParser collects the fields of a request and everything that is wrong with them.
 type fieldParser struct {
+	ignore bool // what is unknown is left out
 	update origin.Update
 	id     *string
 	errs   origin.FieldErrors
@@ -43,9 +44,10 @@ func (fp *fieldParser) fail(field, format string, args ...any) {
 	fp.errs = append(fp.errs, origin.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
 }
 
-// parseUpdate reads the body of a PUT to id: any of updateFields; null empties a field, and in attrs removes a key.
-func parseUpdate(body []byte, id string) (origin.Update, error) {
-	fp, err := parseFields(body)
+// parseUpdate reads the body of a PUT to id: any of updateFields; null empties a field, and in attrs removes a key. It
+// takes back what a lookup gave: updatedAt is left out, and so is what nobody knows when ignore says so.
+func parseUpdate(body []byte, id string, ignore bool) (origin.Update, error) {
+	fp, err := parseFields(body, ignore)
 	if err != nil {
 		return origin.Update{}, err
 	}
@@ -59,8 +61,8 @@ func parseUpdate(body []byte, id string) (origin.Update, error) {
 }
 
 // parseCreate reads the body of a create: id and any of updateFields. makesIDs says that it may lack the id.
-func parseCreate(body []byte, makesIDs bool) (*profile.Profile, error) {
-	fp, err := parseFields(body)
+func parseCreate(body []byte, makesIDs, ignore bool) (*profile.Profile, error) {
+	fp, err := parseFields(body, ignore)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func (fp *fieldParser) err() error {
 }
 
 // parseFields walks the object key by key, so that unknown and repeated keys are seen.
-func parseFields(body []byte) (*fieldParser, error) {
+func parseFields(body []byte, ignore bool) (*fieldParser, error) {
 	if !utf8.Valid(body) {
 		return nil, fmt.Errorf("%w: the body is not UTF-8", profile.ErrMalformed)
 	}
@@ -93,7 +95,7 @@ func parseFields(body []byte) (*fieldParser, error) {
 	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
 		return nil, fmt.Errorf("%w: the body is not a JSON object", profile.ErrMalformed)
 	}
-	fp, seen := new(fieldParser), map[string]bool{}
+	fp, seen := &fieldParser{ignore: ignore}, map[string]bool{}
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
@@ -125,7 +127,7 @@ func (fp *fieldParser) field(name string, value json.RawMessage) {
 	u := &fp.update
 	switch name {
 	case "id":
-		fp.id = fp.text(name, value, profile.MaxIDLen)
+		fp.id = fp.idText(value)
 	case "nom":
 		u.Nom = fp.text(name, value, maxName)
 	case "prenom":
@@ -143,9 +145,36 @@ func (fp *fieldParser) field(name string, value json.RawMessage) {
 	case "attrs":
 		u.Attrs = fp.attrs(value)
 	case "updatedAt":
-		fp.fail(name, "the origin sets it; to change a user only if it still has a version, send If-Match with its ETag")
+		fp.time(name, value)
 	default:
-		fp.fail(name, "unknown; the fields are %s", origin.UpdateFields)
+		if !fp.ignore {
+			fp.fail(name, "unknown; the fields are %s", origin.UpdateFields)
+		}
+	}
+}
+
+// idText returns the id that value is: a text, or the whole number as which many services write it.
+func (fp *fieldParser) idText(value json.RawMessage) *string {
+	var l profile.Loose
+	if len(value) == 0 || value[0] == '"' || value[0] == 'n' {
+		return fp.text("id", value, profile.MaxIDLen)
+	}
+	_ = l.UnmarshalJSON(value) // never fails
+	id, err := l.ID()
+	if err != nil {
+		fp.fail("id", "want a text or a whole number")
+		return nil
+	}
+	return &id
+}
+
+// time takes the version that a lookup gave: the origin sets the next one, so it is no condition.
+func (fp *fieldParser) time(name string, value json.RawMessage) {
+	var l profile.Loose
+	_ = l.UnmarshalJSON(value) // never fails
+	if _, err := l.Millis(); err != nil {
+		fp.fail(name, "want milliseconds since 1970, as a lookup gives them; the origin sets it, and to change a user "+
+			"only if it still has a version, send If-Match with its ETag")
 	}
 }
 

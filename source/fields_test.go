@@ -13,12 +13,12 @@ func FuzzParseBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if p, err := parseCreate(body, false); err == nil {
+		if p, err := parseCreate(body, false, false); err == nil {
 			if err := record.Check(p); err != nil && !errors.Is(err, profile.ErrTooLarge) {
 				t.Fatalf("%s: accepted %+v, which cannot be stored: %v", body, p, err)
 			}
 		}
-		if u, err := parseUpdate(body, "7"); err == nil && u.Empty() {
+		if u, err := parseUpdate(body, "7", false); err == nil && u.Empty() {
 			t.Fatalf("%s: accepted an update of nothing", body)
 		}
 	})

@@ -40,6 +40,11 @@ type ServiceConfig struct {
 	Store Store
 	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced, writes answer 200 or 201.
 	Relay *Relay
+	// BatchShape is how bulk lookups answer that do not say it by ?shape=. Default BatchObject.
+	BatchShape BatchShape
+	// IgnoreUnknown leaves fields that the service does not know out of changes. Default: such a
+	// change is 400, which names them.
+	IgnoreUnknown bool
 	// RelayWait is how long a write's answer waits for the relay before it is 202. Default 250 ms.
 	RelayWait time.Duration
 	// ReadTimeout bounds the reading of one request. Default 10 s.
@@ -89,6 +94,9 @@ func (c ServiceConfig) validate() error {
 	if c.Store == nil {
 		return errors.New("source: the service needs a Store")
 	}
+	if err := c.BatchShape.check(); err != nil {
+		return err
+	}
 	if err := c.Tokens.Validate(); err != nil {
 		return err
 	}
@@ -106,6 +114,7 @@ func (c ServiceConfig) validate() error {
 //
 //	GET /:id             one user; ETag is the version in quotes, If-None-Match gives 304
 //	GET /batch?ids=a,b   up to 500 users: {"users":{id:profile},"missing":[id],"errors":{id:why}}
+//	                     ?shape=array gives {"users":[profile],"count":N} and the rest
 //	POST /batch          {"ids":[…]}, the same answer
 //	GET /all             every user by id: a JSON array, or NDJSON by Accept: application/x-ndjson; ?after=ID&limit=N pages
 //	POST /               create; the body needs an id; 201, or 409 when it exists

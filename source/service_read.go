@@ -70,8 +70,11 @@ func (s *Service) getOne(c *fiber.Ctx) error {
 func (s *Service) getBatch(c *fiber.Ctx) error {
 	var ids []string
 	for key, value := range c.Context().QueryArgs().All() {
+		if string(key) == "shape" {
+			continue
+		}
 		if string(key) != "ids" {
-			return fmt.Errorf("%w: unknown query parameter %.40q; the one of /batch is ids", profile.ErrMalformed, key)
+			return fmt.Errorf("%w: unknown query parameter %.40q; those of /batch are ids and shape", profile.ErrMalformed, key)
 		}
 		for id := range strings.SplitSeq(string(value), ",") {
 			if ids = append(ids, id); len(ids) > origin.MaxBatch {
@@ -114,6 +117,10 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	if len(ids) > origin.MaxBatch {
 		return tooManyIDs()
 	}
+	shape, err := s.batchShape(c)
+	if err != nil {
+		return err
+	}
 	hold, err := s.budget.Hold(len(ids) * heldPerUser)
 	if err != nil {
 		return err
@@ -126,7 +133,7 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	if err != nil {
 		return err
 	}
-	body := appendBatch(nil, valid, found, bad)
+	body := appendBatch(nil, shape, valid, found, bad)
 	if err := hold.Grow(len(body)); err != nil {
 		return err
 	}
@@ -136,19 +143,11 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 }
 
 // appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
-func appendBatch(dst []byte, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
+func appendBatch(dst []byte, shape BatchShape, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
 	dst = slices.Grow(dst, 64+256*len(found))
-	dst = append(dst, `{"users":{`...)
+	dst = shape.appendUsers(dst, ids, found)
+	dst = append(dst, `,"missing":[`...)
 	sep := ""
-	for _, id := range ids {
-		if p := found[id]; p != nil {
-			dst = profile.AppendJSONString(append(dst, sep...), id)
-			dst = profile.AppendJSON(append(dst, ':'), p)
-			sep = ","
-		}
-	}
-	dst = append(dst, `},"missing":[`...)
-	sep = ""
 	for _, id := range ids {
 		if found[id] == nil {
 			dst = profile.AppendJSONString(append(dst, sep...), id)

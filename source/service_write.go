@@ -24,7 +24,7 @@ func (s *Service) create(c *fiber.Ctx) error {
 		return err
 	}
 	defer body.Release()
-	p, err := parseCreate(body.Bytes, s.makesIDs())
+	p, err := parseCreate(body.Bytes, s.makesIDs(), s.cfg.IgnoreUnknown)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (s *Service) update(c *fiber.Ctx) error {
 		return err
 	}
 	defer body.Release()
-	u, err := parseUpdate(body.Bytes, id)
+	u, err := parseUpdate(body.Bytes, id, s.cfg.IgnoreUnknown)
 	if err != nil {
 		return err
 	}

@@ -117,33 +117,6 @@ func hasParts(e Event) bool {
 	return p.FullName != nil || p.Avatar != nil || p.Matricule != nil || p.Ministere != nil || p.Sexe != nil
 }
 
-// claim takes over entries that were delivered ClaimAfter ago and not acknowledged: by a worker that died, or because
-// applying them failed.
-func (w *Worker) claim(ctx context.Context, l *link) error {
-	start := "0-0"
-	for ctx.Err() == nil {
-		entries, next, err := l.conn.XAutoClaim(ctx, &redis.XAutoClaimArgs{
-			Stream: w.cfg.Stream, Group: w.cfg.Group, Consumer: w.cfg.Consumer, MinIdle: w.cfg.ClaimAfter, Start: start, Count: w.pace.now,
-		}).Result()
-		if err != nil {
-			return fmt.Errorf("stream: claim: %w", err)
-		}
-		if len(entries) > 0 {
-			deliveries, err := w.deliveries(ctx, l, entries)
-			if err != nil {
-				return err
-			}
-			if err := w.work(ctx, l, entries, deliveries); err != nil {
-				return err
-			}
-		}
-		if start = next; next == "0-0" {
-			return nil
-		}
-	}
-	return nil
-}
-
 // deliveries returns how often each of some pending entries was delivered.
 func (w *Worker) deliveries(ctx context.Context, l *link, entries []redis.XMessage) (map[string]int64, error) {
 	pending, err := l.conn.XPendingExt(ctx, &redis.XPendingExtArgs{

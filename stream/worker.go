@@ -70,8 +70,8 @@ type WorkerConfig struct {
 	// ClaimAfter is how long an entry that was delivered and not acknowledged is left to its consumer. Then any worker
 	// takes it over, so it is also the pause before an entry that failed is tried again. Default 15 s.
 	ClaimAfter time.Duration
-	// MaxLen is how many entries the worker leaves in the stream, about, for writers that do not trim. Default
-	// 100,000.
+	// MaxLen is how many entries the worker leaves in the stream, about, for writers that do not trim; up to ten times as
+	// many while another group, that was at work within a day, has still to read them. Default 100,000.
 	MaxLen int64
 	// MaxDead is how many entries the dead-letter stream keeps, about. Default 10,000.
 	MaxDead int64
@@ -101,7 +101,9 @@ type Worker struct {
 	rereads  int       // attempts to apply the last minutes again that left something undone
 	checked  bool      // the servers were looked at since the link was made
 	created  bool      // the group is new, so that the last minutes come through it
-	failures int       // attempts that failed since the last that did not
+	byHand   bool      // XAUTOCLAIM is of no use on this server
+	trimmer  trimmer
+	failures int // attempts that failed since the last that did not
 	pace     pace
 	stats    workerStats
 }
@@ -319,11 +321,9 @@ func (w *Worker) work(ctx context.Context, l *link, entries []redis.XMessage, de
 
 // tidy trims the stream, for writers that do not, and removes consumers that are gone. Neither is worth failing for.
 func (w *Worker) tidy(ctx context.Context, l *link) {
-	pipe := l.conn.Pipeline()
-	pipe.XTrimMaxLenApprox(ctx, w.cfg.Stream, w.cfg.MaxLen, 0)
+	err := w.trim(ctx, l)
 	args := []any{w.cfg.Group, goneAfter.Milliseconds(), w.cfg.Consumer}
-	retireScript.Eval(ctx, pipe, []string{w.cfg.Stream}, args...)
-	if _, err := pipe.Exec(ctx); err != nil {
+	if err = errors.Join(err, retireScript.Eval(ctx, l.conn, []string{w.cfg.Stream}, args...).Err()); err != nil {
 		w.cfg.Logger.DebugContext(ctx, "stream: tidy", "error", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {
@@ -37,6 +38,37 @@ func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {
 	}
 	if after := c.Stats(); after.L1Hits-before.L1Hits != 40 || origin.calls.Load() != 0 {
 		t.Errorf("%d hits, %d calls of the origin; want 40 and 0", after.L1Hits-before.L1Hits, origin.calls.Load())
+	}
+}
+
+// A key of another type costs one user, once, and not all who come after it.
+func TestWarmPassesOverKeysOfAnotherType(t *testing.T) {
+	server := redistest.Server(t)
+	origin := newTruth(100)
+	c := newCache(t, server.URL(), origin, nil)
+	var ids []string
+	for i := 1; i <= 100; i++ {
+		ids = append(ids, strconv.Itoa(i))
+		if _, err := c.l2.Apply(t.Context(), user(ids[i-1], 7)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	origin.set(user("12", 7))
+	server.Client().Set(t.Context(), profile.Key("12"), "x", 0)
+	server.Client().Set(t.Context(), profile.Key("77"), "x", 0)
+	if n, err := c.Warm(t.Context(), ids); err != nil || n != 98 {
+		t.Fatalf("warmed %d, %v; want 98", n, err)
+	}
+	for range 2 {
+		if r, err := c.Get(t.Context(), "12"); err != nil || r.Version() == 0 {
+			t.Fatalf("user 12 is %+v, %v", r, err)
+		}
+	}
+	if s := c.Stats(); s.Malformed != 2 || s.L2Errors != 0 {
+		t.Errorf("%d malformed, %d errors of Redis; want 2 and 0", s.Malformed, s.L2Errors)
+	}
+	if kind := server.Client().Type(t.Context(), profile.Key("12")).Val(); kind != "hash" {
+		t.Errorf("the record of user 12 is a %s", kind)
 	}
 }
 

@@ -19,6 +19,9 @@ func (s serveSettings) greeting() string {
 	} else {
 		fmt.Fprintf(&b, "  curl%s %s/health\n", token, url)
 	}
+	if s.redis == "" {
+		fmt.Fprintf(&b, "  edgecache events tail --redis %s\n", s.redisURL)
+	}
 	return b.String()
 }
 
@@ -32,7 +35,7 @@ func (s serveSettings) token(role string) string {
 
 func (s serveSettings) redisPlace() string {
 	if s.redis == "" {
-		return "embedded, in memory: empty again after a restart"
+		return fmt.Sprintf("embedded, %s, in memory: empty again after a restart", s.redisURL)
 	}
 	return redactURL(s.redis)
 }

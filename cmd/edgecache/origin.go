@@ -55,6 +55,8 @@ type originSettings struct {
 	streamMaxLen int
 	noSync       bool // leave it to the system when commits reach the disk
 	newIsNormal  bool // the database is made for this run
+	clients      ownClients
+	wait         waiting
 	listenFlag   string
 	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
@@ -97,6 +99,8 @@ attrs.NAME=COLUMN makes a column an attribute. "edgecache origin check" says wha
 		"PostgreSQL: `triggers` in the table announce what other programs write into it; they stay until a start with off")
 	f.DurationVar(&s.sweep, "sweep", 0,
 		"PostgreSQL: look every `TIME` for users whose updatedAt other programs moved on, such as 1m; never when 0")
+	s.clients.flags(f)
+	s.wait.flags(f)
 	f.StringVar(&s.redis, "redis", "", "`URL` of the Redis of the nodes [REDIS_URL, REDIS_HOST, REDIS_PORT]; required")
 	f.IntVar(&s.sampleUsers, "sample-users", 0, "make up `N` users, with the ids 1 to N; those who exist stay as they are, and those deleted once stay away")
 	streamMaxLenFlag(f, &s.streamMaxLen)
@@ -119,6 +123,7 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 		return err
 	}
 	up := &parts{log: log, drain: s.drainDelay}
+	s.wait.log = log
 	if s.listen, err = up.startOrigin(ctx, s); err != nil {
 		return closeAfter(up, err)
 	}
@@ -154,6 +159,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
 		}
 	}
+	s.clients.apply(&service)
 	truth, err := source.New(source.Config{Store: store, Redis: client, StreamMaxLen: int64(s.streamMaxLen), Logger: up.log,
 		Relay: source.RelayConfig{Timeout: time.Second}, Service: service})
 	if err != nil {
@@ -161,11 +167,14 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	}
 	up.add(truth.Close)
 
-	if err := reach(ctx, func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
+	if err := s.wait.reach(ctx, "Redis", func(ctx context.Context) error { return client.Ping(ctx).Err() }); err != nil {
 		return "", fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(s.redis), err)
 	}
 	s.sayNew(up.log)
-	if err := fill(ctx, store, s.db, s.sampleUsers); err != nil {
+	if err := s.wait.reach(ctx, "the database", store.Start); err != nil {
+		return "", openError(s.db, err)
+	}
+	if err := fill(ctx, store, s.sampleUsers); err != nil {
 		return "", err
 	}
 	if err := truth.Start(ctx); err != nil {
@@ -178,6 +187,9 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 func (s originSettings) check() error {
 	if s.sampleUsers < 0 {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
+	}
+	if err := errors.Join(s.clients.check(), s.wait.check()); err != nil {
+		return err
 	}
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {
 		return err
@@ -224,11 +236,8 @@ func usageRedis(err error) error {
 	return usagef("--redis: %s", strings.TrimPrefix(err.Error(), "redisconn: "))
 }
 
-// fill opens the store and makes up users in it.
-func fill(ctx context.Context, store source.Store, db string, users int) error {
-	if err := reach(ctx, store.Start); err != nil {
-		return openError(db, err)
-	}
+// fill makes up users in the store.
+func fill(ctx context.Context, store source.Store, users int) error {
 	if users == 0 {
 		return nil
 	}

@@ -53,9 +53,12 @@ func (p *parts) close() error {
 	}
 }
 
+// errSilent reports that nothing came back.
+var errSilent = errors.New("no answer")
+
 // reach runs f, which asks something outside the process, within startWithin.
 func reach(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("no answer within %v", startWithin))
+	ctx, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("%w within %v", errSilent, startWithin))
 	defer cancel()
 	if err := f(ctx); err != nil {
 		if errors.Is(err, node.ErrGossip) {
@@ -79,7 +82,7 @@ func plain(err error) error {
 	case errors.As(err, &answered) && answered.Status != 0:
 		return fmt.Errorf("GET /health answers %d %s", answered.Status, http.StatusText(answered.Status))
 	case errors.Is(err, context.DeadlineExceeded):
-		return errors.New("it does not answer")
+		return fmt.Errorf("it does not answer: %w", errSilent)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -114,5 +115,26 @@ func TestReportOfARunThatLostItsPlan(t *testing.T) {
 	err := w.report(prewarm.Status{State: prewarm.Done, Planned: 5, Counts: prewarm.Counts{TotalProcessed: 3, Cached: 3}})
 	if err == nil || !strings.Contains(err.Error(), "2 of 5 users were not loaded") {
 		t.Errorf("it ended with %v", err)
+	}
+}
+
+// A table of another shape is read by a query of the command line.
+func TestPrewarmByAQuery(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "visits.db")
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, statement := range []string{"CREATE TABLE visites (agent TEXT, vu INTEGER)",
+		fmt.Sprintf("INSERT INTO visites VALUES ('3', %d), ('4', %[1]d)", time.Now().UnixMilli())} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := start(t, append([]string{"serve", "--sample-users", "50", "--prewarm-source", "sqlite:" + file,
+		"--prewarm-query", "SELECT agent, vu FROM visites WHERE vu >= ?1"}, anyPort...)...).urls()[0]
+	if got := command(t, "", nil, "prewarm", "--node", url, "--unlimited"); got.err != nil || !strings.Contains(got.stdout, `{"totalProcessed":2,"cached":2`) {
+		t.Errorf("prewarm: %+v", got)
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -20,9 +22,9 @@ func (p *program) putCommand() *cobra.Command {
 		Long: `Gives the cache a whole profile, as JSON, with the version (updatedAt) that the source of
 truth gave it; every node shows it at once. Without PROFILE it is read from the
 standard input. The truth itself is not changed: do that at the origin.`,
-		Example: `  edgecache put 123 '{"nom":"Dupont","prenom":"Jean","updatedAt":1764000000000}'
+		Example: `  edgecache put 123 "{\"nom\":\"Dupont\",\"prenom\":\"Jean\",\"updatedAt\":$(date +%s000)}"
   curl -s 127.0.0.1:8001/123 | edgecache put 123`,
-		Args: wantArgs(1, 2, `123 '{"nom":"Dupont","updatedAt":1764000000000}'`),
+		Args: wantArgs(1, 2, `123 "{\"nom\":\"Dupont\",\"updatedAt\":$(date +%s000)}"`),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.put(cmd.Context(), node, args) },
 	}
 	node.flags(p, cmd, auth.RoleWrite)
@@ -39,7 +41,21 @@ func (p *program) put(ctx context.Context, node nodeClient, args []string) error
 		return err
 	}
 	_, err = node.do(ctx, http.MethodPut, path, body)
+	if e, ok := errors.AsType[*refusal](err); ok && e.status == http.StatusConflict && p.hasVersion(ctx, node, path, body) {
+		fmt.Fprintln(p.stderr, "edgecache put: the node shows that version already")
+		return nil
+	}
 	return err
+}
+
+// hasVersion reports whether the node shows the version that body has: there is nothing to put then.
+func (p *program) hasVersion(ctx context.Context, node nodeClient, path string, body []byte) bool {
+	var given, shown struct {
+		UpdatedAt int64 `json:"updatedAt"`
+	}
+	a, err := node.do(ctx, http.MethodGet, path, nil)
+	return err == nil && json.Unmarshal(a.Body, &shown) == nil && json.Unmarshal(body, &given) == nil &&
+		given.UpdatedAt == shown.UpdatedAt
 }
 
 // profileText returns the profile in the argument, else that on the standard input.

@@ -100,10 +100,11 @@ func (p *program) runReplay(ctx context.Context, s replaySettings) error {
 	if s.rate > 0 {
 		r.pace = newPace(s.rate)
 	}
+	shown := newMeter(p.stderr)
 	err = r.run(ctx, messages, func(n int) {
-		fmt.Fprintf(p.stderr, "\r%d messages, %d lookups, %v", n, r.lookups(), time.Since(r.began).Round(time.Second))
+		shown.show(-1, fmt.Sprintf("%d messages, %d lookups, %v", n, r.lookups(), time.Since(r.began).Round(time.Second)))
 	})
-	fmt.Fprintln(p.stderr)
+	shown.clear()
 	if err == nil {
 		fmt.Fprint(p.stdout, r.table(truth))
 	}

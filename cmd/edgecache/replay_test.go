@@ -30,6 +30,9 @@ func TestReplayCountsByTier(t *testing.T) {
 		if err := run(t.Context(), args, &out, &errs); err != nil {
 			t.Fatalf("%v: %v", args, err)
 		}
+		if strings.Contains(errs.String(), "\r") {
+			t.Errorf("%v: carriage returns where there is no terminal: %q", args, errs.String())
+		}
 		for _, want := range []string{"4 messages, 8 lookups on 1 nodes, 3 users", "origin calls: 3, 375.00 per 1,000 lookups"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%v: no %q in\n%s", args, want, out.String())

@@ -28,6 +28,7 @@ import (
 type serveSettings struct {
 	listen       string
 	redis        string // empty: embedded
+	redisURL     string // where the embedded one is, once it runs
 	origin       string // empty: embedded
 	originListen string
 	sampleUsers  int
@@ -43,6 +44,8 @@ type serveSettings struct {
 	toOrigin     originAccess
 	times        times
 	functions    functionSettings
+	foreign      foreignOrigin
+	wait         waiting
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -64,6 +67,9 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
   edgecache serve --redis redis+sentinel://s1:26379,s2:26379/mymaster --origin http://10.0.0.6:8001`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.foreign.check(s.origin); err != nil {
+				return err
+			}
 			for _, name := range []string{"sample-users", "data-dir"} {
 				if s.origin != "" && cmd.Flags().Changed(name) {
 					return usagef("--%s is for the embedded origin, and --origin names another; leave one out", name)
@@ -79,6 +85,8 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8003", "`HOST:PORT` to serve on [CHAT_FILE_SERVICE_PORT]")
 	f.StringVar(&s.redis, "redis", "", "`URL` of Redis; embedded when not given [REDIS_URL, REDIS_HOST, REDIS_PORT]")
 	f.StringVar(&s.origin, "origin", "", "`URL` of the source of truth; embedded when not given [AUTH_USER_SERVICE_URL]")
+	s.foreign.flags(f)
+	s.wait.flags(f)
 	f.StringVar(&s.originListen, "origin-listen", "127.0.0.1:8001", "`HOST:PORT` of the embedded origin [AUTH_USER_SERVICE_PORT]")
 	f.IntVar(&s.sampleUsers, "sample-users", 1000, "make up `N` users in the embedded origin, with the ids 1 to N")
 	f.StringVar(&s.dataDir, "data-dir", "", "`DIR` that keeps the embedded origin's users; a temporary one when not given")
@@ -133,6 +141,7 @@ func (p *program) runServe(ctx context.Context, s serveSettings) error {
 		return err
 	}
 	up := &parts{log: log, drain: s.drainDelay}
+	s.wait.log = log
 	server, err := up.startNode(ctx, &s)
 	if err != nil {
 		return closeAfter(up, err)
@@ -159,6 +168,9 @@ func closeAfter(up *parts, err error) error {
 
 // check refuses what cannot work before anything is started.
 func (s serveSettings) check() error {
+	if err := s.wait.check(); err != nil {
+		return err
+	}
 	if s.l1MiB < 1 {
 		return usagef("--l1-mib %d: want 1 or more", s.l1MiB)
 	}
@@ -216,7 +228,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 			return nil, err
 		}
 		up.add(redis.Close)
-		redisURL = redis.URL()
+		redisURL, s.redisURL = redis.URL(), redis.URL()
 	}
 	client, err := up.connectOrigin(ctx, s, redisURL)
 	if err != nil {
@@ -236,7 +248,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, usagef("%w", err)
 	}
 	up.add(n.Close)
-	if err := reach(ctx, n.Start); err != nil {
+	if err := s.wait.reach(ctx, "Redis", n.Start); err != nil {
 		return nil, startError(err, redisURL)
 	}
 	server, err := up.newAPI(n, s)
@@ -287,6 +299,9 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	}
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
 	s.times.applyOrigin(&conf)
+	if s.origin != "" {
+		s.foreign.apply(&conf)
+	}
 	if err := s.toOrigin.apply(&conf, s.access.tokens, up.log); err != nil {
 		return nil, err
 	}
@@ -295,7 +310,7 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 		return nil, usagef("--origin: %w", err)
 	}
 	up.add(client.Close)
-	if err := reach(ctx, client.Start); err != nil {
+	if err := s.wait.reach(ctx, "the origin", client.Start); err != nil {
 		return nil, fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(target), s.toOrigin.explain(err))
 	}
 	return client, nil
@@ -313,6 +328,6 @@ func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL str
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
 	}
-	return up.startOrigin(ctx, originSettings{listen: s.originListen, listenFlag: "origin-listen", redis: redisURL, access: s.access.embedded(),
+	return up.startOrigin(ctx, originSettings{wait: s.wait, listen: s.originListen, listenFlag: "origin-listen", redis: redisURL, access: s.access.embedded(),
 		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", newIsNormal: s.dataDir == "", drain: time.Second})
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ type clusterSettings struct {
 
 	prewarm bool
 	sources []string
+	query   string
 	options prewarm.Options
 	readyAt float64
 	within  time.Duration
@@ -46,6 +48,7 @@ func (s *clusterSettings) flags(cmd *cobra.Command) {
 
 	f.BoolVar(&s.prewarm, "prewarm", false, "begin a prewarm of the cluster at the start, unless one is under way")
 	f.StringSliceVar(&s.sources, "prewarm-source", nil, "`URL,…` that tell who was active, beside the nodes' own list: FILE.jsonl, mongodb://…, postgres://…, sqlite:PATH")
+	f.StringVar(&s.query, "prewarm-query", "", "`SQL` for --prewarm-source postgres://… and sqlite:PATH: gives user and time, from a time on; see 'prewarm/sqldb'")
 	f.IntVar(&s.options.MaxUsers, "prewarm-max-users", 10_000, "load at most `N` users, the latest active")
 	f.IntVar(&s.options.DaysBack, "prewarm-days-back", 7, "load who was active in the last `N` days")
 	f.Float64Var(&s.options.Rate, "prewarm-rate", 0, "ask the origin for at most `N` users a second, all nodes together; 500 each 1.5 s when not given, -1 for no limit")
@@ -71,6 +74,8 @@ func (s *clusterSettings) check(cmd *cobra.Command) error {
 		return usagef("--prewarm-days-back %d: want 1 or more", s.options.DaysBack)
 	case !(r >= 0 || r == -1) || math.IsInf(r, 0):
 		return usagef("--prewarm-rate %g: want more than 0, or -1 for no limit", r)
+	case s.query != "" && !slices.ContainsFunc(s.sources, sqldb.IsURL):
+		return usagef("--prewarm-query is for a database of SQL; want --prewarm-source postgres://… or sqlite:PATH with it")
 	case s.readyAt < 0 || s.readyAt > 1:
 		return usagef("--ready-at %g: want 0 to 1", s.readyAt)
 	case s.readyAt > 0 && !s.prewarm:
@@ -92,7 +97,7 @@ func (s *clusterSettings) apply(conf *node.Config, listen string) error {
 	}
 	conf.ReadyAt, conf.ReadyWithin = s.readyAt, s.within
 	for _, url := range s.sources {
-		source, err := openSource(url)
+		source, err := openSource(url, s.query)
 		if err != nil {
 			return usagef("--prewarm-source: %w", err)
 		}
@@ -114,13 +119,13 @@ func (s *clusterSettings) api(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// openSource returns what tells who was active: a database by its URL, else a file of JSON lines.
-func openSource(url string) (prewarm.Source, error) {
+// openSource returns what tells who was active: a database by its URL, asked by query if it is one of SQL, else a file of JSON lines.
+func openSource(url, query string) (prewarm.Source, error) {
 	switch {
 	case mongodb.IsURL(url):
 		return mongodb.FromURL(url)
 	case sqldb.IsURL(url):
-		return sqldb.FromURL(url, "")
+		return sqldb.FromURL(url, query)
 	}
 	if _, err := os.Stat(url); err != nil {
 		return nil, fmt.Errorf("%q is no file, and no mongodb://…, postgres://… or sqlite:PATH: %w", redactURL(url), err)

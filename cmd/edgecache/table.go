@@ -2,10 +2,12 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/pflag"
 
 	"github.com/chatapp-ngomna/edgecache/source/postgres"
@@ -128,5 +130,16 @@ func isPostgres(db string) bool {
 
 // openError says that a database could not be opened.
 func openError(db string, err error) error {
+	if pooled(err) {
+		return fmt.Errorf("open the database %s (--db): %w\nPgBouncer below 1.21 with transaction pooling keeps no prepared "+
+			"statements: add default_query_exec_mode=exec to the address, or connect past it", redactURL(db), err)
+	}
 	return fmt.Errorf("open the database %s (--db): %w", redactURL(db), err)
+}
+
+// pooled reports whether PostgreSQL refused a prepared statement as it does when a pooler has given the
+// connection to somebody else in between: 26000 it is not there, 42P05 it is there already.
+func pooled(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (refused.Code == "26000" || refused.Code == "42P05")
 }

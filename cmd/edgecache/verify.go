@@ -38,7 +38,7 @@ func (p *program) verifyCommand() *cobra.Command {
 		Long: `Follows the stream of changes, asks every node for each changed user 250 ms and 2.5 s after the
 change was read, through the public API, and reports for each window the share of right answers
 as nines, the worst lag, and each violation with its history. It changes nothing. Ends on an
-interrupt or after --duration, with 1 when there was a violation.
+interrupt or after --duration, with 1 when there was a violation or nothing to check.
 
 In production, check a share of the users (--sample) and bound the reads (--max-rate). What is not
 checked in time is dropped, counted, and shown.`,
@@ -108,8 +108,23 @@ func (v *verification) run(ctx context.Context) error {
 	if err := errors.Join(v.out.failed, up.close()); err != nil {
 		return err
 	}
-	if n := total.Violations(); n > 0 {
+	return v.verdict(total)
+}
+
+// verdict is an error unless something was checked and nothing violated.
+func (v *verification) verdict(total verify.Report) error {
+	checks := uint64(0)
+	for _, a := range total.After {
+		checks += a.Checks
+	}
+	switch n := total.Violations(); {
+	case n > 0:
 		return fmt.Errorf("violated checks: %d", n)
+	case total.Changes == 0:
+		return fmt.Errorf("nothing was verified: no change came through %s; is it the Redis, and the database in it, "+
+			"of the nodes?", redactURL(v.redis))
+	case checks == 0:
+		return fmt.Errorf("nothing was verified: of %d changes none was checked (see failed and dropped)", total.Changes)
 	}
 	return nil
 }

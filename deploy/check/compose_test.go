@@ -167,7 +167,7 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("%s is known as %v; want nodes and %s.gossip", name, aliases, name)
 		}
 		text := strings.Join(p.Services[name].Command, " ")
-		if !strings.Contains(text, "--cluster-name "+name+" ") || !strings.Contains(text, "--cluster-bind "+name+".gossip:7946") {
+		if strings.Contains(text, "--cluster-name") || !strings.Contains(text, "--cluster-node "+name+" ") || !strings.Contains(text, "--cluster-bind "+name+".gossip:7946") {
 			t.Errorf("%s runs %s", name, text)
 		}
 		if join := p.Services[name].Environment["EDGECACHE_CLUSTER_JOIN"]; join == nil || *join != "nodes:7946" {

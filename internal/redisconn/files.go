@@ -51,9 +51,13 @@ func setFiles(o *redis.UniversalOptions, u *url.URL) error {
 	if err != nil {
 		return errors.New("its parameters cannot be read")
 	}
+	known := append(slices.Clone(parameters), paramDB)
+	if strings.HasSuffix(u.Scheme, "+sentinel") {
+		known = append(known, paramSentinelUser, paramSentinelPassword)
+	}
 	for name, values := range q {
-		if len(values) > 1 || name != "db" && !slices.Contains(parameters, name) {
-			return fmt.Errorf("parameter %.40q: want %s or db, each once", name, strings.Join(parameters, ", "))
+		if len(values) > 1 || !slices.Contains(known, name) {
+			return fmt.Errorf("parameter %.40q: want %s, each once", name, strings.Join(known, ", "))
 		}
 	}
 	if err := setPassword(o, q.Get("password-file")); err != nil {

@@ -2,6 +2,7 @@
 package redisconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,12 +24,23 @@ var ErrURL = errors.New("redisconn: bad Redis URL")
 const forms = "want redis://[user:password@]host:port[/db], redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master; " +
 	"with TLS rediss://, rediss+cluster:// or rediss+sentinel://"
 
+// Parameters of a URL: db, the number of the database, and what Sentinels ask for themselves, who have
+// a password of their own or none.
+const (
+	paramDB               = "db"
+	paramSentinelUser     = "sentinel-user"
+	paramSentinelPassword = "sentinel-password"
+)
+
 // Open returns a client for url; it does not connect yet. Forms:
 //
-//	redis://[user:password@]host:port[/db]        one server; rediss:// for TLS
+//	redis://[user:password@]host:port[/db]        one server; rediss:// for TLS; ?db=N is /N
 //	redis+cluster://[user:password@]host:port,…   Redis Cluster
 //	redis+sentinel://[user:password@]host:port,…/master[?db=N]   the master that these sentinels name
 //	rediss://, rediss+cluster://, rediss+sentinel://   the same with TLS 1.2 or newer, to the sentinels too
+//
+// user:password is for the servers that hold the data. Sentinels with a requirepass get it by
+// ?sentinel-password=…, and a user by sentinel-user. A parameter that is not known is an error.
 //
 // Parameters name files, which are read again when they change: password-file in all forms; with TLS ca, the authorities
 // of the servers' certificates, and cert with key, what is shown to the servers. Reads go to masters only. Errors wrap
@@ -91,14 +103,18 @@ func parse(rawURL string) (*redis.UniversalOptions, error) {
 	return o, nil
 }
 
-func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
-	path, db := strings.Trim(u.Path, "/"), u.Query().Get("db")
+func setScheme(o *redis.UniversalOptions, u *url.URL) error {
+	params := u.Query()
+	path, db := strings.Trim(u.Path, "/"), params.Get(paramDB)
 	switch u.Scheme {
 	case "redis", "rediss":
 		if len(o.Addrs) != 1 {
 			return errors.New("one host:port belongs here; for several use redis+cluster:// or redis+sentinel://")
 		}
-		db = path
+		if path != "" && db != "" && path != db {
+			return fmt.Errorf("two databases, %s and %s; want one", path, db)
+		}
+		db = cmp.Or(path, db)
 	case "redis+cluster", "rediss+cluster":
 		o.IsClusterMode = true
 		if path != "" || db != "" {
@@ -108,9 +124,14 @@ func setScheme(o *redis.UniversalOptions, u *url.URL) (err error) {
 		if o.MasterName = path; path == "" {
 			return errors.New("the name of the master is missing after the sentinels' addresses")
 		}
+		o.SentinelUsername, o.SentinelPassword = params.Get(paramSentinelUser), params.Get(paramSentinelPassword)
 	default:
 		return errors.New(forms)
 	}
+	return setDB(o, db)
+}
+
+func setDB(o *redis.UniversalOptions, db string) (err error) {
 	if db == "" {
 		return nil
 	}

@@ -23,6 +23,8 @@ func TestParse(t *testing.T) {
 		"rediss://h:1/0":                         {addrs: []string{"h:1"}, tls: true},
 		"rediss+cluster://a:1,b:2":               {addrs: []string{"a:1", "b:2"}, cluster: true, tls: true},
 		"rediss+sentinel://a:1/main?db=2":        {addrs: []string{"a:1"}, master: "main", db: 2, tls: true},
+		"redis://h:1?db=2":                       {addrs: []string{"h:1"}, db: 2},
+		"redis://h:1/2?db=2":                     {addrs: []string{"h:1"}, db: 2},
 		"redis+cluster://a:1,b:2,c":              {addrs: []string{"a:1", "b:2", "c:6379"}, cluster: true},
 		"redis+sentinel://u:p@a:1,b:2/main?db=2": {addrs: []string{"a:1", "b:2"}, master: "main", db: 2, user: "u:p"},
 	} {
@@ -51,6 +53,9 @@ func TestParseNamesWhatIsWrongAndHidesThePassword(t *testing.T) {
 		"rediss://h:1?ca=a&ca=b": "each once", "redis://u:secret@h:1?password-file=/x": "one of them",
 		"redis://u:secret@h:x": "h:x",
 		"secret@h":             "want redis://", "redis://u:%zzsecret@h:1": "bad Redis URL",
+		"redis://h:1?dbb=2": `parameter "dbb"`, "redis://h:1/1?db=2": "two databases",
+		"redis://h:1?db=1&db=1": "each once", "redis://h:1?sentinel-password=secret": `"sentinel-password"`, "redis://h:1?a=%zz": "cannot be read",
+		"redis+cluster://a:1?db=1": "one database", "redis+sentinel://a:1?sentinel-password=secret": "name of the master",
 	} {
 		_, err := Open(in)
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), part) {

@@ -42,7 +42,7 @@ type Config struct {
 	Collection string
 	// BatchSize is how many conversations the server sends at once, 1 to 100,000. Default 1,000.
 	BatchSize int
-	// Timeout bounds the finding of a server, and each answer of it. Default 30 s.
+	// Timeout bounds each answer of a server, and the finding of one, which takes 5 s at most. Default 30 s.
 	Timeout time.Duration
 }
 
@@ -107,7 +107,7 @@ func (c Config) client() (*options.ClientOptions, error) {
 		o.SetReadPreference(readpref.SecondaryPreferred())
 	}
 	if o.ServerSelectionTimeout == nil {
-		o.SetServerSelectionTimeout(c.Timeout)
+		o.SetServerSelectionTimeout(min(c.Timeout, selectWithin))
 	}
 	if o.Timeout == nil {
 		o.SetTimeout(c.Timeout)
@@ -180,6 +180,9 @@ func (s *Source) Active(ctx context.Context, since time.Time) iter.Seq2[prewarm.
 	}
 }
 
+// selectWithin bounds the finding of a server, unless the URL says serverSelectionTimeoutMS.
+const selectWithin = 5 * time.Second
+
 // disconnectWithin bounds the farewell to the servers.
 const disconnectWithin = 2 * time.Second
 
@@ -198,6 +201,9 @@ func (s *Source) read(ctx context.Context, since time.Time, yield func(prewarm.U
 		defer cancel()
 		_ = client.Disconnect(ctx) // it was only read
 	}()
+	if err := client.Ping(ctx, o.ReadPreference); err != nil {
+		return err // once: each question would wait for a server as long
+	}
 	database := client.Database(s.conf.Database)
 	find := s.find(s.indexed(ctx, database, o.ReadPreference))
 	cursor, err := database.Collection(s.conf.Collection).Find(ctx, bson.D{{Key: "updatedAt", Value: bson.D{{Key: "$gte", Value: since}}}}, find)

@@ -55,6 +55,15 @@ func index(keys bson.D, more ...bson.E) bson.Raw {
 	return document(append(bson.D{{Key: "v", Value: 2}, {Key: "key", Value: keys}, {Key: "name", Value: "i"}}, more...))
 }
 
+// A server that is not there costs seconds, however long an answer may take.
+func TestNoServerCostsSeconds(t *testing.T) {
+	began := time.Now()
+	_, err := read(t, newSource(t, Config{URI: "mongodb://127.0.0.1:1/chat"}))
+	if took := time.Since(began); err == nil || took > 12*time.Second {
+		t.Errorf("%v after %v; want an error within some 5 s", err, took)
+	}
+}
+
 func TestWhatTheDriverAsksTheServer(t *testing.T) {
 	f := startFake(t, &fakeServer{documents: conversations(7), indexes: []bson.Raw{
 		index(bson.D{{Key: "_id", Value: 1}}), index(bson.D{{Key: "updatedAt", Value: 1}, {Key: "room", Value: 1}})}})

@@ -53,7 +53,7 @@ func (r *Redis) Hint(
 	if says != nil {
 		args = says.AppendHash(args)
 	}
-	n, err := hint.Run(ctx, r.client, keys(id), args...).Int()
+	n, err := r.run(ctx, hint, id, args...).Int()
 	if err != nil {
 		return false, fmt.Errorf("l2: hint of %q: %w", id, err)
 	}
@@ -61,7 +61,7 @@ func (r *Redis) Hint(
 }
 
 func (r *Redis) update(ctx context.Context, id string, args []any) (int, error) {
-	n, err := apply.Run(ctx, r.client, keys(id), args...).Int()
+	n, err := r.run(ctx, apply, id, args...).Int()
 	if err != nil {
 		return 0, fmt.Errorf("l2: apply %q: %w", id, err)
 	}
@@ -78,7 +78,7 @@ func (r *Redis) Remove(ctx context.Context, id string, version int64) (bool, err
 		return true, r.Invalidate(ctx, id)
 	}
 	args := []any{version, r.conf.Negative.Milliseconds(), r.guard()}
-	n, err := remove.Run(ctx, r.client, keys(id), args...).Int()
+	n, err := r.run(ctx, remove, id, args...).Int()
 	if err != nil {
 		return false, fmt.Errorf("l2: remove %q: %w", id, err)
 	}
@@ -90,7 +90,7 @@ func (r *Redis) Invalidate(ctx context.Context, id string) error {
 	if err := profile.CheckID(id); err != nil {
 		return fmt.Errorf("l2: invalidate: %w", err)
 	}
-	if err := invalidate.Run(ctx, r.client, keys(id)).Err(); err != nil {
+	if err := r.run(ctx, invalidate, id).Err(); err != nil {
 		return fmt.Errorf("l2: invalidate %q: %w", id, err)
 	}
 	return nil

@@ -109,6 +109,8 @@ var (
 	hintSource string
 	//go:embed scripts/appear.lua
 	appearSource string
+	//go:embed scripts/heal.lua
+	healSource string
 
 	begin      = redis.NewScript(beginSource)
 	fill       = redis.NewScript(fillSource)
@@ -117,6 +119,7 @@ var (
 	invalidate = redis.NewScript(invalidateSource)
 	hint       = redis.NewScript(hintSource)
 	appear     = redis.NewScript(appearSource)
+	heal       = redis.NewScript(healSource)
 )
 
 // New checks conf and returns the tier; nothing is sent to Redis yet.

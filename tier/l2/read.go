@@ -79,6 +79,10 @@ func (r *Redis) readPart(ctx context.Context, p part, room Room) {
 	cmds, err := pipe.Exec(ctx) // every command holds its own error as well
 	r.health.note(err)
 	for i, cmd := range cmds {
+		if wrongType(cmd.Err()) {
+			p.fails[i] = r.unread(ctx, p.ids[i], cmd.Err())
+			continue
+		}
 		hash, _ := cmd.(*redis.StringSliceCmd)
 		p.worth[i], p.fails[i] = decodeHash(p.ids[i], hash, room, p.first+i)
 	}
@@ -94,7 +98,7 @@ func (r *Redis) ReadOne(ctx context.Context, id string, room Room) (Standing, er
 	err := r.process(ctx, cmd)
 	r.health.note(err)
 	if err != nil {
-		return Standing{}, fmt.Errorf("l2: read %q from Redis: %w", id, err)
+		return Standing{}, r.unread(ctx, id, err)
 	}
 	return decodeHash(id, cmd, room, 0)
 }

@@ -70,6 +70,10 @@ func (r *Redis) runGroups(
 			r.runGroups(ctx, s, 1, ids, out, from, to)
 			continue
 		}
+		if wrongType(err) && r.heal(ctx, ids[from]) {
+			r.runGroups(ctx, s, 1, ids, out, from, to)
+			continue
+		}
 		for i := from; i < to; i++ {
 			if out[i].err = err; err == nil {
 				out[i].value = replies[i-from]

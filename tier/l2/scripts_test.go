@@ -50,6 +50,7 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 		{Name: "hint that says nothing", Prepare: leased, Script: hint, Keys: keys("2"), Args: []any{"3", 600_000}},
 		{Name: "remove", Prepare: leased, Script: remove, Keys: keys("2"), Args: []any{5, 30_000, 600_000}},
 		{Name: "invalidate", Prepare: leased, Script: invalidate, Keys: keys("2")},
+		{Name: "heal", Prepare: leased, Script: heal, Keys: keys("2")},
 		{Name: "appear", Prepare: leased, Script: appear, Keys: keys("2"), Args: []any{600_000}},
 	})
 }
