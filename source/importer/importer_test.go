@@ -76,7 +76,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("stats %+v", stats)
 		}
 		wantLines(t, failed, []string{"line 6: invalid id", "line 8: malformed: wrong number of fields", `line 9: invalid id: "all" is reserved`,
-			"line 10: malformed: updatedAt yesterday", "line 11: malformed: attrs \"[]\"", "line 12: malformed", "line 13: malformed: bare", "line 15: too large"})
+			"line 10: malformed: the time \"yesterday\"", "line 11: malformed: attrs \"[]\"", "line 12: malformed", "line 13: malformed: bare", "line 15: too large"})
 		want := &profile.Profile{ID: "1", Nom: "Ngo", Prenom: "Anne", FullName: "Anne Ngo", UpdatedAt: 1700000000000, Attrs: map[string]string{"a": "b", "floor": "2"}}
 		if got := truth.MustGet(t, s, "1"); !testkit.SameProfile(got, want) {
 			t.Errorf("got %+v", got)
