@@ -284,14 +284,14 @@ func (s *Server) postDiff(c *fiber.Ctx) error {
 // requestOf reads a made-up caller from the query.
 func requestOf(c *fiber.Ctx) edge.Request {
 	claims, args := edge.Map{}, edge.Map{}
-	c.Context().QueryArgs().VisitAll(func(key, value []byte) {
+	for key, value := range c.Context().QueryArgs().All() {
 		if name, ok := strings.CutPrefix(string(key), "claim."); ok {
 			claims[name] = string(value)
 		}
 		if name, ok := strings.CutPrefix(string(key), argPrefix); ok {
 			args[name] = string(value)
 		}
-	})
+	}
 	return edge.Request{Claims: claims, Args: args, Locale: utils.CopyString(localeOf(c))}
 }
 

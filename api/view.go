@@ -135,14 +135,14 @@ func (s *Server) checkNone(fn string) error {
 }
 
 // checkArgs refuses arguments that no function takes: who misspells one is not to wonder why nothing changes.
-func (s *Server) checkArgs(c *fiber.Ctx, through node.Through) (err error) {
-	c.Context().QueryArgs().VisitAll(func(key, _ []byte) {
+func (s *Server) checkArgs(c *fiber.Ctx, through node.Through) error {
+	for key := range c.Context().QueryArgs().All() {
 		name, is := strings.CutPrefix(string(key), argPrefix)
-		if err == nil && is && !s.takes(through.Functions, name) {
-			err = fmt.Errorf("%w: no function of this lookup takes the argument %.70q", edge.ErrRequest, name)
+		if is && !s.takes(through.Functions, name) {
+			return fmt.Errorf("%w: no function of this lookup takes the argument %.70q", edge.ErrRequest, name)
 		}
-	})
-	return err
+	}
+	return nil
 }
 
 func (s *Server) takes(functions []string, arg string) bool {

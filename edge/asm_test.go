@@ -44,7 +44,6 @@ func span(at, length int) []byte { return i64(int64(at)<<32 | int64(length)) }
 func sized(b []byte) []byte   { return cat(uleb(len(b)), b) }
 func named(s string) []byte   { return sized([]byte(s)) }
 func local(n int) []byte      { return cat(0x20, uleb(n)) }
-func setLocal(n int) []byte   { return cat(0x21, uleb(n)) }
 func loop(code ...any) []byte { return cat(0x03, 0x40, cat(code...), 0x0c, 0, 0x0b) }
 
 func section(id int, items ...[]byte) []byte {

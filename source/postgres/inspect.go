@@ -430,7 +430,7 @@ func (in *inspector) try(ctx context.Context) error {
 				"TYPE timestamptz USING %[3]s AT TIME ZONE %[4]s", zone, in.u.name, in.u.columns[atUpdated].source, in.u.zone)
 		}
 	}
-	return in.conn.PgConn().CheckConn()
+	return in.conn.PgConn().Ping(ctx) // a connection that broke has made faults of its own
 }
 
 // dry has the database read a statement, and one only, without running it.

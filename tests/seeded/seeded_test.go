@@ -54,7 +54,6 @@ var bugs = map[string][]witness{
 	"del-only":                {storm(), model(oracleSays)},
 	"set-over-set":            {storm(), model(oracleSays)},
 	"del-instead-of-guard":    {storm(), model(oracleSays)},
-	"event-first":             {fault("event_after_L2")},
 	"no-gap-check":            {fault("gap_check"), model(modelSays)},
 	"no-fence":                {fault("fence"), model(oracleSays)},
 	"end-on-reconnect":        {fault("cursor"), model(modelSays)},
