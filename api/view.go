@@ -12,7 +12,6 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 	"github.com/valyala/fasthttp"
 
-	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/node"
@@ -73,19 +72,15 @@ func (s *Server) caller(c *fiber.Ctx) (Caller, error) {
 	if id == nil {
 		return Caller{Role: RoleNone}, nil
 	}
-	return Caller{Role: id.Role.String(), Claims: claims{id}}, nil
+	return Caller{Role: id.Role.String(), Claims: claims(id.Claims)}, nil
 }
 
-// claims are those of a token, of which functions see texts, numbers, and true and false. The claim
-// "role" is the role that the token has here, when it has no claim of that name.
-type claims struct{ *auth.Identity }
+// claims are those of a token, of which functions see texts, numbers, and true and false.
+type claims map[string]any
 
 // Value implements edge.Values.
 func (c claims) Value(name string) (string, bool) {
-	if _, has := c.Claims[name]; name == "role" && !has {
-		return c.Role.String(), true
-	}
-	switch v := c.Claims[name].(type) {
+	switch v := c[name].(type) {
 	case string:
 		return v, true
 	case bool:

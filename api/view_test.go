@@ -8,7 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gofiber/fiber/v2"
+
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/edge/guests"
 	"github.com/chatapp-ngomna/edgecache/embedded"
@@ -74,7 +77,11 @@ func guarded(t *testing.T) (*Server, *node.Node) {
 	}
 	return serve(t, n, func(c *Config) {
 		withTokens(c)
-		c.Functions = &FunctionsConfig{Node: n, Roles: map[string]string{"read": "hide-matricule"}}
+		c.Functions = &FunctionsConfig{Node: n, Roles: map[string]string{"read": "hide-matricule"},
+			Caller: func(c *fiber.Ctx) (Caller, error) { // readers are guests here
+				role := gate.Identity(c.Context()).Role.String()
+				return Caller{Role: role, Claims: edge.Map{"role": map[string]string{"read": "guest"}[role]}}, nil
+			}}
 	}), n
 }
 
@@ -229,6 +236,21 @@ func TestANodeWithoutFunctionsRefusesThem(t *testing.T) {
 	for _, path := range []string{"/v1/users/1?fn=hide", "/v1/users?ids=1&fn=hide", "/v1/functions"} {
 		if r := as(t, s, auth.RoleRead, "GET", path, ""); r.StatusCode != 404 {
 			t.Errorf("%s: %d %s", path, r.StatusCode, r.body)
+		}
+	}
+}
+
+// TestFunctionsSeeTheToken reads claims as functions do.
+func TestFunctionsSeeTheToken(t *testing.T) {
+	token := claims{"dept": "DGI", "age": 7.5, "vip": true, "list": []any{"x"}}
+	for name, want := range map[string]string{"dept": "DGI", "age": "7.5", "vip": "true"} {
+		if got, ok := token.Value(name); !ok || got != want {
+			t.Errorf("%s is %q, %v; want %q", name, got, ok, want)
+		}
+	}
+	for _, name := range []string{"list", "role"} {
+		if got, ok := token.Value(name); ok {
+			t.Errorf("%s is %q; want nothing", name, got)
 		}
 	}
 }
