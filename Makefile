@@ -27,7 +27,7 @@ fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 
 
 seeded: ## remove one safeguard at a time and see that the oracle or the model notices
-	go test -count=1 -v -run TestEachSeededBugIsSeen ./tests/seeded
+	go test -count=1 -timeout 20m -v -run TestEachSeededBugIsSeen ./tests/seeded -all
 
 soak: ## the long forms of the storm and of every fault, about half an hour; writes benchmarks/results/faults.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s

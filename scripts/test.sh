@@ -26,7 +26,7 @@ bin=$TMPDIR/bin
 mkdir "$bin"
 
 # shared matches the packages whose tests judge no times.
-shared='/(tests/seeded|deploy/check|edge|edge/.*|source/.*|internal/.*|tests/contracts|prewarm/.*|auth|embedded|profile) '
+shared='/(tests/seeded|deploy/check|edge|edge/.*|source/.*|internal/.*|tests/contracts|prewarm/.*|auth|auth/gate|client|clients/node|embedded|profile|tier/l2) '
 
 # packages prints the import path and the folder of each package of a module that has tests.
 packages() {
