@@ -209,9 +209,9 @@ func TestMistakesInTheConfigurationFile(t *testing.T) {
 func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 	silent := silentPort(t)
 	for _, args := range [][]string{
-		{"serve", "--redis", "redis://" + silent},
-		{"serve", "--origin", "http://" + silent},
-		{"origin", "--db", "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "--redis", "redis://" + silent},
+		{"serve", "--redis", "redis://" + silent, "--wait", "0s"},
+		{"serve", "--origin", "http://" + silent, "--wait", "0s"},
+		{"origin", "--db", "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "--redis", "redis://" + silent, "--wait", "0s"},
 		{"get", "1", "--node", "http://" + silent, "--timeout", "1s"},
 	} {
 		began := time.Now()
