@@ -133,7 +133,7 @@ func (t *Tail) handleAll(ctx context.Context, entries []redis.XMessage) {
 func (t *Tail) decode(entry redis.XMessage) (Event, error) {
 	e, err := Decode(entry.Values)
 	if err != nil && e.UserID != "" {
-		e = Event{Kind: profile.Invalidated, UserID: e.UserID}
+		e = Event{Kind: profile.Invalidated, UserID: e.UserID, Hint: true}
 	}
 	e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
 	t.stats.decoded(e, err)
