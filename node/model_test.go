@@ -111,7 +111,7 @@ func drawStep(t *rapid.T, kinds []string) step {
 	}
 }
 
-var modelRuns = flag.Int("runs", 120, "how many runs the model test does")
+var modelRuns = flag.Int("runs", 80, "how many runs the model test does")
 
 // modelSteps is how many steps a run has.
 const modelSteps = 100

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of every module with the race detector and each benchmark once. All are compiled
-# first, on every core. Packages whose tests judge no times then share the cores; the others run one
-# after another, so that nothing disturbs a bound. Whatever the tests write goes to a folder of this run, and a server that is still running at the end is a failure. Arguments are
+# first, on every core. Most packages then share the cores; those whose tests judge times closely run
+# one after another, so that nothing disturbs a bound. Whatever the tests write goes to a folder of this run, and a server that is still running at the end is a failure. Arguments are
 # packages of the main module, instead of all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,8 +25,10 @@ trap 'rm -rf "$TMPDIR"' EXIT
 bin=$TMPDIR/bin
 mkdir "$bin"
 
-# shared matches the packages whose tests judge no times.
-shared='/(tests/seeded|deploy/check|edge|edge/.*|source/.*|internal/.*|tests/contracts|prewarm/.*|auth|auth/gate|client|clients/node|embedded|profile|tier/l2) '
+# alone matches the packages whose tests judge times so closely that nothing may run beside them, and
+# longest those of the others that begin first.
+alone='/(node|stream|tier|tests/outage|tests/abuse) '
+longest='/(tests/seeded|deploy/check|cmd/edgecache|source|source/postgres|edge/fuel) '
 
 # packages prints the import path and the folder of each package of a module that has tests.
 packages() {
@@ -66,11 +68,11 @@ all=$(wc -l <"$TMPDIR/packages")
 say "compiling $all packages (a few minutes on a cold cache)"
 compile <"$TMPDIR/packages" || { say "does not compile"; exit 1; }
 say "compiled in $((SECONDS - start)) s; tests that share the cores"
-# The longest go first.
-{ grep -E '/(seeded|check) ' "$TMPDIR/packages" || true; grep -E "$shared" "$TMPDIR/packages" | grep -Ev '/(seeded|check) ' || true; } |
+grep -Ev "$alone" "$TMPDIR/packages" >"$TMPDIR/shared" || true
+{ grep -E "$longest" "$TMPDIR/shared" || true; grep -Ev "$longest" "$TMPDIR/shared" || true; } |
   xargs -r -P "$(nproc)" -L 1 bash -c 'run "$@"' run
-say "tests that judge times, one package after another"
-while read -r package dir; do run "$package" "$dir"; done < <(grep -Ev "$shared" "$TMPDIR/packages")
+say "tests that judge times closely, one package after another"
+while read -r package dir; do run "$package" "$dir"; done < <(grep -E "$alone" "$TMPDIR/packages")
 passed=$(wc -l <"$TMPDIR/passed")
 
 rest=$(left)
