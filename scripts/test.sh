@@ -27,7 +27,7 @@ mkdir "$bin"
 
 # alone matches the packages whose tests judge times so closely that nothing may run beside them, and
 # longest those of the others that begin first.
-alone='/(node|stream|tier|tests/outage|tests/abuse) '
+alone='edgecache/(node|stream|tier|tests/outage|tests/abuse) '
 longest='/(tests/seeded|deploy/check|cmd/edgecache|source|source/postgres|edge/fuel) '
 
 # packages prints the import path and the folder of each package of a module that has tests.
