@@ -195,8 +195,6 @@ func during(t *testing.T, to target, attack func()) time.Duration {
 	return p99(<-done)
 }
 
-// slack is what a busy machine may add to a p99; on a quiet one twice that of before is kept to.
-const slack = 500 * time.Millisecond
 
 func calm(t *testing.T, to target) time.Duration {
 	t.Helper()

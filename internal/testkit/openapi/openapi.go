@@ -330,7 +330,7 @@ type keyword = func(d *Doc, s map[string]any, rule, value any) error
 func keywords() map[string]keyword {
 	return map[string]keyword{"type": checkType, "required": checkRequired, "properties": checkProperties,
 		"additionalProperties": checkAdditional, "items": checkItems, "enum": checkEnum, "const": checkConst, "pattern": checkPattern,
-		"allOf": checkAll, "propertyNames": checkNames,
+		"allOf": checkAll, "anyOf": checkAny, "propertyNames": checkNames,
 		"minLength":     bound(length, func(n, most float64) bool { return n >= most }),
 		"maxLength":     bound(length, func(n, most float64) bool { return n <= most }),
 		"minimum":       bound(number, func(n, most float64) bool { return n >= most }),
@@ -449,6 +449,18 @@ func checkAll(d *Doc, _ map[string]any, rule, value any) error {
 		}
 	}
 	return nil
+}
+
+func checkAny(d *Doc, _ map[string]any, rule, value any) error {
+	var errs []error
+	for _, schema := range rule.([]any) {
+		err := d.Check(schema, value)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("none of anyOf: %w", errors.Join(errs...))
 }
 
 func checkNames(d *Doc, _ map[string]any, rule, value any) error {
