@@ -195,7 +195,6 @@ func during(t *testing.T, to target, attack func()) time.Duration {
 	return p99(<-done)
 }
 
-
 func calm(t *testing.T, to target) time.Duration {
 	t.Helper()
 	return during(t, to, func() { <-time.After(2 * time.Second) })
