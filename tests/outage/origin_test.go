@@ -82,7 +82,7 @@ func (o *outage) allOpen() bool {
 func TestOriginOutage(t *testing.T) { canary.Judge(t, originOutage) }
 
 func originOutage(t *testing.T, bird *canary.Canary) {
-	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(4*time.Second, 30*time.Second) // above what a call may take until the breaker opens
+	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(8*time.Second, 30*time.Second) // above what a call may take until the breaker opens
 	const rate, fresh = 100, time.Second                                                             // of cold lookups on each node; L1TTL of the third
 	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
 	server := redistest.Server(t)
