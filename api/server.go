@@ -166,8 +166,9 @@ type Server struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	mu     sync.Mutex    // orders Start and Close
-	ln     net.Listener  // nil before Start
+	mu     sync.Mutex   // orders Start and Close
+	ln     net.Listener // nil before Start
+	addr   atomic.Pointer[net.Addr]
 	served chan struct{} // closed when the accept loop has ended
 	closed sync.Once
 	err    error // what ended the accept loop; read after served is closed
@@ -204,7 +205,9 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("api: listen on %s: %w", s.cfg.Listen, err)
 	}
+	addr := ln.Addr()
 	s.ln = ln
+	s.addr.Store(&addr)
 	go func() {
 		defer close(s.served)
 		s.err = s.app.Listener(patient{s.secure(s.gate.Listen(ln)), min(s.cfg.ReadTimeout, s.cfg.WriteTimeout, s.cfg.IdleTimeout) / 20})
@@ -222,12 +225,10 @@ func (s *Server) secure(ln net.Listener) net.Listener {
 
 // Addr returns the address that is listened on; nil before Start.
 func (s *Server) Addr() net.Addr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ln == nil {
-		return nil
+	if addr := s.addr.Load(); addr != nil {
+		return *addr
 	}
-	return s.ln.Addr()
+	return nil
 }
 
 // Done is closed when the server stopped accepting, by Close or because the listener failed; Close then returns why.

@@ -144,6 +144,7 @@ type Service struct {
 
 	mu     sync.Mutex   // guards what follows
 	ln     net.Listener // nil before Start
+	addr   atomic.Pointer[string]
 	served chan struct{}
 	closed bool
 }
@@ -199,7 +200,9 @@ func (s *Service) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("source: start service: %w", err)
 	}
+	addr := ln.Addr().String()
 	s.ln = ln
+	s.addr.Store(&addr)
 	go s.serve(ln)
 	if err := s.ask(ctx); err != nil {
 		return fmt.Errorf("source: start service on %s: %w", ln.Addr(), err)
@@ -258,12 +261,10 @@ func healthy(resp *http.Response) error {
 
 // Addr returns the address that the service listens on, "" before Start.
 func (s *Service) Addr() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ln == nil {
-		return ""
+	if addr := s.addr.Load(); addr != nil {
+		return *addr
 	}
-	return s.ln.Addr().String()
+	return ""
 }
 
 // Close says for DrainDelay that the service goes, then stops accepting, lets requests in progress end within ShutdownTimeout, and cuts off the rest. It may be called
