@@ -26,7 +26,6 @@ func (c *Cache) decide(load *call, p *profile.Profile, err, filled error, last b
 		c.counters.behind.Add(1)
 	}
 	if filled == nil && (err == nil || errors.Is(err, ErrNotFound)) {
-		c.hints.answered(load.id, load.hint)
 		c.doubt(load, p)
 	}
 	switch {
@@ -183,18 +182,19 @@ func (l *l1) unkept(h hash, e *entry) {
 	}
 }
 
-// fail ends calls that nobody answered: with the copy still held, marked stale, if nothing has
-// invalidated it and it is young enough; else with err.
+// fail ends calls that nobody answered: with what another service wrote, or with the copy still
+// held, marked stale, if that is young enough; with err if there is neither, or if anything was told
+// of the user since.
 func (c *Cache) fail(calls []*call, err error) {
 	now := c.clock.tick()
 	for _, call := range calls {
-		e := call.held
-		if call.fallback != nil {
+		e, valid := call.held, c.l1.stamps.of(call.hash)
+		switch {
+		case call.fallback != nil && call.pair == valid:
 			c.finishHint(call, call.fallback, call.fallbackTier)
-		} else if e != nil && !e.absent && e.pair == c.l1.stamps.of(call.hash) &&
-			now-e.loaded <= int64(c.conf.MaxStale) {
+		case e != nil && !e.absent && e.pair == valid && now-e.loaded <= int64(c.conf.MaxStale):
 			c.flights.finish(call, e, FromStale, nil, false)
-		} else {
+		default:
 			c.flights.finish(call, nil, FromNone, err, false)
 		}
 	}

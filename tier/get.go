@@ -72,26 +72,33 @@ func (c *Cache) hit(e *entry, h hash, now int64) (Result, error) {
 	return e.result(FromL1, time.Duration(max(0, now-e.loaded))), nil
 }
 
-// refreshAhead loads an entry again while it still answers. One reader per entry starts it, at most
-// maxAheads run.
+// refreshAhead loads an entry again while it still answers. One reader per entry starts it.
 func (c *Cache) refreshAhead(e *entry, h hash) {
 	if !e.refreshing.CompareAndSwap(false, true) {
 		return
 	}
-	select {
-	case c.aheads <- struct{}{}:
-	default:
+	if !c.ahead(&call{id: e.profile.ID, hash: h, held: e}) {
 		e.refreshing.Store(false) // a later reader's turn
 		return
 	}
 	c.counters.refreshAheads.Add(1)
-	load, part := c.join(&call{id: e.profile.ID, hash: h, held: e}, Want{})
+}
+
+// ahead has a load run for which nobody waits, unless maxAheads are under way.
+func (c *Cache) ahead(mine *call) bool {
+	select {
+	case c.aheads <- struct{}{}:
+	default:
+		return false
+	}
+	load, part := c.join(mine, Want{})
 	c.background.Go(func() {
 		defer func() { <-c.aheads }()
 		if part == lead {
 			c.load([]*call{load})
 		}
 	})
+	return true
 }
 
 // joins is how many loads a reader goes through, at most, that others began without its demand.

@@ -16,7 +16,8 @@ import (
 
 // Hint is what another service says of a user, on the stream.
 type Hint struct {
-	// Order is the place of its entry in the stream: that of a later one is greater.
+	// Order is the place of its entry in the stream, which no other entry has. That of a later one is
+	// greater, unless the stream has gone back.
 	Order string
 	// At is the time that it names, in milliseconds since 1970; 0 for none.
 	At int64
@@ -70,6 +71,9 @@ type pendingHint struct {
 	at int64 // when the node heard of it, by its own clock
 }
 
+// is reports whether p is this very hint.
+func (p pendingHint) is(hint *Hint) bool { return p.Hint != nil && p.Order == hint.Order }
+
 func newHints() *hints { return &hints{now: map[string]pendingHint{}} }
 
 // learn notes a hint; at is the node's clock.
@@ -79,9 +83,7 @@ func (h *hints) learn(id string, hint *Hint, at int64) {
 	if at-h.turned > int64(hintFor) || len(h.now) >= maxHints {
 		h.old, h.now, h.turned = h.now, map[string]pendingHint{}, at
 	}
-	if had := h.lastLocked(id); had.Hint == nil || hint.Order > had.Order {
-		h.now[id] = pendingHint{hint, at}
-	}
+	h.now[id] = pendingHint{hint, at} // what was heard last, whatever its place
 }
 
 func (h *hints) lastLocked(id string) pendingHint {
@@ -104,17 +106,16 @@ func (h *hints) last(id string, at int64) *Hint {
 	return nil
 }
 
-// answered says that the origin has been asked since hint, which may be nil.
+// answered says that the origin has been asked since hint, which may be nil, and that Redis knows.
 func (h *hints) answered(id string, hint *Hint) {
 	if hint == nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, generation := range []map[string]pendingHint{h.now, h.old} {
-		if p, ok := generation[id]; ok && p.Order <= hint.Order {
-			delete(generation, id)
-		}
+	if h.lastLocked(id).is(hint) {
+		delete(h.now, id)
+		delete(h.old, id)
 	}
 }
 
@@ -137,7 +138,7 @@ func (c *Cache) Heed(id string, hint Hint) {
 // hinted notes the last hint about the user of mine, and reports whether it does not know of it yet.
 func (c *Cache) hinted(mine *call) (news bool) {
 	last := c.hints.last(mine.id, c.clock.nanos())
-	if last == nil || mine.hint != nil && mine.hint.Order >= last.Order {
+	if last == nil || mine.hint != nil && mine.hint.Order == last.Order {
 		return false
 	}
 	mine.hint = last
@@ -170,24 +171,7 @@ func (c *Cache) show(mine *call, e *entry) {
 	c.counters.l2Hits.Add(1)
 	c.finishHint(mine, e, FromL2)
 	ask := &call{id: mine.id, hash: mine.hash, refused: mine.refused, fallback: e, fallbackTier: FromL2}
-	c.inBackground(ask) // else the next reader of the record tries again
-}
-
-// inBackground has a load of its own run, if there is room for one more.
-func (c *Cache) inBackground(mine *call) bool {
-	select {
-	case c.aheads <- struct{}{}:
-	default:
-		return false
-	}
-	load, part := c.join(mine, Want{})
-	c.background.Go(func() {
-		defer func() { <-c.aheads }()
-		if part == lead {
-			c.load([]*call{load})
-		}
-	})
-	return true
+	c.ahead(ask) // else the next reader of the record tries again
 }
 
 // finishHint ends a call with a hint. It binds nothing: what the origin says comes after it,
@@ -204,11 +188,7 @@ func (c *Cache) lastHint(mine *call) {
 	}
 	ctx, cancel := context.WithTimeout(c.base, lastLook)
 	defer cancel()
-	var e *entry
-	worth, err := c.l2.ReadOne(ctx, mine.id, func(int) *profile.Profile {
-		e = new(entry)
-		return &e.profile
-	})
+	e, worth, err := c.lookAt(ctx, mine.id)
 	if err == nil && e != nil && worth.Trust != profile.Sealed {
 		mine.fallback, mine.fallbackTier = e, FromStale
 	}

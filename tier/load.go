@@ -92,16 +92,21 @@ func (c *Cache) fromL2(ctx context.Context, calls []*call) (rest []*call) {
 // readOne finishes a call with what Redis answers, if that will do. A record that does not decode is
 // a miss.
 func (c *Cache) readOne(ctx context.Context, call *call) bool {
-	var e *entry
-	worth, err := c.l2.ReadOne(ctx, call.id, func(int) *profile.Profile {
-		e = new(entry)
-		return &e.profile
-	})
+	e, worth, err := c.lookAt(ctx, call.id)
 	if err != nil {
 		call.repair = c.countL2(err)
 		return false
 	}
 	return c.take(call, e, worth)
+}
+
+// lookAt reads the record of one id; the entry is nil when Redis has none.
+func (c *Cache) lookAt(ctx context.Context, id string) (e *entry, worth l2.Standing, err error) {
+	worth, err = c.l2.ReadOne(ctx, id, func(int) *profile.Profile {
+		e = new(entry)
+		return &e.profile
+	})
+	return e, worth, err
 }
 
 // withoutAsks splits calls into those that may take what Redis has, and the others.

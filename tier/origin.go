@@ -258,6 +258,9 @@ func (c *Cache) fill(
 		filled[places[n]] = err
 	}
 	for i, a := range asks {
+		if a.token != "" && filled[i] == nil && (errs[i] == nil || errors.Is(errs[i], ErrNotFound)) {
+			c.hints.answered(a.id, a.hint)
+		}
 		// What Redis was not told is news to it: the older record that it may have must not be
 		// shown after this. When it knows of more, there is none.
 		told := a.token != "" && filled[i] == nil || errors.Is(filled[i], l2.ErrOlder)
