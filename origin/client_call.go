@@ -152,7 +152,7 @@ func nonsense(call *call, status int, err error) (*Error, verdict) {
 		return e, works
 	}
 	if !errors.Is(err, errNonsense) {
-		err = fmt.Errorf("%w: %v", errNonsense, err)
+		err = fmt.Errorf("%w: %w", errNonsense, err)
 	}
 	e.Err = fmt.Errorf("%w: %w: %w", profile.ErrUnavailable, profile.ErrMalformed, err)
 	if errors.Is(err, errNoJSON) {

@@ -95,6 +95,9 @@ type Redis struct {
 }
 
 var (
+	// sealedSource is a function that begins the scripts which compare versions.
+	//go:embed scripts/lib/sealed.lua
+	sealedSource string
 	//go:embed scripts/begin.lua
 	beginSource string
 	//go:embed scripts/fill.lua
@@ -113,9 +116,9 @@ var (
 	healSource string
 
 	begin      = redis.NewScript(beginSource)
-	fill       = redis.NewScript(fillSource)
-	apply      = redis.NewScript(applySource)
-	remove     = redis.NewScript(removeSource)
+	fill       = redis.NewScript(sealedSource + fillSource)
+	apply      = redis.NewScript(sealedSource + applySource)
+	remove     = redis.NewScript(sealedSource + removeSource)
 	invalidate = redis.NewScript(invalidateSource)
 	hint       = redis.NewScript(hintSource)
 	appear     = redis.NewScript(appearSource)

@@ -2,13 +2,6 @@
 -- KEYS profile, guard, lease. ARGV version, ttl s, guard ms, "1" to create a record that is not there, then field, value, …
 -- Returns 1 stored; 2 nothing to do: the record has this version already, or there is none to change; 0 a newer version is
 -- known, or this one was applied before. What another service wrote has no version that counts.
--- The version of a record that our scripts wrote, which its ext repeats in the last 8 bytes; of others, 0.
-local function sealed(key)
-  local record = redis.call('HMGET', key, 'updatedAt', 'ext')
-  local version, ext, n = tonumber(record[1] or ''), record[2] or '', 0
-  for i = math.max(#ext - 7, 1), #ext do n = n * 256 + string.byte(ext, i) end
-  return version == n and n or 0
-end
 local version = tonumber(ARGV[1])
 local had = redis.call('HMGET', KEYS[2], 'floor', 'absent')
 if version <= (tonumber(had[1]) or 0) then return 0 end

@@ -6,13 +6,6 @@
 -- back there. It sinks to the answer, or it would refuse the next change; and should the origin lag after all, the record ends
 -- when the guard would have. That is before nodes forget the news that sends them to the origin (60 s).
 local firm = 50000
--- The version of a record that our scripts wrote, which its ext repeats in the last 8 bytes; of others, 0.
-local function sealed(key)
-  local record = redis.call('HMGET', key, 'updatedAt', 'ext')
-  local version, ext, n = tonumber(record[1] or ''), record[2] or '', 0
-  for i = math.max(#ext - 7, 1), #ext do n = n * 256 + string.byte(ext, i) end
-  return version == n and n or 0
-end
 local call = redis.call
 local leases, others, spent, replies, places, noted, sunk, hints = {}, {}, {}, {}, {}, {}, {}, {}
 for at = 1, #KEYS, 3 do
