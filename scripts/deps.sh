@@ -18,10 +18,10 @@ fi
 packages=() services=()
 command -v redis-server >/dev/null || { packages+=(redis-server); services+=(redis-server); }
 [ -n "$(pg_server)" ] || { packages+=(postgresql); services+=(postgresql); }
-# The client for Node.js is tested by its own runner, which Node.js 20 brought.
+# The client for Node.js is tested by its own runner, which Node.js 18 has, and Debian 12 with it.
 if command -v node >/dev/null; then
   version=$(node --version | sed -n 's/^v\([0-9]*\)\..*/\1/p')
-  [ "${version:-0}" -ge 20 ] || { say "node ${version:-of unknown version} is too old: install Node.js 20 or newer"; exit 1; }
+  [ "${version:-0}" -ge 18 ] || { say "node ${version:-of unknown version} is too old: install Node.js 18 or newer"; exit 1; }
 else
   packages+=(nodejs)
 fi
@@ -37,7 +37,7 @@ if [ ${#packages[@]} -eq 0 ]; then
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 20 or newer and a C compiler with your system's packages, then run this again."
+  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 18 or newer and a C compiler with your system's packages, then run this again."
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then

@@ -37,7 +37,7 @@ const (
 )
 
 // Applier is the second tier as a Worker needs it; l2.Redis is one. Its methods may be called concurrently by several
-// workers, in any order and more than once for one event: versions decide.
+// workers, in any order and more than once for one event: versions decide, and the places of hints.
 type Applier interface {
 	// Apply stores a profile unless as new a version is known, and creates the record if there is none.
 	Apply(ctx context.Context, p *profile.Profile) (bool, error)
