@@ -2,8 +2,10 @@ package redistest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -107,13 +109,22 @@ func (s *scriptTest) failing(what string, want map[string]string, repair func())
 	}
 }
 
-var times = regexp.MustCompile(`[0-9]{13}|[0-9.]+e\+12`)
+var (
+	times  = regexp.MustCompile(`[0-9]{13}|[0-9.]+e\+12`)
+	member = regexp.MustCompile(`\{time [^{}]+\}`)
+	scored = regexp.MustCompile(`^\[(` + member.String() + ` ?)+\]`)
+)
 
-// shape is contents without times.
+// shape is contents without times, and without the order that they gave the members of a set.
 func shape(all map[string]string) map[string]string {
 	out := map[string]string{}
 	for key, text := range all {
-		out[key] = times.ReplaceAllString(text, "time")
+		text = times.ReplaceAllString(text, "time")
+		out[key] = scored.ReplaceAllStringFunc(text, func(members string) string {
+			each := member.FindAllString(members, -1)
+			slices.Sort(each)
+			return fmt.Sprint(each)
+		})
 	}
 	return out
 }
