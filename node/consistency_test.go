@@ -24,7 +24,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-var puts = flag.Int("puts", 2_000, "how many changes the consistency test makes at the origin")
+var puts = flag.Int("puts", 1_000, "how many changes the consistency test makes at the origin")
 
 // bound is what docs/guarantees.md promises: once a change's answer is that old, no node returns an older version.
 const bound = 250 * time.Millisecond

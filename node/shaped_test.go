@@ -56,7 +56,7 @@ func (n network) judge(t *testing.T, bird *canary.Canary) {
 	t.Logf("network %+v", n.shape)
 	r.bind(n.bound)
 	stop := r.blow(4, 8)
-	wait(t.Context(), pick(4*time.Second, 30*time.Second))
+	wait(t.Context(), pick(2*time.Second, 30*time.Second))
 	stop()
 	t.Logf("result: three nodes over a network of %v + 0-%v and %.0f %% loss, FenceAfter %v | no version goes back, nothing unmarked is older than %v | %v",
 		n.shape.Delay, n.shape.Jitter, 100*n.shape.Loss, cmp.Or(n.fence, fence), n.bound, r.oracle.Stats())
