@@ -55,6 +55,16 @@ func (b *book) note(e stream.Event, now, before time.Time) (*user, *change) {
 	return u, c
 }
 
+// latest returns the n users that changed last.
+func (b *book) latest(n int) (ids []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for e := b.order.Back(); e != nil && len(ids) < n; e = e.Prev() {
+		ids = append(ids, e.Value.(*user).id)
+	}
+	return ids
+}
+
 // forgetLocked forgets users beyond maxUsers and those whose changes bind nobody any more. Checks under way keep theirs.
 func (b *book) forgetLocked(now time.Time) {
 	for {

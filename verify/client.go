@@ -46,45 +46,57 @@ func newClient(raw string, cfg Config) (*client, error) {
 func (c *client) close() { c.http.CloseIdleConnections() }
 
 // batchAnswer is the body of an answer to a batch, as far as it is looked at.
-type batchAnswer struct {
-	Users map[string]struct {
-		UpdatedAt int64 `json:"updatedAt"`
-	} `json:"users"`
+type batchAnswer[T any] struct {
+	Users   map[string]T      `json:"users"`
 	Missing []string          `json:"missing"`
 	Errors  map[string]string `json:"errors"`
 	Sources map[string]struct {
 		Tier string `json:"tier"`
 		Age  int64  `json:"age"`
 	} `json:"sources"`
+	received time.Time
+}
+
+// versioned is a user of a batch's answer whose version alone is looked at.
+type versioned struct {
+	UpdatedAt int64 `json:"updatedAt"`
+}
+
+// ask asks for many users at once.
+func ask[T any](ctx context.Context, c *client, ids []string) (b batchAnswer[T], err error) {
+	body, err := json.Marshal(map[string][]string{"ids": ids})
+	if err != nil {
+		return b, err
+	}
+	_, text, err := c.do(ctx, http.MethodPost, "/v1/users/batch?sources=1", body)
+	if err != nil {
+		return b, err
+	}
+	b.received = time.Now()
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("its answer is no JSON: %w", err)
+	}
+	if b.Sources == nil {
+		return b, errNoSources
+	}
+	return b, nil
 }
 
 // batch asks for many users at once. An id without an answer is not in the result.
 func (c *client) batch(ctx context.Context, ids []string) (map[string]*answer, error) {
-	body, err := json.Marshal(map[string][]string{"ids": ids})
-	if err != nil {
-		return nil, err
-	}
 	sent := time.Now()
-	_, text, err := c.do(ctx, http.MethodPost, "/v1/users/batch?sources=1", body)
+	b, err := ask[versioned](ctx, c, ids)
 	if err != nil {
 		return nil, err
-	}
-	received := time.Now()
-	var b batchAnswer
-	if err := json.Unmarshal(text, &b); err != nil {
-		return nil, fmt.Errorf("its answer is no JSON: %w", err)
-	}
-	if b.Sources == nil {
-		return nil, errNoSources
 	}
 	out := make(map[string]*answer, len(ids))
 	for id, u := range b.Users {
 		from := b.Sources[id]
-		out[id] = &answer{sent: sent, received: received, version: u.UpdatedAt, tier: from.Tier, stale: from.Tier == "stale",
+		out[id] = &answer{sent: sent, received: b.received, version: u.UpdatedAt, tier: from.Tier, stale: from.Tier == "stale",
 			age: time.Duration(from.Age) * time.Millisecond}
 	}
 	for _, id := range b.Missing {
-		out[id] = &answer{sent: sent, received: received, absent: true}
+		out[id] = &answer{sent: sent, received: b.received, absent: true}
 	}
 	return out, nil
 }

@@ -36,6 +36,8 @@ func TestMain(m *testing.M) {
 type truth struct {
 	mu    sync.Mutex
 	users map[string]int64
+	// silent has what was rewritten, nil for who is gone.
+	silent map[string]*profile.Profile
 }
 
 func (s *truth) set(id string, version int64) *profile.Profile {
@@ -53,6 +55,12 @@ func person(id string, version int64) *profile.Profile {
 func (s *truth) Load(_ context.Context, id string) (*profile.Profile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p, ok := s.silent[id]; ok {
+		if p == nil {
+			return nil, fmt.Errorf("truth: %q: %w", id, profile.ErrNotFound)
+		}
+		return p, nil
+	}
 	if v := s.users[id]; v > 0 {
 		return person(id, v), nil
 	}
@@ -85,7 +93,7 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{T: t, server: redistest.Server(t), truth: &truth{users: map[string]int64{}}}
+	c := &cluster{T: t, server: redistest.Server(t), truth: &truth{users: map[string]int64{}, silent: map[string]*profile.Profile{}}}
 	c.link = redistest.ProxyTo(t, c.server.Addr)
 	t.Cleanup(c.close)
 	for i := range 100 {
@@ -310,6 +318,84 @@ func seeMetrics(t *testing.T, v *Verifier, node string) {
 			t.Errorf("%s is %v; there are %v", name, sums["edgecache_verify_"+name], slices.Sorted(maps.Keys(sums)))
 		}
 	}
+}
+
+// rewrite changes a user's record at the truth and tells nobody.
+func (s *truth) rewrite(id string, p *profile.Profile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent[id] = p
+}
+
+// Three users are not what the origin says: one changed there in silence, one has blank fields in the
+// version that the origin has, and one is gone there. Each is named for each node, with what differs;
+// the others, and one who changes all the time, are not.
+func TestContentThatDiffersIsReported(t *testing.T) {
+	c := newCluster(t)
+	for id, p := range map[string]*profile.Profile{
+		"1": {ID: "1", Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", UpdatedAt: 2},
+		"2": {ID: "2", Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Ministere: "MINFI", Sexe: "F", UpdatedAt: 1},
+		"3": nil,
+	} {
+		c.hold(id)
+		c.truth.rewrite(id, p)
+	}
+	c.hold("4", "5")
+	var told mismatches
+	v, _ := c.watch(func(cfg *Config) { cfg.Truth, cfg.ContentRate, cfg.OnMismatch = c.truth, 200, told.take })
+	for version := int64(2); v.Total().Content.Mismatches < 9; version++ {
+		c.put("5", version)
+		if version > 1000 {
+			t.Fatalf("told are %v; %v", told.users(), v.Total())
+		}
+		time.Sleep(20 * time.Millisecond) // the rate of the changes
+	}
+	for id, want := range map[string]string{"1": "updatedAt differs; the node says version 1, the origin version 2",
+		"2": "ministere, sexe differs", "3": "user differs; the node says version 1, the origin no such user"} {
+		if told := told.of(id); len(told) < 3 || !strings.Contains(told[0].String(), want) || told[0].Node == told[1].Node {
+			t.Errorf("of user %s was told %v; want %s, of each node", id, told, want)
+		}
+	}
+	if users := told.users(); len(users) != 3 {
+		t.Errorf("told are %v", users)
+	}
+	r := drained(t, v)
+	if r.Content.Mismatches%9 != 0 || r.Content.Checks < 15 || !strings.Contains(r.String(), " mismatches in ") {
+		t.Errorf("%v", r)
+	}
+}
+
+// mismatches collects what OnMismatch is told.
+type mismatches struct {
+	mu   sync.Mutex
+	list []Mismatch
+}
+
+func (m *mismatches) take(one Mismatch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.list = append(m.list, one)
+}
+
+func (m *mismatches) of(id string) (out []Mismatch) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, one := range m.list {
+		if one.User == id {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func (m *mismatches) users() map[string]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]bool{}
+	for _, one := range m.list {
+		out[one.User] = true
+	}
+	return out
 }
 
 func TestANodeThatIsGoneIsNoViolation(t *testing.T) {

@@ -45,6 +45,13 @@ type Config struct {
 	// Transport makes the requests to the nodes. Default: with the authorities that the system knows. Each node gets
 	// a copy of its own.
 	Transport *http.Transport
+	// Truth is compared with what the nodes answer, beside the checks of versions: for users who changed
+	// and, by a slow SCAN, for all who are in Redis. Default: nothing is compared.
+	Truth Truth
+	// ContentRate is how many users are compared in a second. Default 20.
+	ContentRate int
+	// OnMismatch is called for each answer that differs from Truth, up to MaxViolations times. Optional.
+	OnMismatch func(Mismatch)
 	// OnViolation is called for each violation that is told whole, and once more when it is over. Calls come one at a time.
 	// Optional.
 	OnViolation func(Violation)
@@ -66,6 +73,10 @@ func (c Config) withDefaults() Config {
 	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
 	if c.OnViolation == nil {
 		c.OnViolation = func(Violation) {}
+	}
+	c.ContentRate = cmp.Or(c.ContentRate, 20)
+	if c.OnMismatch == nil {
+		c.OnMismatch = func(Mismatch) {}
 	}
 	if c.OnGap == nil {
 		c.OnGap = func(string) {}
@@ -91,6 +102,8 @@ func (c Config) validate() error {
 		return bad("MaxRate is %d; want 0 or more reads a second", c.MaxRate)
 	case min(c.History, c.MaxPending, c.MaxViolations) < 1:
 		return bad("History is %d, MaxPending %d, MaxViolations %d; want 1 or more of each", c.History, c.MaxPending, c.MaxViolations)
+	case c.ContentRate < 1 || c.ContentRate > maxBatch:
+		return bad("ContentRate is %d; want 1 to %d users a second", c.ContentRate, maxBatch)
 	case c.Timeout < time.Millisecond:
 		return bad("Timeout is %v; want 1ms or more", c.Timeout)
 	case !rising(c.After) || c.After[0] < time.Millisecond || c.After[len(c.After)-1] > maxAfter:

@@ -93,7 +93,7 @@ func (l *lane) followMissingLocked(f *follow, a *answer, over bool) {
 		f.last = a.sent
 	case !a.absent && !a.stale && a.version == f.change.version:
 		l.v.tally.prove(l.index, f.after)
-		l.v.tally.lagged(f.lag())
+		l.v.tally.violated(f.lag())
 		f.first = l.v.tell(f.seen)
 		over = true
 	default:

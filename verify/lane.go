@@ -234,7 +234,7 @@ func (l *lane) settle(ctx context.Context, c check, a *answer) {
 		l.follow(c, by, a, said)
 	case wrong:
 		l.v.tally.count(l.index, c.after, Counts{Checks: 1, Violations: 1})
-		l.v.tally.lagged(a.sent.Sub(by.known))
+		l.v.tally.violated(a.sent.Sub(by.known))
 		l.follow(c, by, a, said)
 	}
 }

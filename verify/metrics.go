@@ -10,6 +10,7 @@ import (
 type metricDescs struct {
 	cells                                              []cellDesc
 	reads, changes, sampled, gaps, nines, lag, waiting *prometheus.Desc
+	behind, compared, mismatches                       *prometheus.Desc
 }
 
 type cellDesc struct {
@@ -33,13 +34,16 @@ func newMetricDescs() metricDescs {
 			cell("failed_total", "Answers that the node did not give.", func(c Counts) uint64 { return c.Failed }),
 			cell("dropped_total", "Checks that were not made in time.", func(c Counts) uint64 { return c.Dropped }),
 		},
-		reads:   desc("reads_total", "Users asked for.", "node"),
-		changes: desc("changes_total", "Changes that the stream brought."),
-		sampled: desc("sampled_total", "Changes that were checked."),
-		gaps:    desc("stream_gaps_total", "Times at which entries may have been missed.", "reason"),
-		nines:   desc("nines", "-log10 of the share of violations since the start; without one, the least that it can be.", "after"),
-		lag:     desc("worst_lag_seconds", "Longest time for which a change had been known when an answer contradicted it."),
-		waiting: desc("pending", "Checks that wait.", "node"),
+		reads:      desc("reads_total", "Users asked for.", "node"),
+		changes:    desc("changes_total", "Changes that the stream brought."),
+		sampled:    desc("sampled_total", "Changes that were checked."),
+		gaps:       desc("stream_gaps_total", "Times at which entries may have been missed.", "reason"),
+		nines:      desc("nines", "-log10 of the share of violations since the start; without one, the least that it can be.", "after"),
+		lag:        desc("worst_lag_seconds", "Longest time for which a change had been known when an answer contradicted it."),
+		waiting:    desc("pending", "Checks that wait.", "node"),
+		behind:     desc("violation_lag_seconds", "For how long the change had been known that a wrong answer contradicted."),
+		compared:   desc("content_checks_total", "Answers that were compared with the origin.", "node"),
+		mismatches: desc("content_mismatches_total", "Answers that differed from an origin that had said the same for 4 s.", "node"),
 	}
 }
 
@@ -49,7 +53,7 @@ func (v *Verifier) Describe(out chan<- *prometheus.Desc) {
 		out <- c.desc
 	}
 	d := v.counts
-	for _, one := range []*prometheus.Desc{d.reads, d.changes, d.sampled, d.gaps, d.nines, d.lag, d.waiting} {
+	for _, one := range []*prometheus.Desc{d.reads, d.changes, d.sampled, d.gaps, d.nines, d.lag, d.waiting, d.behind, d.compared, d.mismatches} {
 		out <- one
 	}
 }
@@ -74,6 +78,13 @@ func (v *Verifier) Collect(out chan<- prometheus.Metric) {
 		l.mu.Unlock()
 		out <- prometheus.MustNewConstMetric(v.counts.waiting, prometheus.GaugeValue, float64(waiting), l.node.name)
 	}
+	if v.truth != nil {
+		for node, c := range v.truth.byNode() {
+			count(v.counts.compared, c.Checks, v.lanes[node].node.name)
+			count(v.counts.mismatches, c.Mismatches, v.lanes[node].node.name)
+		}
+	}
+	out <- now.howOld.metric(v.counts.behind, now.lagSum)
 	count(v.counts.changes, now.changes)
 	count(v.counts.sampled, now.sampled)
 	for reason, n := range now.gaps {

@@ -21,6 +21,11 @@ type Report struct {
 	// After has the counts of all nodes by checkpoint, Nodes those of all checkpoints by node.
 	After []AfterReport `json:"after"`
 	Nodes []NodeReport  `json:"nodes"`
+	// Content is what came of comparing answers with the truth; nil where that was not asked for.
+	Content *ContentCounts `json:"content,omitempty"`
+	// HowOld counts the violations by for how long the change had been known that the answer
+	// contradicted.
+	HowOld []LagBucket `json:"howOld"`
 	// WorstLag is the longest time for which a change had been known when an answer contradicted it; 0 without one.
 	WorstLag time.Duration `json:"worstLag"`
 }
@@ -53,6 +58,7 @@ func (v *Verifier) report(now, before total, from, to time.Time) Report {
 			r.Gaps[reason] = n - before.gaps[reason]
 		}
 	}
+	r.HowOld = now.howOld.since(before.howOld)
 	r.After = make([]AfterReport, len(v.cfg.After))
 	for node, l := range v.lanes {
 		n := NodeReport{Node: l.node.name, Reads: now.reads[node] - before.reads[node]}
@@ -93,6 +99,12 @@ func (r Report) String() string {
 	b.WriteByte('\n')
 	for _, a := range r.After {
 		fmt.Fprintf(&b, "  %-6v %s\n", a.After, a)
+	}
+	if lags := lagsInWords(r.HowOld); lags != "" {
+		fmt.Fprintf(&b, "  how old  %s\n", lags)
+	}
+	if r.Content != nil {
+		fmt.Fprintf(&b, "  content  %s\n", r.Content)
 	}
 	for _, n := range r.Nodes {
 		fmt.Fprintf(&b, "  %s  %.0f reads/s%s\n", n.Node, n.Rate, n.others())

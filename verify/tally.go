@@ -63,6 +63,8 @@ type total struct {
 	gaps             map[string]uint64
 	cells            [][]Counts // by node, by checkpoint
 	reads            []uint64   // by node
+	howOld           howOld
+	lagSum           time.Duration // of what is in howOld
 }
 
 func (t total) clone() total {
@@ -148,6 +150,15 @@ func (t *tally) lateBy(after int, d time.Duration) {
 	t.late[after], t.everLate[after] = max(t.late[after], d), max(t.everLate[after], d)
 }
 
+// violated notes for how long the change had been known that an answer contradicted.
+func (t *tally) violated(d time.Duration) {
+	t.mu.Lock()
+	t.total.howOld.add(d)
+	t.total.lagSum += d
+	t.mu.Unlock()
+	t.lagged(d)
+}
+
 func (t *tally) lagged(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -160,6 +171,10 @@ func (t *tally) window(v *Verifier, now time.Time) Report {
 	defer t.mu.Unlock()
 	r := v.report(t.total, t.before, t.began, now)
 	r.WorstLag = t.lag
+	if v.truth != nil {
+		d := v.truth.window()
+		r.Content = &d
+	}
 	for i := range r.After {
 		r.After[i].Late = t.late[i]
 		t.late[i] = 0
@@ -174,6 +189,10 @@ func (t *tally) whole(v *Verifier, now time.Time) Report {
 	defer t.mu.Unlock()
 	r := v.report(t.total, newTally(len(t.total.cells), len(t.late)).total, t.started, now)
 	r.WorstLag = t.worstLag
+	if v.truth != nil {
+		d := v.truth.total()
+		r.Content = &d
+	}
 	for i := range r.After {
 		r.After[i].Late = t.everLate[i]
 	}

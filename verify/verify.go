@@ -44,6 +44,7 @@ type Verifier struct {
 	marks  *marks
 	tally  *tally
 	lanes  []*lane
+	truth  *content // nil: answers are not compared with one
 	tail   *stream.Tail
 	first  string // the stream's last id when the tail had begun; set by Start
 	told   chan *Violation
@@ -80,6 +81,9 @@ func New(cfg Config) (*Verifier, error) {
 		}
 		v.lanes = append(v.lanes, newLane(v, i, c))
 	}
+	if cfg.Truth != nil {
+		v.truth = newContent(v)
+	}
 	var err error
 	v.tail, err = stream.NewTail(stream.TailConfig{Client: cfg.Client, Stream: cfg.Stream, Handler: handler{v}, Block: tailBlock, Count: tailCount,
 		Replay: -1, Logger: cfg.Logger})
@@ -104,6 +108,9 @@ func (v *Verifier) begin(ctx context.Context) error {
 	}
 	for _, l := range v.lanes {
 		v.life.Go(l.run)
+	}
+	if v.truth != nil {
+		v.life.Go(v.truth.run)
 	}
 	v.life.Go(v.markForEver)
 	v.life.Go(v.tellForEver)

@@ -80,7 +80,8 @@ func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	}
 	verifying := make(chan outcome, 1)
 	go func() {
-		verifying <- command(t, "", nil, "verify", "--redis", as(server, "verify"), "--nodes", a+","+b, "--duration", "4s")
+		verifying <- command(t, "", nil, "verify", "--redis", as(server, "verify"), "--nodes", a+","+b, "--duration", "4s",
+			"--content", "--origin", source)
 	}()
 	put(t, source+"/1", `{"nom":"Neu"}`)
 	for _, node := range []string{a, b} {

@@ -27,6 +27,7 @@ type verification struct {
 	window, duration time.Duration
 	metrics          string // HOST:PORT; empty: none
 	caller           callerSettings
+	content          contentSettings
 	out              verifyPrinter
 }
 
@@ -39,6 +40,10 @@ func (p *program) verifyCommand() *cobra.Command {
 change was read, through the public API, and reports for each window the share of right answers
 as nines, the worst lag, and each violation with its history. It changes nothing. Ends on an
 interrupt or after --duration, with 1 when there was a violation or nothing to check.
+
+With --content, answers are also compared with the origin field by field: for users who changed, and
+for those in Redis of whom nobody has heard. What differs from an origin that has said the same for
+4 s is a mismatch, and 1 at the end as well.
 
 In production, check a share of the users (--sample) and bound the reads (--max-rate). What is not
 checked in time is dropped, counted, and shown.`,
@@ -60,6 +65,7 @@ checked in time is dropped, counted, and shown.`,
 	f.IntVar(&v.conf.MaxRate, "max-rate", 0, "ask each node for `N` users a second at most; 0 for no bound")
 	f.IntVar(&v.conf.History, "history", 16, "remember and show the last `N` changes of a user")
 	f.IntVar(&v.conf.MaxViolations, "max-violations", 20, "tell `N` violations whole, and only count the others")
+	v.content.flags(f)
 	f.StringVar(&v.metrics, "metrics", "", "serve /metrics for Prometheus on `HOST:PORT`; off when not given")
 	return cmd
 }
@@ -82,9 +88,11 @@ func (v *verification) check() error {
 	case v.conf.MaxViolations < 1:
 		return usagef("--max-violations %d: want 1 or more", v.conf.MaxViolations)
 	case v.metrics != "":
-		return checkListen("metrics", v.metrics)
+		if err := checkListen("metrics", v.metrics); err != nil {
+			return err
+		}
 	}
-	return nil
+	return v.content.check()
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -98,6 +106,7 @@ func (v *verification) run(ctx context.Context) error {
 	up := &parts{log: log}
 	v.out = verifyPrinter{out: v.stdout, json: v.json}
 	v.conf.Logger, v.conf.OnViolation, v.conf.OnGap = log, v.out.violation, v.out.gap
+	v.conf.OnMismatch = v.out.mismatch
 	verifier, err := v.start(ctx, up)
 	if err != nil {
 		return closeAfter(up, err)
@@ -111,15 +120,23 @@ func (v *verification) run(ctx context.Context) error {
 	return v.verdict(total)
 }
 
-// verdict is an error unless something was checked and nothing violated.
+// verdict is an error unless something was checked and nothing violated or other than the origin says.
 func (v *verification) verdict(total verify.Report) error {
 	checks := uint64(0)
 	for _, a := range total.After {
 		checks += a.Checks
 	}
+	content := verify.ContentCounts{}
+	if total.Content != nil {
+		content = *total.Content
+	}
 	switch n := total.Violations(); {
 	case n > 0:
 		return fmt.Errorf("violated checks: %d", n)
+	case content.Mismatches > 0:
+		return fmt.Errorf("answers that differ from the origin: %d", content.Mismatches)
+	case content.Checks > 0:
+		return nil
 	case total.Changes == 0:
 		return fmt.Errorf("nothing was verified: no change came through %s; is it the Redis, and the database in it, "+
 			"of the nodes?", redactURL(v.redis))
@@ -151,6 +168,11 @@ func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, 
 	}
 	up.add(client.Close)
 	v.conf.Client = client
+	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("no answer within %v", startWithin))
+	defer cancel()
+	if err := v.content.apply(starting, &v.conf, v.caller.tokens, up); err != nil {
+		return nil, err
+	}
 	verifier, err := verify.New(v.conf)
 	if err != nil {
 		return nil, usagef("%s", strings.TrimPrefix(err.Error(), verify.ErrConfig.Error()+": "))
@@ -159,8 +181,6 @@ func (v *verification) start(ctx context.Context, up *parts) (*verify.Verifier, 
 	if err := v.ping(ctx, client); err != nil {
 		return nil, err
 	}
-	starting, cancel := context.WithTimeoutCause(ctx, startWithin, fmt.Errorf("no answer within %v", startWithin))
-	defer cancel()
 	if err := verifier.Start(starting); err != nil {
 		return nil, fmt.Errorf("cannot verify: %s", strings.TrimPrefix(err.Error(), "verify: "))
 	}
@@ -230,6 +250,8 @@ type verifyPrinter struct {
 }
 
 func (p *verifyPrinter) violation(v verify.Violation) { p.print("violation", v, v.String()) }
+
+func (p *verifyPrinter) mismatch(m verify.Mismatch) { p.print("mismatch", m, m.String()) }
 
 func (p *verifyPrinter) gap(reason string) {
 	text := fmt.Sprintf("GAP  the stream was %s: entries may have been missed, and what they changed is not checked\n", reason)

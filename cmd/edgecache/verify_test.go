@@ -28,7 +28,7 @@ func TestVerifyOfAHealthyCluster(t *testing.T) {
 		nodes = append(nodes, serve.urls()[0])
 	}
 	verify := running(t, "verify", "--redis", server.URL(), "--nodes", strings.Join(nodes, ","), "--after", "500ms,700ms", "--window", "1s",
-		"--metrics", "127.0.0.1:0")
+		"--metrics", "127.0.0.1:0", "--content", "--origin", truth.urls()[0])
 	eventually(t, "verify to be ready", func() bool { return strings.Contains(verify.stderr.String(), "watching 2 nodes") })
 	put(t, truth.urls()[0]+"/7", `{"matricule":"1-A"}`)
 	if got := command(t, "", nil, "invalidate", "8", "--node", nodes[0]); got.err != nil {
@@ -43,6 +43,9 @@ func TestVerifyOfAHealthyCluster(t *testing.T) {
 		})
 	}
 	eventually(t, "a window", func() bool { return strings.Contains(verify.stdout.String(), " reads/s") })
+	eventually(t, "answers compared", func() bool {
+		return strings.Contains(verify.stdout.String(), "content  no mismatch in 4 answers for 2 users")
+	})
 	verify.end(t) // without an error
 	text := verify.stdout.String()
 	_, total, _ := strings.Cut(text, "\nTOTAL of ")
