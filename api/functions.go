@@ -158,8 +158,8 @@ func (s *Server) getModule(c *fiber.Ctx) error {
 	return nil
 }
 
-// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&signature=…: it pushes the module in the
-// body.
+// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&share=X&signature=…: it pushes the module in
+// the body.
 func (s *Server) putFunction(c *fiber.Ctx) error {
 	name, err := functionName(c)
 	if err != nil {
@@ -170,6 +170,9 @@ func (s *Server) putFunction(c *fiber.Ctx) error {
 		return err
 	}
 	o := edge.PushOptions{Fuel: fuel, Open: c.QueryBool("open"), Signature: utils.CopyString(c.Query("signature"))}
+	if o.Share, err = queryShare(c); err != nil {
+		return err
+	}
 	body, err := s.readModule(c)
 	if err != nil {
 		return err
@@ -210,6 +213,19 @@ func queryNumber(c *fiber.Ctx, name string, otherwise int64) (int64, error) {
 		return 0, problemRequest(fmt.Sprintf("%s is %.40q; want a whole number from 0", name, text))
 	}
 	return n, nil
+}
+
+// queryShare returns the share of the query, 0 without one.
+func queryShare(c *fiber.Ctx) (float64, error) {
+	text := c.Query("share")
+	if text == "" {
+		return 0, nil
+	}
+	share, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(share > 0 && share < 1) {
+		return 0, problemRequest(fmt.Sprintf("share is %.40q; want a number above 0 and below 1, such as 0.05", text))
+	}
+	return share, nil
 }
 
 // postRollback serves POST /v1/functions/:name/rollback?to=N.

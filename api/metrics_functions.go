@@ -49,11 +49,15 @@ func functionMetrics() (rows []functionRow) {
 	return rows
 }
 
-// collectFunctions sends the metrics of all functions.
+// collectFunctions sends the metrics of all functions. A version on trial has the label NAME:trial.
 func (c *nodeCollector) collectFunctions(out chan<- prometheus.Metric, all []edge.FunctionStats) {
 	for _, s := range all {
+		label := s.Name
+		if s.Share > 0 {
+			label += ":trial"
+		}
 		for _, r := range c.functions {
-			out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(s), s.Name)
+			out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.value(s), label)
 		}
 	}
 }

@@ -147,7 +147,7 @@ func (s *Server) takes(functions []string, arg string) bool {
 			return true // the lookup itself will say so
 		}
 		f, err := serving.Function(s.ctx)
-		return err != nil || f.About().Takes(arg)
+		return err != nil || f.About().Takes(arg) || serving.Trial() != nil // which may take others
 	})
 }
 

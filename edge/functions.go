@@ -140,6 +140,7 @@ func (f *Functions) Start(ctx context.Context) error {
 			f.cfg.Logger.Warn("edge: ask for the functions", "error", err)
 		}
 		f.life.Go(f.follow)
+		f.life.Go(f.judge)
 		return nil
 	})
 }
@@ -256,13 +257,18 @@ func (f *Functions) take(records map[string]Record) (dropped []string) {
 		}
 		s := old[name]
 		if s == nil || s.Version != v {
-			s = &Serving{Name: name, Version: v, ID: f.ids.Add(1), Tag: tagOf(name, v), warn: f.warnFenced}
+			s = f.newServing(name, v)
 		}
 		s.module.Store(f.moduleLocked(name, v, used))
+		f.onTrialLocked(s, r, used)
 		now[name] = s
 	}
 	f.table.Store(&now)
 	return f.dropLocked(used)
+}
+
+func (f *Functions) newServing(name string, v Version) *Serving {
+	return &Serving{Name: name, Version: v, ID: f.ids.Add(1), Tag: tagOf(name, v), warn: f.warnFenced}
 }
 
 func tagOf(name string, v Version) uint64 {
@@ -392,12 +398,18 @@ func (f *Functions) catchUp(ctx context.Context, fresh bool) error {
 	}
 }
 
-// Stats returns a snapshot of all functions, by name.
+// Stats returns a snapshot of all functions, by name; a version on trial follows the one that
+// serves.
 func (f *Functions) Stats() []FunctionStats {
 	table := *f.table.Load()
 	stats := make([]FunctionStats, 0, len(table))
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		stats = append(stats, table[name].Stats())
+		if t := table[name].trial.Load(); t != nil {
+			on := t.serving.Stats()
+			on.Share = t.share
+			stats = append(stats, on)
+		}
 	}
 	return stats
 }

@@ -14,6 +14,11 @@ type PushOptions struct {
 	Fuel int64
 	// Open is Version.Open.
 	Open bool
+	// Share has the version serve that share of the users for now, above 0 and below 1, and the one
+	// that serves go on for the others. A node on which it is worse (more of its calls fail or refuse,
+	// or they need more fuel) ends that. Pushing the same module again changes the share, or with 0
+	// has it serve everybody. Default 0: all users at once.
+	Share float64
 	// Signature is Version.Signature.
 	Signature string
 }
@@ -44,18 +49,46 @@ func (f *Functions) Push(ctx context.Context, name string, wasm []byte, o PushOp
 	sum := sha256.Sum256(wasm)
 	v := Version{Sum: hex.EncodeToString(sum[:]), Size: len(wasm), Fuel: o.Fuel, Open: o.Open, At: time.Now().UnixMilli(),
 		Signature: o.Signature}
+	if err := checkShare(o.Share); err != nil {
+		return Pushed{}, err
+	}
 	about, err := f.Check(ctx, name, wasm, v)
 	if err != nil {
 		return Pushed{}, err
 	}
-	r, err := f.store.change(ctx, name, wasm, func(r Record) (Record, error) { return r.add(v), nil })
+	r, err := f.store.change(ctx, name, wasm, func(r Record) (Record, error) {
+		if o.Share > 0 && r.Current == 0 {
+			return r, noneServes(name)
+		}
+		return r.push(v), nil
+	})
 	if err != nil {
 		return Pushed{}, err
 	}
 	v, _ = r.Find(r.Next)
-	pushed, err := f.activate(ctx, name, v)
+	pushed, err := f.serve(ctx, name, v, o.Share)
 	pushed.About = about
 	return pushed, err
+}
+
+// push adds a version as the next one, unless it is the one on trial, whose time has come then.
+func (r Record) push(v Version) Record {
+	if on, ok := r.Find(r.Trial.Version); ok && on.Sum == v.Sum && on.Fuel == v.Fuel && on.Open == v.Open {
+		r.Next = on.Number
+		return r
+	}
+	return r.add(v)
+}
+
+// serve has a version serve a share of the users, or with 0 all of them.
+func (f *Functions) serve(ctx context.Context, name string, v Version, share float64) (Pushed, error) {
+	if share > 0 {
+		return f.startTrial(ctx, name, v, share)
+	}
+	return f.activate(ctx, name, v, func(r Record) (Record, error) {
+		r.Current, r.Trial, r.Ended = v.Number, Trial{}, nil
+		return r, nil
+	})
 }
 
 // Check returns what a module says of itself if it may be pushed under a name as v.
@@ -82,18 +115,22 @@ func (f *Functions) Compile(ctx context.Context, name string, wasm []byte, fuel 
 }
 
 // Rollback makes a version serve that did before: that of the number, or with 0 the one before the
-// current. Errors are as Push's.
+// current; a trial ends, and with 0 nothing else does. Errors are as Push's.
 func (f *Functions) Rollback(ctx context.Context, name string, number int) (Pushed, error) {
 	var to Version
 	_, err := f.store.change(ctx, name, nil, func(r Record) (Record, error) {
-		v, err := r.before(name, number)
+		v, ok := r.Find(r.Current)
+		var err error
+		if number != 0 || r.Trial.Version == 0 || !ok {
+			v, err = r.before(name, number)
+		}
 		to, r.Next = v, v.Number
 		return r, err
 	})
 	if err != nil {
 		return Pushed{}, err
 	}
-	return f.activate(ctx, name, to)
+	return f.serve(ctx, name, to, 0)
 }
 
 // before returns the version of a number, or with 0 the one before the current.
@@ -116,8 +153,8 @@ func (r Record) before(name string, number int) (Version, error) {
 	return Version{}, fmt.Errorf("%w: %q has no version before %d", ErrRequest, name, r.Current)
 }
 
-// activate waits until the nodes have v ready, and makes it the one that serves.
-func (f *Functions) activate(ctx context.Context, name string, v Version) (Pushed, error) {
+// activate waits until the nodes have v ready, and makes it serve as edit says.
+func (f *Functions) activate(ctx context.Context, name string, v Version, edit func(Record) (Record, error)) (Pushed, error) {
 	p := Pushed{Name: name, Version: v}
 	if err := f.tell(ctx, name); err != nil {
 		return p, err
@@ -130,10 +167,10 @@ func (f *Functions) activate(ctx context.Context, name string, v Version) (Pushe
 		if _, ok := r.Find(v.Number); !ok {
 			return r, fmt.Errorf("%w: version %d of %q was removed meanwhile", ErrRequest, v.Number, name)
 		}
-		if r.Current = v.Number; r.Next == v.Number {
+		if r.Next == v.Number {
 			r.Next = 0
 		}
-		return r, nil
+		return edit(r)
 	})
 	if err != nil {
 		return p, err

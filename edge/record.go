@@ -37,6 +37,9 @@ type Record struct {
 	// one which nodes make ready, else 0.
 	Current int `json:"current"`
 	Next    int `json:"next,omitempty"`
+	// Trial is the version that serves a share of the users, and Ended why a node ended the last one.
+	Trial Trial  `json:"trial,omitzero"`
+	Ended *Ended `json:"ended,omitempty"`
 	// Versions are the last ones, in the order of their numbers.
 	Versions []Version `json:"versions"`
 }
@@ -59,7 +62,7 @@ func (r Record) add(v Version) Record {
 	v.Number++
 	r.Versions = append(slices.Clone(r.Versions), v)
 	for i := 0; len(r.Versions) > Kept; {
-		if n := r.Versions[i].Number; n == r.Current {
+		if n := r.Versions[i].Number; n == r.Current || n == r.Trial.Version {
 			i++
 			continue
 		}

@@ -22,6 +22,7 @@ type Serving struct {
 	Tag uint64
 
 	module atomic.Pointer[module]
+	trial  atomic.Pointer[trial]
 	fence  fence
 	fenced atomic.Uint64 // how often the fence was closed
 	warn   func(name string, err error)
@@ -120,9 +121,11 @@ type FunctionStats struct {
 	Sum     string `json:"sha256"`
 	// Loaded says that it is compiled. Fenced says that it is not called at present, and Fences how
 	// often that began.
-	Loaded bool   `json:"loaded"`
-	Fenced bool   `json:"fenced"`
-	Fences uint64 `json:"fences"`
+	// Share is that of the users for whom a version on trial serves; 0 for the one that serves the others.
+	Share  float64 `json:"share,omitempty"`
+	Loaded bool    `json:"loaded"`
+	Fenced bool    `json:"fenced"`
+	Fences uint64  `json:"fences"`
 	CallStats
 }
 

@@ -39,8 +39,23 @@ type View struct {
 // stage is a function that serves, and where in the tails lies what it gets beside the profile. The
 // tails lie together, and apart from the stages, so that both stay on the stack of a lookup.
 type stage struct {
+	part
+	// trial is the version on trial, without a serving while there is none.
+	trial part
+}
+
+// part is a version, and its tail.
+type part struct {
 	serving  *edge.Serving
 	from, to int
+}
+
+// of returns the version that serves a user.
+func (s *stage) of(id string) part {
+	if s.trial.serving != nil && s.serving.For(id) == s.trial.serving {
+		return s.trial
+	}
+	return s.part
 }
 
 // View is GetWith, shown through edge functions. Their answers are kept beside the profile and end
@@ -55,7 +70,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	}
 	var room [maxStages]stage
 	var bytes [128]byte
-	stages, tails, tag, err := n.stages(ctx, room[:0], bytes[:0], through)
+	stages, tails, err := n.stages(ctx, room[:0], bytes[:0], through)
 	if err != nil {
 		return View{}, err
 	}
@@ -63,7 +78,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	if err != nil {
 		return View{}, err
 	}
-	shown, err := n.show(ctx, got, stages, tails)
+	shown, tag, err := n.show(ctx, id, got, stages, tails)
 	return View{shown, tag}, err
 }
 
@@ -73,7 +88,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	if len(through.Functions) == 0 {
 		return n.BatchGet(ctx, ids, w)
 	}
-	stages, tails, _, err := n.stages(ctx, nil, nil, through)
+	stages, tails, err := n.stages(ctx, nil, nil, through)
 	if err != nil {
 		return tier.Batch{}, err
 	}
@@ -82,7 +97,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 		return got, err
 	}
 	for id, r := range got.Found {
-		shown, err := n.show(ctx, r, stages, tails)
+		shown, _, err := n.show(ctx, id, r, stages, tails)
 		if err == nil {
 			got.Found[id] = shown
 			continue
@@ -96,33 +111,43 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	return got, nil
 }
 
-// stages appends the functions, and their tails to bytes, and returns the tag.
-func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, []byte, uint64, error) {
+// stages appends the functions, and their tails to bytes.
+func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, []byte, error) {
 	if n.functions == nil {
-		return nil, nil, 0, ErrNoFunctions
+		return nil, nil, ErrNoFunctions
 	}
 	if len(through.Functions) > maxStages {
-		return nil, nil, 0, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
+		return nil, nil, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
 	}
 	fresh := n.cache.Fresh()
-	var tag uint64
 	for _, name := range through.Functions {
 		s, err := n.functions.Lookup(ctx, name, fresh)
 		if err != nil {
-			return nil, nil, 0, err
+			return nil, nil, err
 		}
-		f, err := s.Function(ctx)
-		if err != nil {
-			return nil, nil, 0, err
+		var st stage
+		if st.part, bytes, err = prepare(ctx, s, bytes, through.Request); err != nil {
+			return nil, nil, err
 		}
-		from := len(bytes)
-		if bytes, err = f.AppendTail(bytes, through.Request); err != nil {
-			return nil, nil, 0, err
+		if t := s.Trial(); t != nil && t.Ready() {
+			if st.trial, bytes, err = prepare(ctx, t, bytes, through.Request); err != nil {
+				return nil, nil, err
+			}
 		}
-		tag = mix(tag, s.Tag, bytes[from:])
-		dst = append(dst, stage{s, from, len(bytes)})
+		dst = append(dst, st)
 	}
-	return dst, bytes, tag, nil
+	return dst, bytes, nil
+}
+
+// prepare appends what a version gets beside the profile to bytes.
+func prepare(ctx context.Context, s *edge.Serving, bytes []byte, r edge.Request) (part, []byte, error) {
+	f, err := s.Function(ctx)
+	if err != nil {
+		return part{}, nil, err
+	}
+	from := len(bytes)
+	bytes, err = f.AppendTail(bytes, r)
+	return part{s, from, len(bytes)}, bytes, err
 }
 
 // mix adds a function to a tag: its version, and what its answer depends on beside the profile.
@@ -131,20 +156,21 @@ func mix(tag, version uint64, tail []byte) uint64 {
 	return ((tag*prime^version)*prime ^ xxhash.Sum64(tail)) * prime
 }
 
-// show takes an answer through the functions.
-func (n *Node) show(ctx context.Context, r tier.Result, stages []stage, tails []byte) (tier.Result, error) {
-	for _, s := range stages {
+// show takes an answer through the functions, and returns the tag of what they show.
+func (n *Node) show(ctx context.Context, id string, r tier.Result, stages []stage, tails []byte) (_ tier.Result, tag uint64, _ error) {
+	for i := range stages {
+		s := stages[i].of(id)
 		tail := tails[s.from:s.to]
 		shown, err, kept := r.Find(s.serving.ID, tail)
 		if !kept {
 			shown, err = n.call(ctx, r, s.serving, tail)
 		}
 		if err != nil {
-			return tier.Result{}, err
+			return tier.Result{}, 0, err
 		}
-		r = shown
+		tag, r = mix(tag, s.serving.Tag, tail), shown
 	}
-	return r, nil
+	return r, tag, nil
 }
 
 // call has a function called, and keeps what it answers, if that is a profile or a refusal.

@@ -355,3 +355,43 @@ func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 		t.Error("a node that has caught up answers by the version before")
 	}
 }
+
+// A version on trial serves the users of its share on every node, alone and in batches, with a tag of
+// its own; the one before serves the others.
+func TestATrialShowsItsShareTheNewVersion(t *testing.T) {
+	nodes := withFunctions(t, redistest.Server(t).URL(), registered(40), 2)
+	push(t, nodes[0], "shape", "avatar-size")
+	if _, err := nodes[0].Functions().Push(t.Context(), "shape", example(t, "hide-matricule"), edge.PushOptions{Share: 0.5}); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for i := range 40 {
+		ids = append(ids, fmt.Sprint(i+1))
+	}
+	tags := map[uint64]int{}
+	for _, n := range nodes {
+		batch, err := n.BatchView(t.Context(), ids, through("guest", "shape"), tier.Want{})
+		if err != nil || len(batch.Found) != len(ids) {
+			t.Fatalf("%+v, %v", batch, err)
+		}
+		for _, id := range ids {
+			one, err := n.View(t.Context(), id, through("guest", "shape"), tier.Want{})
+			if err != nil || one.Profile.Matricule != batch.Found[id].Profile.Matricule {
+				t.Fatalf("user %s: alone %+v, %v, in a batch %+v", id, one.Profile, err, batch.Found[id].Profile)
+			}
+			if hidden := one.Profile.Matricule == ""; hidden {
+				tags[one.Tag]++
+			} else {
+				tags[one.Tag]--
+			}
+		}
+	}
+	// 12 to 28 of 40 are 95 % of the draws; the ids are always the same.
+	var onTrial, others int
+	for _, n := range tags {
+		onTrial, others = onTrial+max(n, 0), others+max(-n, 0)
+	}
+	if len(tags) != 2 || onTrial+others != 80 || onTrial%2 != 0 || onTrial < 24 || others < 24 {
+		t.Errorf("%d lookups on trial, %d others, by tag %v", onTrial, others, tags)
+	}
+}

@@ -93,14 +93,21 @@ func (p *program) fnPushCommand() *cobra.Command {
 	var c fnClient
 	var fuel int64
 	var open bool
-	var key string
+	var key, share string
 	cmd := &cobra.Command{
 		Use:   "push NAME FILE",
 		Short: "Make a module serve under a name, on all nodes",
 		Long: `Sends a module to a node, which checks it and stores it in Redis. All nodes compile it while the
 version before serves, and swap together. The answer names the version, and nodes that were
-not ready in time.`,
-		Example: "  edgecache fn push hide-matricule hide.wasm\n  edgecache fn push hide-matricule hide.wasm --sign fn.key",
+not ready in time.
+
+With --share the version is on trial: it serves that share of the users, the same on every node, and
+the version before serves the others. When it fails or refuses more often than that, or needs more
+fuel, the nodes end the trial; "fn show" says why. Push the same file again with another share, or
+without one for all users; "fn rollback" ends the trial.`,
+		Example: `  edgecache fn push hide-matricule hide.wasm
+  edgecache fn push hide-matricule hide.wasm --share 5%
+  edgecache fn push hide-matricule hide.wasm --sign fn.key`,
 		Args:    wantArgs(2, 2, "hide-matricule hide.wasm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wasm, err := readModule(args[1])
@@ -110,6 +117,13 @@ not ready in time.`,
 			query := url.Values{"fuel": {strconv.FormatInt(fuel, 10)}}
 			if open {
 				query.Set("open", "1")
+			}
+			if share != "" {
+				part, err := parseShare(share)
+				if err != nil {
+					return err
+				}
+				query.Set("share", strconv.FormatFloat(part, 'g', -1, 64))
 			}
 			if key != "" {
 				signature, err := signModule(key, args[0], wasm, fuel, open)
@@ -125,8 +139,22 @@ not ready in time.`,
 	f := cmd.Flags()
 	f.Int64Var(&fuel, "fuel", edge.DefaultFuel, "`UNITS` that a call may use, about an instruction each")
 	f.BoolVar(&open, "open", false, "while it fails, show profiles as they are; not for what hides")
+	f.StringVar(&share, "share", "", "let it serve this `SHARE` of the users for now, such as 5%; all when not given")
 	f.StringVar(&key, "sign", "", "`FILE` with the Ed25519 key in PEM that signs it")
 	return cmd
+}
+
+// parseShare reads a share such as 5% or 0.05.
+func parseShare(text string) (float64, error) {
+	number, percent := strings.CutSuffix(text, "%")
+	share, err := strconv.ParseFloat(number, 64)
+	if percent {
+		share /= 100
+	}
+	if err != nil || !(share > 0 && share < 1) {
+		return 0, usagef("--share %s: want a share above 0 and below 100%%, such as 5%% or 0.05", text)
+	}
+	return share, nil
 }
 
 // signModule signs with a private key as of: openssl genpkey -algorithm ed25519.

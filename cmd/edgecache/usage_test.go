@@ -111,6 +111,8 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"batch --file nowhere.txt", 1, "open nowhere.txt"},
 		{"batch 1 --output yaml", 2, `--output "yaml": want json or table`},
 		{"put", 2, "put wants ID [PROFILE], such as: edgecache put 123"},
+		{"fn push f fn.go --share 100%", 2, "--share 100%: want a share above 0 and below 100%"},
+		{"fn push f fn.go --share half", 2, "--share half: want a share"},
 		{"put 1", 2, "put wants a profile as JSON"},
 		{"put a/b {}", 2, "invalid id"},
 		{"invalidate", 2, "invalidate wants ID..."},
