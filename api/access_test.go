@@ -61,10 +61,18 @@ var calls = map[string]struct {
 	"GET /metrics":                  {need: auth.RoleRead, path: "/metrics", status: 200},
 	"GET /openapi.json":             {need: auth.RoleRead, path: "/openapi.json", status: 200},
 	"GET /openapi.html":             {need: auth.RoleRead, path: "/openapi.html", status: 200},
+
+	"GET /v1/functions":                 {need: auth.RoleAdmin, path: "/v1/functions", status: 200},
+	"GET /v1/functions/:name":           {need: auth.RoleAdmin, path: "/v1/functions/none", status: 404},
+	"GET /v1/functions/:name/module":    {need: auth.RoleAdmin, path: "/v1/functions/none/module", status: 404},
+	"PUT /v1/functions/:name":           {need: auth.RoleAdmin, path: "/v1/functions/none", status: 422},
+	"POST /v1/functions/:name/diff":     {need: auth.RoleAdmin, path: "/v1/functions/none/diff", status: 415},
+	"POST /v1/functions/:name/rollback": {need: auth.RoleAdmin, path: "/v1/functions/none/rollback", status: 404},
+	"DELETE /v1/functions/:name":        {need: auth.RoleAdmin, path: "/v1/functions/none", status: 404},
 }
 
 func TestEveryRouteWithEveryRole(t *testing.T) {
-	s := serve(t, newFake("1"), withTokens)
+	s := serve(t, newFake("1"), withTokens, running(t, true))
 	seen := 0
 	for _, r := range s.app.GetRoutes(true) {
 		if r.Method == http.MethodHead { // comes with each GET

@@ -154,6 +154,7 @@ func (s *Server) getModule(c *fiber.Ctx) error {
 		return functionsUnavailable(err)
 	}
 	c.Response().Header.SetContentType(typeWasm)
+	c.Response().Header.SetCanonical(headerCacheControl, valueNoStore)
 	c.Response().SetBodyRaw(wasm)
 	return nil
 }
@@ -261,6 +262,7 @@ func (s *Server) deleteFunction(c *fiber.Ctx) error {
 	if err := s.functions().Remove(ctx, name); err != nil {
 		return functionsUnavailable(err)
 	}
+	c.Response().Header.SetCanonical(headerCacheControl, valueNoStore)
 	return c.SendStatus(fiber.StatusNoContent)
 }
 

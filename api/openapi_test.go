@@ -10,7 +10,11 @@ import (
 	"testing"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/edge"
+	"github.com/chatapp-ngomna/edgecache/edge/guests"
+	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/openapi"
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -26,7 +30,7 @@ func document(t *testing.T) *openapi.Doc {
 }
 
 func TestOpenAPIDescribesEveryRoute(t *testing.T) {
-	d, s := document(t), serve(t, newFake("1"), withTokens)
+	d, s := document(t), serve(t, newFake("1"), withTokens, running(t, true))
 	if err := d.CheckExamples(true); err != nil {
 		t.Error(err)
 	}
@@ -143,10 +147,85 @@ func exchanges(t *testing.T) []exchange {
 	}
 }
 
+// functionExchanges are those about edge functions, in their order.
+func functionExchanges(t *testing.T) []exchange {
+	t.Helper()
+	known, on, down := newFake("1"), running(t, true), running(t, false)
+	wasmType, fns := "Content-Type: "+typeWasm, "/v1/functions"
+	one := fns + "/{name}"
+	wasm, err := guests.Modules.ReadFile("prebuilt/hide-matricule.as.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	module, large := string(wasm), strings.Repeat("x", edge.MaxModule+1)
+	text := []string{"Content-Type: text/plain"}
+	return []exchange{
+		{"PUT " + one, fns + "/hide?fuel=50000&open=1", module, []string{wasmType}, 200, known, on},
+		{"PUT " + one, fns + "/hide?fuel=60000&share=0.5", module, []string{wasmType}, 200, known, on},
+		{"PUT " + one, fns + "/hide?share=2", module, []string{wasmType}, 400, known, on},
+		{"PUT " + one, fns + "/hide", "none", []string{wasmType}, 422, known, on},
+		{"PUT " + one, fns + "/hide", "none", text, 415, known, on},
+		{"PUT " + one, fns + "/hide", large, []string{wasmType}, 413, known, on},
+		{"PUT " + one, fns + "/hide", module, []string{wasmType}, 503, known, down},
+		{"GET " + fns, fns, "", nil, 200, known, on},
+		{"GET " + fns, fns, "", nil, 503, known, down},
+		{"GET " + one, fns + "/hide", "", nil, 200, known, on},
+		{"GET " + one, fns + "/Hide", "", nil, 400, known, on},
+		{"GET " + one, fns + "/none", "", nil, 404, known, on},
+		{"GET " + one, fns + "/hide", "", nil, 503, known, down},
+		{"GET " + one + "/module", fns + "/hide/module?version=1", "", nil, 200, known, on},
+		{"GET " + one + "/module", fns + "/hide/module?version=x", "", nil, 400, known, on},
+		{"GET " + one + "/module", fns + "/none/module", "", nil, 404, known, on},
+		{"GET " + one + "/module", fns + "/hide/module", "", nil, 503, known, down},
+		{"POST " + one + "/diff", fns + "/hide/diff?users=5&claim.role=guest&locale=fr", module, []string{wasmType}, 200, known, on},
+		{"POST " + one + "/diff", fns + "/hide/diff?users=x", module, []string{wasmType}, 400, known, on},
+		{"POST " + one + "/diff", fns + "/hide/diff", "none", []string{wasmType}, 422, known, on},
+		{"POST " + one + "/diff", fns + "/hide/diff", "none", text, 415, known, on},
+		{"POST " + one + "/diff", fns + "/hide/diff", large, []string{wasmType}, 413, known, on},
+		{"GET /v1/users/{id}", "/v1/users/1?fn=hide&locale=fr", "", nil, 200, known, on},
+		{"GET /v1/users/{id}", "/v1/users/1?fn=hide&arg.none=1", "", nil, 400, known, on},
+		{"GET /v1/users/{id}", "/v1/users/1?fn=none", "", nil, 404, known, on},
+		{"GET /v1/users", "/v1/users?ids=1&fn=hide", "", nil, 200, known, on},
+		{"POST /v1/users/batch", "/v1/users/batch?fn=hide", `{"ids":["1"]}`, []string{jsonType}, 200, known, on},
+		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 200, known, on}, // the trial ends
+		{"POST " + one + "/rollback", fns + "/hide/rollback?to=9", "", nil, 400, known, on},
+		{"POST " + one + "/rollback", fns + "/none/rollback", "", nil, 404, known, on},
+		{"POST " + one + "/rollback", fns + "/hide/rollback", "x", text, 415, known, on},
+		{"POST " + one + "/rollback", fns + "/hide/rollback", strings.Repeat(" ", 5000), []string{jsonType}, 413, known, on},
+		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 503, known, down},
+		{"DELETE " + one, fns + "/hide", "", nil, 204, known, on},
+		{"DELETE " + one, fns + "/Hide", "", nil, 400, known, on},
+		{"DELETE " + one, fns + "/hide", "", nil, 404, known, on},
+		{"DELETE " + one, fns + "/hide", "", nil, 503, known, down},
+	}
+}
+
+// running returns a configuration with edge functions of a real node, whose Redis is away unless up.
+func running(t *testing.T, up bool) func(*Config) {
+	t.Helper()
+	redis, err := embedded.StartRedis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = redis.Close() })
+	n, err := node.New(node.Config{RedisURL: redis.URL(), Origin: new(registry), Functions: &edge.FunctionsConfig{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !up {
+		_ = redis.Close()
+	}
+	return func(c *Config) { c.Functions = &FunctionsConfig{Node: n} }
+}
+
 func TestExchangesAreAsDescribed(t *testing.T) {
 	d := document(t)
 	seen := map[string]bool{}
-	for _, x := range exchanges(t) {
+	for _, x := range append(exchanges(t), functionExchanges(t)...) {
 		name := fmt.Sprintf("%s %d", x.route, x.status)
 		seen[name] = true
 		t.Run(name, func(t *testing.T) {

@@ -146,9 +146,14 @@ func (s *Server) takes(functions []string, arg string) bool {
 		if err != nil {
 			return true // the lookup itself will say so
 		}
-		f, err := serving.Function(s.ctx)
-		return err != nil || f.About().Takes(arg) || serving.Trial() != nil // which may take others
+		return takes(s.ctx, serving, arg) || serving.Trial() != nil && takes(s.ctx, serving.Trial(), arg)
 	})
+}
+
+// takes reports whether a version takes an argument, or cannot say: then the lookup will say why.
+func takes(ctx context.Context, version *edge.Serving, arg string) bool {
+	f, err := version.Function(ctx)
+	return err != nil || f.About().Takes(arg)
 }
 
 // queryArgs are the arguments of a query. What it returns is valid until the handler returns.

@@ -179,19 +179,31 @@ func (d *Doc) CheckExchange(x Exchange) error {
 	return nil
 }
 
+// spread returns the pattern of the names of a parameter that is an object.
+func spread(p map[string]any) []*regexp.Regexp {
+	schema, _ := p["schema"].(map[string]any)
+	names, _ := schema["propertyNames"].(map[string]any)
+	if pattern, ok := names["pattern"].(string); ok && p["explode"] == true {
+		return []*regexp.Regexp{regexp.MustCompile(pattern)}
+	}
+	return nil
+}
+
 func (d *Doc) checkQuery(op, item map[string]any, x Exchange) error {
 	known := map[string]bool{}
+	var patterns []*regexp.Regexp // of the names of an object that is spread over the query (form, explode)
 	for _, list := range []any{op["parameters"], item["parameters"]} {
 		all, _ := list.([]any)
 		for _, one := range all {
 			if p := d.follow(one); p["in"] == "query" {
 				known[p["name"].(string)] = true
+				patterns = append(patterns, spread(p)...)
 			}
 		}
 	}
 	values, err := url.ParseQuery(x.Query)
 	for name := range values {
-		if !known[name] {
+		if !known[name] && !slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(name) }) {
 			err = errors.Join(err, fmt.Errorf("the parameter %q is not described", name))
 		}
 	}
