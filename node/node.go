@@ -41,7 +41,7 @@ type Node struct {
 	conf      Config
 	client    redis.UniversalClient
 	streams   [2]redis.UniversalClient // the tail's and the worker's: a blocked XREAD takes no connection from lookups
-	tracking  redis.UniversalClient    // the watch's
+	watching  [2]redis.UniversalClient // the watch's, of RESP3 and RESP2
 	cache     *tier.Cache
 	publisher *stream.Publisher
 	tail      *stream.Tail
@@ -81,7 +81,10 @@ func New(conf Config) (*Node, error) {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 		}
 	}
-	if n.tracking, err = redisconn.OpenWatch(conf.RedisURL, tier.Track); err != nil {
+	if n.watching[0], err = redisconn.OpenPush(conf.RedisURL); err == nil {
+		n.watching[1], err = redisconn.OpenWatch(conf.RedisURL, tier.Track)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 	}
 	if err := n.compose(); err != nil {
@@ -97,7 +100,7 @@ func New(conf Config) (*Node, error) {
 }
 
 func (n *Node) disconnect() (err error) {
-	for _, c := range append(n.streams[:], n.client, n.tracking) {
+	for _, c := range append(append(n.streams[:], n.client), n.watching[:]...) {
 		if c != nil {
 			err = errors.Join(err, c.Close())
 		}
@@ -127,7 +130,8 @@ func (n *Node) compose() (err error) {
 		return err
 	}
 	if !n.conf.NoWatch {
-		if n.watch, err = tier.NewWatch(tier.WatchConfig{Client: n.tracking, Cache: n.cache, Logger: n.conf.Logger}); err != nil {
+		if n.watch, err = tier.NewWatch(tier.WatchConfig{Client: n.watching[0], Redirected: n.watching[1],
+			Cache: n.cache, Logger: n.conf.Logger}); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,9 @@ func sampled(age time.Duration) bool {
 
 // note notes, for the next prewarm, who was shown. Its callers ask first whether to, because a call costs as much as asking.
 func (n *Node) note(r tier.Result) {
+	if n.watch != nil {
+		n.watch.Shown(r.Profile.ID)
+	}
 	if n.hot == nil {
 		return
 	}

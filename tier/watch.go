@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,19 +29,21 @@ const (
 	// it is given up.
 	watchBeat = time.Second
 	watchDead = 3 * time.Second
-	// forbiddenPause is how long a server that forbids tracking is left alone.
-	forbiddenPause = time.Minute
+	// refusedPause is how long a server's refusals are believed; then the ways are tried anew.
+	refusedPause = time.Minute
 )
 
-// WatchConfig configures a Watch. All fields but Logger are required.
+// WatchConfig configures a Watch. All fields but Redirected and Logger are required.
 type WatchConfig struct {
-	// Client speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in
-	// broadcast mode, redirected to itself: Track is its OnConnect. It is the watch's own; the
-	// caller closes it after the watch.
+	// Client speaks RESP3. It and Redirected are the watch's own; the caller closes them after it.
 	Client redis.UniversalClient
+	// Redirected speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in
+	// broadcast mode, redirected to itself: Track is its OnConnect. It is for servers and proxies
+	// without RESP3. Optional.
+	Redirected redis.UniversalClient
 	// Cache is the one to correct.
 	Cache *Cache
-	// Logger gets one line when the server forbids tracking and one per failed attempt to connect.
+	// Logger gets one line when a server refuses a way of watching and one per failed attempt to connect.
 	// Default: none.
 	Logger *slog.Logger
 }
@@ -51,6 +52,10 @@ type WatchConfig struct {
 // FLUSHALL. Redis names every key written under the prefix, our own writes too; the watch compares
 // what L1 holds of them with what Redis has now, and forgets only what differs. An outside write is
 // refused by L1 within about 2 x rest.
+//
+// It tries what a server has, in this order: pushes of CLIENT TRACKING (RESP3), the same redirected to
+// a subscription (RESP2), keyspace notifications. Where none of them is to be had, it compares users
+// who were shown lately with Redis, once a second.
 type Watch struct {
 	conf  WatchConfig
 	mu    sync.Mutex
@@ -64,7 +69,8 @@ type Watch struct {
 		over bool
 	}
 	links, notices, outside, lost atomic.Int64
-	forbidden                     atomic.Bool
+	way                           atomic.Pointer[way] // of the last link
+	shown                         shownIDs
 }
 
 // WatchStats says how a Watch does.
@@ -72,8 +78,8 @@ type WatchStats struct {
 	// Links is how many servers are watched now; 0 means that outside writes are seen only when
 	// L1's TTL ends.
 	Links int64 `json:"links"`
-	// Forbidden says that a server refused to let us watch.
-	Forbidden bool `json:"forbidden"`
+	// Way is how: push, redirect, keyspace, or sweep, which sees only users who are shown often.
+	Way string `json:"way"`
 	// Notices counts keys that Redis named, Outside those whose entry in L1 was wrong.
 	Notices int64 `json:"notices"`
 	Outside int64 `json:"outside"`
@@ -140,7 +146,7 @@ func (w *Watch) Close() error {
 // Stats returns a snapshot.
 func (w *Watch) Stats() WatchStats {
 	return WatchStats{
-		Links: w.links.Load(), Forbidden: w.forbidden.Load(), Notices: w.notices.Load(),
+		Links: w.links.Load(), Way: w.way.Load().String(), Notices: w.notices.Load(),
 		Outside: w.outside.Load(), Lost: w.lost.Load(),
 	}
 }
@@ -149,7 +155,9 @@ func (w *Watch) Stats() WatchStats {
 func (w *Watch) followMasters(ctx context.Context) {
 	cluster, ok := w.conf.Client.(*redis.ClusterClient)
 	if !ok {
-		w.follow(ctx, "", w.conf.Client)
+		if one, ok := w.conf.Client.(*redis.Client); ok {
+			w.follow(ctx, one)
+		}
 		return
 	}
 	var links sync.WaitGroup
@@ -162,7 +170,7 @@ func (w *Watch) followMasters(ctx context.Context) {
 			defer mu.Unlock()
 			if addr := c.Options().Addr; !watched[addr] {
 				watched[addr] = true
-				links.Go(func() { w.follow(ctx, addr, c) })
+				links.Go(func() { w.follow(ctx, c) })
 			}
 			return nil
 		})
@@ -170,93 +178,51 @@ func (w *Watch) followMasters(ctx context.Context) {
 	}
 }
 
-// subscriber is a client of one server.
-type subscriber interface {
-	Subscribe(ctx context.Context, channels ...string) *redis.PubSub
+// follow keeps a link to one server, by the first way that it does not refuse. What was written there
+// while the link was down is unknown, so each link but the first begins with a flush.
+func (w *Watch) follow(ctx context.Context, server *redis.Client) {
+	tries := ways
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		now := tries[0]
+		err := now.listen(w, ctx, server, func() { w.linked(now, attempt > 0) })
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errTryAnew):
+			tries = ways
+		case refused(err) && len(tries) > 1:
+			tries = tries[1:]
+			if known := w.way.Load(); known == nil || known == now { // it is new to us
+				w.conf.Logger.Warn("Redis refuses a way to watch for writes of others",
+					"server", server.Options().Addr, "way", now.name, "next", tries[0].name, "error", err)
+			}
+		default:
+			w.conf.Logger.Warn("watch for writes of others", "server", server.Options().Addr,
+				"way", now.name, "attempt", attempt+1, "error", err, "pause", watchBeat)
+			tries = ways
+			life.Wait(ctx, watchBeat)
+		}
+	}
 }
 
-// follow keeps a link to one server. What was written there while the link was down is unknown, so
-// each link but the first begins with a flush.
-func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
-	for attempt := 0; ctx.Err() == nil; attempt++ {
-		err := w.listen(ctx, server, attempt > 0)
-		if ctx.Err() != nil {
-			return
-		}
-		pause := watchBeat
-		if refused(err) {
-			pause = forbiddenPause
-			if w.forbidden.Swap(true) {
-				life.Wait(ctx, pause)
-				continue
-			}
-			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends",
-				"server", addr, "error", err)
-		} else {
-			w.conf.Logger.Warn("watch for writes of others",
-				"server", addr, "attempt", attempt+1, "error", err, "pause", pause)
-		}
-		life.Wait(ctx, pause)
+// linked notes that a link stands; whoever calls it calls unlinked at its end.
+func (w *Watch) linked(by *way, again bool) {
+	if again && by != sweeping {
+		w.conf.Cache.Flush()
 	}
+	w.way.Store(by)
+	w.links.Add(1)
+}
+
+func (w *Watch) unlinked() {
+	w.links.Add(-1)
+	w.lost.Add(1)
 }
 
 // refused reports whether the server answered, and said no.
 func refused(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && !strings.HasPrefix(reply.Error(), "LOADING")
-}
-
-// listen returns when the link fails or ctx ends.
-func (w *Watch) listen(ctx context.Context, server subscriber, again bool) error {
-	sub := server.Subscribe(ctx, trackingChannel)
-	defer func() { _ = sub.Close() }()
-	if _, err := sub.ReceiveTimeout(ctx, watchDead); err != nil {
-		return err
-	}
-	w.forbidden.Store(false)
-	if again {
-		w.conf.Cache.Flush()
-	}
-	w.links.Add(1)
-	defer func() { w.links.Add(-1); w.lost.Add(1) }()
-	for heard := time.Now(); ctx.Err() == nil; {
-		message, err := sub.ReceiveTimeout(ctx, watchBeat)
-		var silent net.Error
-		switch {
-		case err == nil:
-			heard = time.Now()
-			if err := w.take(message); err != nil {
-				return err
-			}
-		case errors.As(err, &silent) && silent.Timeout():
-			if time.Since(heard) > watchDead {
-				return fmt.Errorf("tier: watch: no sign of life for %v", watchDead)
-			}
-			if err := sub.Ping(ctx); err != nil {
-				return err
-			}
-		case strings.Contains(err.Error(), "payload: <nil>"):
-			// FLUSHALL and FLUSHDB name no keys, which the client takes for an error.
-			w.conf.Cache.Flush()
-		default:
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-// errResubscribed reports that the client has made another connection on its own: the old one's
-// notices are lost.
-var errResubscribed = errors.New("tier: watch: the connection was replaced")
-
-func (w *Watch) take(message any) error {
-	switch m := message.(type) {
-	case *redis.Message:
-		w.notice(m.PayloadSlice)
-	case *redis.Subscription:
-		return errResubscribed
-	}
-	return nil
 }
 
 func (w *Watch) notice(keys []string) {

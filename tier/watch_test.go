@@ -20,12 +20,25 @@ import (
 func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Watch) {
 	t.Helper()
 	c := newCache(t, url, origin, nil)
-	client, err := redisconn.OpenWatch(url, Track)
+	w := watch(t, url, c, nil)
+	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
+	return c, w
+}
+
+// watch starts a watch of a cache; log may be nil.
+func watch(t *testing.T, url string, c *Cache, log *slog.Logger) *Watch {
+	t.Helper()
+	pushes, err := redisconn.OpenPush(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Close() })
-	w, err := NewWatch(WatchConfig{Client: client, Cache: c})
+	t.Cleanup(func() { _ = pushes.Close() })
+	redirects, err := redisconn.OpenWatch(url, Track)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = redirects.Close() })
+	w, err := NewWatch(WatchConfig{Client: pushes, Redirected: redirects, Cache: c, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,8 +48,7 @@ func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Wat
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
-	return c, w
+	return w
 }
 
 func TestOutsideWritesReachL1(t *testing.T) {
@@ -156,35 +168,71 @@ func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
 	}
 }
 
-func TestForbiddenTrackingIsOneWarning(t *testing.T) {
-	server := redistest.Server(t)
-	if err := server.Client().Do(t.Context(), "ACL", "SETUSER", "node", "on", ">pw", "~*", "&*", "+@all", "-client|tracking").Err(); err != nil {
+// Servers that refuse one way or the other are watched by the next. Each refusal is one warning, and
+// writes of others are seen all the same.
+func TestWaysOfWatching(t *testing.T) {
+	for _, c := range []struct {
+		name, way string
+		lines     []string // of redis.conf
+		rights    []any
+		warnings  int
+	}{
+		{"all that Redis has", "push", nil, nil, 0},
+		{"no RESP3", "redirect", []string{`rename-command HELLO ""`}, nil, 1},
+		{"no tracking, but notifications", "keyspace", []string{"notify-keyspace-events Kgh"}, []any{"-client|tracking"}, 2},
+		{"no tracking", "sweep", nil, []any{"-client|tracking"}, 3},
+		{"notifications of other kinds", "sweep", []string{"notify-keyspace-events KE$"}, []any{"-client|tracking"}, 3},
+		{"no tracking, and no word of notifications", "sweep", []string{"notify-keyspace-events KA"},
+			[]any{"-client|tracking", "-config"}, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.ServerWith(t, redistest.Options{Lines: c.lines})
+			rights := append([]any{"ACL", "SETUSER", "node", "on", ">pw", "~*", "&*", "+@all"}, c.rights...)
+			if err := server.Client().Do(t.Context(), rights...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			var log lockedBuffer
+			url, origin := strings.Replace(server.URL(), "redis://", "redis://node:pw@", 1), newTruth(30)
+			cache := newCache(t, url, origin, nil)
+			w := watch(t, url, cache, slog.New(slog.NewTextHandler(&log, nil)))
+			eventually(t, "the way "+c.way, func() bool { st := w.Stats(); return st.Links == 1 && st.Way == c.way })
+			seesOthers(t, server.Client(), cache, w, origin)
+			if n := strings.Count(log.String(), "WARN"); n != c.warnings {
+				t.Errorf("%d warnings, want %d:\n%s", n, c.warnings, log.String())
+			}
+		})
+	}
+}
+
+// seesOthers has others delete one user and change another behind the node's back, then all.
+func seesOthers(t *testing.T, theirs *redis.Client, c *Cache, w *Watch, origin *truth) {
+	t.Helper()
+	for i := range 30 {
+		getFrom(t, c, fmt.Sprint(i+1), FromL1)
+	}
+	shown := func(id string) int64 {
+		w.Shown(id)
+		return get(t, c, id, Want{}).Version()
+	}
+	origin.set(user("1", 9))
+	if err := theirs.Del(t.Context(), "user:profile:1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	var log lockedBuffer
-	url := strings.Replace(server.URL(), "redis://", "redis://node:pw@", 1)
-	c := newCache(t, url, newTruth(1), nil)
-	client, err := redisconn.OpenWatch(url, Track)
-	if err != nil {
+	if err := theirs.HSet(t.Context(), "user:profile:2", "fullName", "Theirs", "updatedAt", 9).Err(); err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	w, err := NewWatch(WatchConfig{Client: client, Cache: c, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
-	if err := w.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the refusal", func() bool { return w.Stats().Forbidden })
-	eventually(t, "the warning", func() bool { return strings.Contains(log.String(), "Redis forbids CLIENT TRACKING") })
-	if n := strings.Count(log.String(), "WARN"); n != 1 {
-		t.Errorf("%d warnings, want 1:\n%s", n, log.String())
-	}
-	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin {
-		t.Errorf("the cache does not serve: %v", r.Tier)
-	}
+	origin.set(user("2", 9))
+	eventually(t, "1 to change", func() bool { return shown("1") == 9 })
+	eventually(t, "2 to change", func() bool { return shown("2") == 9 })
+	asked := origin.timesAsked("20")
+	flushAll(t, theirs)
+	eventually(t, "FLUSHALL to be noticed", func() bool {
+		for i := range 30 {
+			shown(fmt.Sprint(i + 1))
+		}
+		return origin.timesAsked("20") > asked
+	})
 }
 
 type lockedBuffer struct {

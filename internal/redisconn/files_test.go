@@ -32,6 +32,7 @@ func ping(t *testing.T, url string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for _, open := range []func(string) (redis.UniversalClient, error){redisconn.Open, redisconn.OpenTail,
+		redisconn.OpenPush,
 		func(url string) (redis.UniversalClient, error) { return redisconn.OpenWatch(url, nil) }} {
 		client, err := open(url)
 		if err != nil {

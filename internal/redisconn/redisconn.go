@@ -64,7 +64,20 @@ func OpenTail(rawURL string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(o), nil
 }
 
-// OpenWatch returns a client for a tier.Watch of url: RESP2, and track runs on every new connection.
+// OpenPush returns a client of url for a tier.Watch to which Redis pushes notices: RESP3. A server that
+// hangs is given 3 s.
+func OpenPush(rawURL string) (redis.UniversalClient, error) {
+	o, err := parse(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	o.Protocol, o.ReadTimeout = 3, 3*time.Second
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize = 3, -1, -1
+	return redis.NewUniversalClient(o), nil
+}
+
+// OpenWatch returns a client of url for a tier.Watch to whose subscription Redis redirects notices:
+// RESP2, and track runs on every new connection.
 func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
