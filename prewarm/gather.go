@@ -90,9 +90,10 @@ func (g *gathering) from(ctx context.Context, s Source) (c SourceCount) {
 			break
 		}
 		c.Users++
-		switch {
-		case profile.CheckID(u.ID) != nil:
+		switch invalid := profile.CheckID(u.ID); {
+		case invalid != nil:
 			c.Invalid++
+			c.because(invalid)
 		case u.LastActive.Before(g.since):
 			c.Old++
 		default:
@@ -100,9 +101,22 @@ func (g *gathering) from(ctx context.Context, s Source) (c SourceCount) {
 		}
 	}
 	if s, ok := s.(interface{ Skipped() (int64, []error) }); ok {
-		c.Skipped, _ = s.Skipped()
+		var reasons []error
+		c.Skipped, reasons = s.Skipped()
+		for _, why := range reasons {
+			c.because(why)
+		}
 	}
 	return c
+}
+
+// because adds why one was passed over, if there is room.
+func (c *SourceCount) because(why error) {
+	const most, longest = 10, 200
+	if len(c.Reasons) < most {
+		text := strings.ToValidUTF8(strings.TrimPrefix(why.Error(), "profile: "), "")
+		c.Reasons = append(c.Reasons, strings.ToValidUTF8(text[:min(len(text), longest)], ""))
+	}
 }
 
 // gather reads all sources. One that fails costs its users; the error says that all have failed.

@@ -391,7 +391,7 @@ func TestOptionsCutThePlan(t *testing.T) {
 	}
 	s := w.run(Options{Sources: from(users), DaysBack: 3, MaxUsers: 3, Unlimited: true})
 	c := s.Sources[0]
-	if s.Planned != 3 || c.Users != 8 || c.Invalid != 1 || c.Old != 3 {
+	if s.Planned != 3 || c.Users != 8 || c.Invalid != 1 || c.Old != 3 || len(c.Reasons) != 1 || !strings.Contains(c.Reasons[0], `"no id"`) {
 		t.Errorf("planned %d of %+v", s.Planned, c)
 	}
 	w.warm([]User{{ID: "a"}, {ID: "b"}, {ID: "c"}})

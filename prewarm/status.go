@@ -61,6 +61,8 @@ type SourceCount struct {
 	Old     int64 `json:"old,omitempty"`
 	// Skipped counts what the source itself could not read.
 	Skipped int64 `json:"skipped,omitempty"`
+	// Reasons are why the first ten were invalid or skipped, 200 bytes of each at most.
+	Reasons []string `json:"reasons,omitempty"`
 	// Error is why it ended early, "" when it did not.
 	Error string `json:"error,omitempty"`
 	// Duration is how long it took, in milliseconds.

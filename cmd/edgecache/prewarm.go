@@ -178,6 +178,12 @@ func (w *warming) report(s prewarm.Status) error {
 	if err := w.printJSON(out); err != nil {
 		return err
 	}
+	for _, c := range s.Sources {
+		if n := c.Invalid + c.Skipped; n > 0 {
+			fmt.Fprintf(w.stderr, "%s: %d entries were passed over, such as: %s\n", printable(c.Name), n,
+				printable(strings.Join(c.Reasons, "; ")))
+		}
+	}
 	for _, f := range s.Failures {
 		fmt.Fprintf(w.stderr, "%s: %s\n", printable(f.ID), printable(f.Reason))
 	}

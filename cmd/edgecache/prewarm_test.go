@@ -127,14 +127,16 @@ func TestPrewarmByAQuery(t *testing.T) {
 	}
 	defer db.Close()
 	for _, statement := range []string{"CREATE TABLE visites (agent TEXT, vu INTEGER)",
-		fmt.Sprintf("INSERT INTO visites VALUES ('3', %d), ('4', %[1]d)", time.Now().UnixMilli())} {
+		fmt.Sprintf("INSERT INTO visites VALUES ('3', %d), ('4', %[1]d), ('a b', %[1]d)", time.Now().UnixMilli())} {
 		if _, err := db.Exec(statement); err != nil {
 			t.Fatal(err)
 		}
 	}
 	url := start(t, append([]string{"serve", "--sample-users", "50", "--prewarm-source", "sqlite:" + file,
 		"--prewarm-query", "SELECT agent, vu FROM visites WHERE vu >= ?1"}, anyPort...)...).urls()[0]
-	if got := command(t, "", nil, "prewarm", "--node", url, "--unlimited"); got.err != nil || !strings.Contains(got.stdout, `{"totalProcessed":2,"cached":2`) {
+	got := command(t, "", nil, "prewarm", "--node", url, "--unlimited")
+	if got.err != nil || !strings.Contains(got.stdout, `{"totalProcessed":2,"cached":2`) ||
+		!strings.Contains(got.stderr, `sqlite: 1 entries were passed over, such as: invalid id: "a b"`) {
 		t.Errorf("prewarm: %+v", got)
 	}
 }
