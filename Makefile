@@ -29,10 +29,11 @@ fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 seeded: ## remove one safeguard at a time and see that the oracle or the model notices
 	go test -count=1 -timeout 20m -v -run TestEachSeededBugIsSeen ./tests/seeded -all
 
-soak: ## the long forms of the storm and of every fault, about half an hour; writes benchmarks/results/faults.md
+soak: ## the long forms of the storm and of every fault, about 40 minutes; writes benchmarks/results/faults.md and rehearsal.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s
 	go test -timeout 20m -run TestNoNodeIsOlderThanTheBound -v ./node -puts 10000
 	benchmarks/record.sh faults
+	benchmarks/record.sh rehearsal
 
 deps: ## find what the tests need, or install it (Debian, as root)
 	@scripts/deps.sh

@@ -3,6 +3,7 @@
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh faults             the long form of every fault test, the model and the seeded bugs: about half an hour
+#   benchmarks/record.sh rehearsal [TIME]   the migration there and back, TIME (20s) a step: about seven minutes
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 #   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
 #   benchmarks/record.sh origin TRACE       the source of truth while parts of it are killed, down, slow or stopped
@@ -90,10 +91,19 @@ origin() {
   code <<<"$table"
 }
 
+# rehearsal plays the migration from services that write as the old ones do, 20 s a step or as long as is said.
+rehearsal() {
+  head 'The migration, there and back' "benchmarks/record.sh rehearsal${1:+ $1}"
+  printf 'A stand-in of the old service, whose clock is wrong, on a real PostgreSQL and Redis; two nodes, readers and the oracle all along.\n\n'
+  printf '| step | demanded | measured |\n|---|---|---|\n'
+  { go test -count=1 -timeout 60m -v ./tests/rehearsal -each "${1:-20s}" || true; } | rows
+}
+
 case "${1:-}" in
 origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 races) races >"$out" ;;
 faults) faults >"$out" ;;
+rehearsal) rehearsal "${@:2}" >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;
 warm) go run -C benchmarks . warm -trace "$(realpath "${2:?the file with the chat is missing}")" -out results ;;
