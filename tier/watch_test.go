@@ -20,6 +20,12 @@ import (
 func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Watch) {
 	t.Helper()
 	c := newCache(t, url, origin, nil)
+	return c, watch(t, c, url, links)
+}
+
+// watch gives a cache a watch that has its links.
+func watch(t *testing.T, c *Cache, url string, links int64) *Watch {
+	t.Helper()
 	client, err := redisconn.OpenWatch(url, Track)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +42,7 @@ func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Wat
 		}
 	}
 	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
-	return c, w
+	return w
 }
 
 func TestOutsideWritesReachL1(t *testing.T) {

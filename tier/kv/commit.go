@@ -54,8 +54,8 @@ func (s *Store) commit() {
 	}
 	s.mu.Lock()
 	s.committing = nil
+	s.counters.commits.Add(1) // with mu held, for Renew
 	s.mu.Unlock()
-	s.counters.commits.Add(1)
 	s.counters.committed.Store(st.At.UnixNano())
 }
 

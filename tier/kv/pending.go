@@ -141,6 +141,57 @@ func (s *Store) Checkpoint(at []byte) {
 	}
 }
 
+// Renew is Put in the place of what is held of id: it reports false, and does nothing, when that is
+// nothing, or newer.
+func (s *Store) Renew(id string, r Record, valid func() bool) bool {
+	for range renewTries {
+		commits := s.counters.commits.Load()
+		held, ok := s.Get(id)
+		if !ok || held.Version > r.Version {
+			return false
+		}
+		done, again := s.renew(id, r, commits, valid)
+		if !again {
+			return done
+		}
+	}
+	return false
+}
+
+// renewTries is how often Renew looks again because a transaction came between.
+const renewTries = 3
+
+func (s *Store) renew(id string, r Record, commits uint64, valid func() bool) (done, again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counters.commits.Load() != commits {
+		return false, true
+	}
+	now, there := s.pending[id]
+	if !there {
+		now, there = s.committing[id]
+	}
+	if there && (now == nil || now.Version > r.Version) || !s.On() || len(s.pending) >= maxPending ||
+		!valid() {
+		return false, false
+	}
+	r.session, r.generation = s.session, s.generation.Load()
+	s.putLocked(id, &r)
+	return true, false
+}
+
+// Has reports whether there is something of id, whether it counts or not.
+func (s *Store) Has(id string) bool {
+	if !s.On() {
+		return false
+	}
+	r, there := s.changed(id)
+	if !there {
+		r = s.read(id)
+	}
+	return r != nil
+}
+
 // Doubt is an entry from before a Flush.
 type Doubt struct {
 	ID      string
@@ -181,6 +232,21 @@ func (s *Store) Doubtful(after string, n int) (doubts []Doubt, next string) {
 		return nil, ""
 	}
 	return doubts, next
+}
+
+// Discard deletes an entry from before the last Flush, unless it has been changed since it was
+// doubted.
+func (s *Store) Discard(d Doubt) {
+	if !s.On() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, pending := s.pending[d.ID]
+	_, committing := s.committing[d.ID]
+	if !pending && !committing {
+		s.deleteLocked(d.ID)
+	}
 }
 
 // Vouch says that an entry from before the last Flush still counts if it has this version, and
