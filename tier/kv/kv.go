@@ -83,6 +83,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Check returns what is wrong with c, nil for nothing.
+func (c Config) Check() error { return c.withDefaults().validate() }
+
 func (c Config) validate() error {
 	switch {
 	case c.Dir == "":
