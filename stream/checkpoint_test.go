@@ -172,9 +172,20 @@ func TestACheckpointIsOfWhatIsHandled(t *testing.T) {
 	await(t, "the first event", func() bool { return r.has("7@1") })
 	r.awaitAlive(t, 2)
 	g.shut()
-	add(t, server.Client(), 2)
-	add(t, server.Client(), 3)
-	add(t, server.Client(), 4)
+	_, err := server.Client().TxPipelined(t.Context(), func(pipe redis.Pipeliner) error { // one read brings all
+		for version := int64(2); version <= 4; version++ {
+			values, err := Encode(Event{Kind: profile.Updated, UserID: "7", Version: version, Profile: whole("7", version)})
+			must(t, err)
+			pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: Name, Values: values})
+		}
+		return nil
+	})
+	must(t, err)
+	select {
+	case <-g.waiting:
+	case <-time.After(patience):
+		t.Fatal("the tail did not read them")
+	}
 	closed := make(chan error)
 	go func() { closed <- tail.Close() }()
 	await(t, "the end to begin", tail.life.Closed)
