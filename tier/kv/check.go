@@ -52,7 +52,10 @@ type checker struct {
 	high uint64   // pages from here on are not in use
 	seen []uint64 // a bit for each page
 	used int
-	room []byte
+	room []byte // the pages from first on that were read last
+	// first and next are the numbers of the first of them and of the page after the one taken last;
+	// ahead is how many are read at once, more the longer pages follow each other.
+	first, next, ahead uint64
 	// entry is called for each entry of the bucket of users, if it is not nil.
 	entry func(id string, value []byte) error
 	users int
@@ -135,14 +138,14 @@ func le16(b []byte) uint16 { return binary.LittleEndian.Uint16(b) }
 func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
 func le64(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-// take reads a page with what overflows from it, and marks its pages; a page is taken once.
+// take reads a page with what overflows from it, and marks its pages; a page is taken once. It is
+// there until the next is taken.
 func (c *checker) take(id uint64) (page []byte, err error) {
 	if id < 2 || id >= c.high {
 		return nil, damaged("page %d of %d", id, c.high)
 	}
-	page = make([]byte, pageSize)
-	if _, err := c.file.ReadAt(page, int64(id)*pageSize); err != nil {
-		return nil, fmt.Errorf("kv: read the store: %w", err)
+	if page, err = c.read(id); err != nil {
+		return nil, err
 	}
 	more := uint64(le32(page[12:]))
 	if le64(page) != id || id+more >= c.high {
@@ -162,6 +165,31 @@ func (c *checker) take(id uint64) (page []byte, err error) {
 	}
 	c.used += 1 + int(more)
 	return page, nil
+}
+
+// maxAhead is how many pages are read at once, at most.
+const maxAhead = 64
+
+// read returns a page.
+func (c *checker) read(id uint64) ([]byte, error) {
+	if id == c.next {
+		c.ahead = min(2*c.ahead, maxAhead)
+	} else {
+		c.ahead = 1
+	}
+	c.next = id + 1
+	if at := id - c.first; id >= c.first && (at+1)*pageSize <= uint64(len(c.room)) {
+		return c.room[at*pageSize : (at+1)*pageSize], nil
+	}
+	if c.room == nil {
+		c.room = make([]byte, maxAhead*pageSize)
+	}
+	n := min(c.ahead, c.high-id)
+	c.first, c.room = id, c.room[:n*pageSize]
+	if _, err := c.file.ReadAt(c.room, int64(id)*pageSize); err != nil {
+		return nil, fmt.Errorf("kv: read the store: %w", err)
+	}
+	return c.room[:pageSize], nil
 }
 
 // bucket walks the tree of a bucket from its root.
@@ -186,8 +214,11 @@ func (c *checker) tree(id uint64, t tree) error {
 	}
 	switch flags := le16(page[8:]); flags {
 	case branchFlag:
-		return c.branch(id, page, t)
+		return c.branch(id, bytes.Clone(page), t)
 	case leafFlag:
+		if t.name == "" {
+			page = bytes.Clone(page) // its buckets are walked while it is looked at
+		}
 		return c.leaf(id, page, t)
 	default:
 		return damaged("page %d is of kind %#x", id, flags)

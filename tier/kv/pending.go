@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"slices"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 )
@@ -46,7 +47,8 @@ func (s *Store) read(id string) *Record {
 	var value []byte
 	err := guard(func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			value = bytes.Clone(tx.Bucket(usersBucket).Get([]byte(id)))
+			key := unsafe.Slice(unsafe.StringData(id), len(id)) // is read only
+			value = bytes.Clone(tx.Bucket(usersBucket).Get(key))
 			return nil
 		})
 	})
