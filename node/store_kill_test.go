@@ -200,7 +200,7 @@ func killProcesses(t *testing.T, watch *canary.Canary) {
 	var first, worst time.Duration
 	before, after := tally{}, tally{}
 	calls := int64(0)
-	kills := pick(4, 200)
+	kills := pick(3, 200)
 	for i := range kills + 1 {
 		r.judges = []*oracle.Node{r.oracle.Node("process " + strconv.Itoa(i))}
 		p := r.exec(url)
@@ -215,7 +215,7 @@ func killProcesses(t *testing.T, watch *canary.Canary) {
 			add(after, r.readFrom(p, rnd, time.Second))
 			calls += asked.Load() - askedBefore
 		}
-		add(before, r.readFrom(p, rnd, time.Duration(500+rnd.IntN(pick(1000, 500)))*time.Millisecond))
+		add(before, r.readFrom(p, rnd, time.Duration(300+rnd.IntN(500))*time.Millisecond))
 		var st Stats
 		check(t, json.Unmarshal([]byte(p.ask("stats")), &st))
 		if st.Store.Off != "" || st.Store.Damaged > 0 || i > 0 && len(st.Stream.Gaps) > 0 {

@@ -109,6 +109,7 @@ func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 	}
 	for name, damage := range down {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait most of the time
 			canary.Judge(t, func(t *testing.T, watch *canary.Canary) {
 				server := redistest.Server(t)
 				c := server.Client()

@@ -12,9 +12,6 @@ import (
 	"testing"
 )
 
-// diskEnv makes the test binary a process in which that folder is a disk of 2 MiB.
-const diskEnv = "EDGECACHE_KV_DISK"
-
 // diskChild fills a store until its disk is full, and opens one on a disk that is read-only.
 func diskChild(dir string) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {

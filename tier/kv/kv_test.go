@@ -20,7 +20,19 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(diskEnv); dir != "" {
+		if err := diskChild(dir); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// diskEnv makes the test binary a process in which that folder is a disk of 2 MiB.
+const diskEnv = "EDGECACHE_KV_DISK"
 
 var long = flag.Bool("long", false, "run the tests of damage in full instead of in seconds")
 
