@@ -271,6 +271,10 @@ func batchCacheStatus(batch tier.Batch) []byte {
 	if counts[tier.FromOrigin]+len(batch.Missing)+len(batch.Errors) > 0 {
 		state = "fwd=miss"
 	}
-	return fmt.Appendf(nil, `edgecache; %s; detail="L1=%d L2=%d origin=%d stale=%d"`,
-		state, counts[tier.FromL1], counts[tier.FromL2], counts[tier.FromOrigin], counts[tier.FromStale])
+	store := ""
+	if n := counts[tier.FromStore]; n > 0 {
+		store = fmt.Sprintf(" L1.5=%d", n)
+	}
+	return fmt.Appendf(nil, `edgecache; %s; detail="L1=%d%s L2=%d origin=%d stale=%d"`,
+		state, counts[tier.FromL1], store, counts[tier.FromL2], counts[tier.FromOrigin], counts[tier.FromStale])
 }

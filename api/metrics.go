@@ -64,6 +64,7 @@ func newNodeCollector(n Node) *nodeCollector {
 	for _, r := range gaugeRows {
 		c.add(r.name, r.help, prometheus.GaugeValue, r.value)
 	}
+	c.addStore()
 	c.addOrigin()
 	return c
 }

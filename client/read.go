@@ -39,7 +39,7 @@ func (w Want) header() http.Header {
 type Result struct {
 	// Profile is shared with other callers who ask for the same user: it must not be changed.
 	Profile *profile.Profile
-	// Tier is who answered: "L1", "L2", "origin" or "stale".
+	// Tier is who answered: "L1", "L1.5", "L2", "origin" or "stale".
 	Tier string
 	// Age is how old the answer is, in whole seconds.
 	Age time.Duration

@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
@@ -29,6 +30,9 @@ type Config struct {
 	// Tier sets the sizes and times of L1 and of loads; its L2, Origin, and Logger are the node's. Its FenceAfter is at least
 	// MinFenceAfter, or negative; below 1.5 s the stream is read more often, three times per FenceAfter.
 	Tier tier.Config
+	// Store is where and how large the node's store on disk is, which outlives the process; its Logger is the node's when it
+	// has none. One that cannot be opened is logged, and the node serves without it. Default: none.
+	Store *kv.Config
 	// StreamMaxLen is how many entries the stream keeps, about: this node trims it to that when it adds one, and as a worker
 	// for writers that do not. Default stream.DefaultMaxLen.
 	StreamMaxLen int64
@@ -91,6 +95,8 @@ func (c Config) validate() error {
 		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
 	case c.ViewBytes < 0:
 		return fmt.Errorf("node: Config.ViewBytes is %d; want a number of bytes, or 0 for the default", c.ViewBytes)
+	case c.Store != nil && c.Store.Check() != nil:
+		return fmt.Errorf("node: Config.Store: %w", c.Store.Check())
 	case c.ReadyWithin < 0:
 		return fmt.Errorf("node: Config.ReadyWithin is %v; want a positive duration", c.ReadyWithin)
 	}

@@ -27,6 +27,9 @@ type modelNode struct {
 	shadow     shadow
 	flushed    int       // flushes that the model did by its own hand
 	cutUntil   time.Time // its way to the stream is not whole before
+	// dir is of its store, "" for none; marks is what the shadow was at each checkpoint.
+	dir   string
+	marks map[string]shadow
 }
 
 // model is three nodes over one server in virtual time.
@@ -53,6 +56,7 @@ type model struct {
 	unjudged    time.Time                // nothing is promised before
 	downSince   time.Time                // zero while the server is up
 	misled      bool                     // by news above the truth
+	lives       int                      // how often a node was started again
 	past        []*keyspace
 	journal     *journal
 }
@@ -152,20 +156,42 @@ func newModel(t *testing.T, c *compiled) *model {
 	return m
 }
 
-// newNode starts a node that has the model's wires in place of the network.
+// newNode starts a node; one of them has a store.
 func (m *model) newNode(i int) *modelNode {
+	if i == stored {
+		return m.startNode(i, m.t.TempDir(), map[string]shadow{})
+	}
+	return m.startNode(i, "", nil)
+}
+
+// startNode starts a node that has the model's wires in place of the network, as soon as that lets it.
+func (m *model) startNode(i int, dir string, marks map[string]shadow) *modelNode {
 	name := "node " + strconv.Itoa(i+1)
+	if len(m.nodes) > i {
+		m.lives++
+		name += " again, " + strconv.Itoa(m.lives)
+	}
 	n := &modelNode{judge: m.oracle.Node(name), data: m.server.wire(name, nil)}
 	n.tail = m.server.wire(name, &n.shadow)
 	n.Node = &Node{conf: Config{
 		RedisURL: "redis://model:6379", Origin: m.truth, NoWatch: true, NoWorker: true, NoPrewarm: true, Tier: tier.Config{L1Bytes: 1 << 20},
 	}.withDefaults()}
+	if dir != "" {
+		n.conf.Store = m.giveStore(n, dir, marks)
+	}
 	n.client, n.streams[0] = n.data.client(m.t, redisconn.Open), n.tail.client(m.t, redisconn.OpenTail)
 	check(m.t, n.compose())
 	var err error
-	n.Node.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: listener{feed{n.cache}, m, n}})
+	conf := stream.TailConfig{Client: n.streams[0], Handler: listener{feed{n.cache}, m, n}}
+	if dir == "" {
+		n.Node.tail, err = stream.NewTail(conf)
+	} else {
+		n.Node.tail, err = m.storeTail(n, conf)
+	}
 	check(m.t, err)
-	check(m.t, n.Start(m.ctx))
+	for n.Start(m.ctx) != nil {
+		time.Sleep(20 * time.Millisecond)
+	}
 	return n
 }
 

@@ -73,6 +73,7 @@ var steps = []struct {
 	{1, "failover to another clock", func(m *model, s step) { m.setClock(s.n); m.failover(s.n % 3) }},
 	{3, "origin is slow", func(m *model, s step) { m.originFault(s, false, time.Duration(s.n*60)*time.Millisecond) }},
 	{1, "origin is down", func(m *model, s step) { m.originFault(s, true, 0) }},
+	{3, "the node with a store dies", func(m *model, s step) { m.restartNode(s) }},
 	{1, "flush", func(m *model, s step) { m.nodes[s.node].cache.Flush(); m.nodes[s.node].flushed++ }},
 }
 
@@ -120,7 +121,7 @@ const modelSteps = 100
 // nodes; events that come twice, late, or never because their entries were trimmed, deleted or rolled back; fills on any node
 // that begin before a change and end after it; Redis and the origin slow, silent, refused, or losing replies; nodes cut off
 // from the stream; lookups that overtake each other; announcements of versions that there are not; events and records of other services, whose clocks are wrong; restarts with and without
-// what the server knew; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
+// what the server knew; a node with a store that dies and comes back; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
 //
 // Real are the nodes (tier.Cache with ristretto, l2.Redis, the handler, stream.Tail with its ledger), the publisher and
 // announcer, the Redis client with its pools, retries and timeouts, Redis's protocol, and the text of the five scripts, run by

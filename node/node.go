@@ -21,6 +21,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
@@ -53,6 +54,10 @@ type Node struct {
 	functions *edge.Functions // nil without Config.Functions, as views is
 	views     *tier.Views
 	warm      atomic.Bool // it was ready once
+	store     *kv.Store   // nil without Config.Store, or when it cannot be had, for the reason storeless
+	storeless string
+	resumes   bool        // the tail goes on from where the store is true
+	alone     atomic.Bool // started without Redis, which has not been there since
 
 	// base ends with Close, and background with what runs under it.
 	base       context.Context
@@ -94,7 +99,7 @@ func New(conf Config) (*Node, error) {
 		if n.functions != nil {
 			err = errors.Join(err, n.functions.Close())
 		}
-		return nil, errors.Join(err, n.disconnect())
+		return nil, errors.Join(err, n.store.Close(), n.disconnect())
 	}
 	return n, nil
 }
@@ -115,6 +120,7 @@ func (n *Node) compose() (err error) {
 	if n.conf.Tier.L2, err = l2.New(n.conf.L2); err != nil {
 		return err
 	}
+	n.openStore()
 	if n.cache, err = tier.New(n.conf.Tier); err != nil {
 		return err
 	}
@@ -124,7 +130,7 @@ func (n *Node) compose() (err error) {
 	if err := n.composeFunctions(); err != nil {
 		return err
 	}
-	n.tail, err = stream.NewTail(stream.TailConfig{Client: n.streams[0], Handler: n.handler(),
+	n.tail, err = n.newTail(stream.TailConfig{Client: n.streams[0], Handler: n.handler(),
 		Block: tailBlock(n.conf.Tier.FenceAfter), Logger: n.conf.Logger})
 	if err != nil {
 		return err
@@ -169,8 +175,9 @@ func (n *Node) composeCluster() (err error) {
 	return err
 }
 
-// Start connects to Redis and follows the stream from its present end; L1 is empty then, so nothing older can be in it.
-// When Redis cannot be reached within ctx it returns why, and may be called again.
+// Start connects to Redis and follows the stream from its present end; L1 is empty then, so nothing older can be in it. With
+// a store it follows the stream from where the store is true. When Redis cannot be reached within ctx it returns why, and may
+// be called again; a node whose store has profiles starts all the same, answers those, marked stale, and looks for Redis.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -180,6 +187,25 @@ func (n *Node) Start(ctx context.Context) error {
 	if n.started {
 		return nil
 	}
+	err := n.startParts(ctx)
+	if err == nil {
+		n.begun()
+	} else if err = n.startAlone(ctx, err); err != nil {
+		return err
+	}
+	n.started, n.startedAt = true, time.Now()
+	return nil
+}
+
+// begun starts what follows a start with Redis.
+func (n *Node) begun() {
+	if n.runner != nil {
+		n.background.Go(func() { n.keepWarm(n.base) })
+	}
+}
+
+// startParts starts all that needs Redis. After an error it may be called again: what has started stays so.
+func (n *Node) startParts(ctx context.Context) error {
 	if err := n.cache.Start(ctx); err != nil {
 		return fmt.Errorf("node: Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 	}
@@ -191,14 +217,7 @@ func (n *Node) Start(ctx context.Context) error {
 			return fmt.Errorf("node: functions on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 		}
 	}
-	if err := n.meet(ctx); err != nil {
-		return err
-	}
-	n.started, n.startedAt = true, time.Now()
-	if n.runner != nil {
-		n.background.Go(func() { n.keepWarm(n.base) })
-	}
-	return nil
+	return n.meet(ctx)
 }
 
 // meet finds the other nodes, then takes part in what they do together.
@@ -234,7 +253,8 @@ func (n *Node) follow(ctx context.Context) error {
 }
 
 // Close leaves the cluster, stops following the stream, waits for readers and loads, and closes the clients. It may be
-// called twice and before Start. The order matters: what feeds the cache ends before the cache, the connections last.
+// called twice and before Start. The order matters: what feeds the cache ends before the cache, then the store, the
+// connections last.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -244,7 +264,7 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.end()
 	n.background.Wait()
-	return errors.Join(n.stopFeeding(), n.cache.Close(), n.disconnect())
+	return errors.Join(n.stopFeeding(), n.cache.Close(), n.store.Close(), n.disconnect())
 }
 
 // stopFeeding ends all that reads Redis or the other nodes. They do not need each other, and each may wait for a read of half

@@ -15,6 +15,8 @@ import (
 type Stats struct {
 	// Cache counts by tier.
 	Cache tier.Stats `json:"cache"`
+	// Store tells of the store on disk; nil without Config.Store.
+	Store *StoreStats `json:"store,omitempty"`
 	// Stream tells how the tail of the stream does.
 	Stream stream.TailStats `json:"stream"`
 	// Worker tells what this node applied to Redis from the stream; nil with NoWorker.
@@ -41,6 +43,7 @@ type Stats struct {
 // Stats returns a snapshot.
 func (n *Node) Stats() Stats {
 	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth()}
+	s.Store = n.storeStats(s.Stream.CaughtUp)
 	if n.functions != nil {
 		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()
 	}

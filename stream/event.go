@@ -71,6 +71,9 @@ type Event struct {
 	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
 	// when the original was. Zero out of Decode, which does not see the entry's id.
 	At time.Time
+	// Known is true when the tail that left TailConfig.Resume has handled the entry, and it is read
+	// once more. Not encoded.
+	Known bool
 	// Function is the name of an edge function that changed; "" for what is about a user. Kind is
 	// profile.Invalidated then, and UserID FunctionsID. Not encoded.
 	Function string

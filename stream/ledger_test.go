@@ -136,6 +136,9 @@ func TestTheLedgerIsExact(t *testing.T) {
 				r.change(drawChange(t, false))
 				continue
 			}
+			if rapid.Bool().Draw(t, "another process") {
+				r.ledger = resumed(t, r.ledger)
+			}
 			must := len(r.gone) > 0
 			gap, ids := r.poll(rapid.IntRange(1, 8).Draw(t, "count"), func() {
 				if rapid.Bool().Draw(t, "races") {
@@ -150,6 +153,16 @@ func TestTheLedgerIsExact(t *testing.T) {
 			}
 		}
 	})
+}
+
+// resumed is the ledger of a tail that goes on where the one of l has ended.
+func resumed(t *rapid.T, l ledger) ledger {
+	before := Tail{ledger: l}
+	after := new(Tail)
+	if err := after.resume(before.checkpoint()); err != nil || after.ledger != l {
+		t.Fatalf("resumed at %+v, want %+v: %v", after.ledger, l, err)
+	}
+	return after.ledger
 }
 
 // TestTheLedgerFindsDeletions: with XDEL the reader knows at the latest when it stands at the end, and is never wrong.

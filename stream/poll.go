@@ -48,6 +48,7 @@ func (t *Tail) poll(ctx context.Context, l *link) error {
 		t.flushFor(ctx, gap, a.state)
 	}
 	t.handleAll(ctx, a.entries)
+	t.note(ctx)
 	t.prove(a.state, time.Since(began), time.Since(q.asOf(began, len(a.entries))))
 	return nil
 }
@@ -82,6 +83,7 @@ func (t *Tail) flushFor(ctx context.Context, gap string, s state) {
 // flush tells the handler. When that panics the flush stays owed.
 func (t *Tail) flush(reason string) {
 	t.stats.gap(reason)
+	t.known = entryID{} // what is read once more is news, since all is forgotten
 	t.owed = reason
 	t.payFlush()
 }
@@ -94,6 +96,14 @@ func (t *Tail) payFlush() bool {
 	return t.owed == ""
 }
 
+// note says where the tail stands, once nothing is left to be done up to there: no flush is owed, and a Close has not cut the
+// handling of the entries short.
+func (t *Tail) note(ctx context.Context) {
+	if t.cfg.Checkpoint != nil && ctx.Err() == nil && t.owed == "" {
+		t.cfg.Checkpoint(t.checkpoint())
+	}
+}
+
 // prove tells the handler that the tail is alive, if it is: it has no flush to do, it stands at the stream's end, and the
 // reply is not one that waited in a buffer while the process was stopped.
 func (t *Tail) prove(s state, took, age time.Duration) {
@@ -101,6 +111,7 @@ func (t *Tail) prove(s state, took, age time.Duration) {
 	late := lag > uint64(freshness.Milliseconds()) || took > t.cfg.Block+linkGrace
 	t.behind = late || t.ledger.cursor.less(s.last)
 	if !late && t.payFlush() {
+		t.catching = false
 		t.stats.alive()
 		t.guard("alive", func() { t.cfg.Handler.Alive(max(age, 0)) })
 	}
@@ -136,12 +147,20 @@ func (t *Tail) decode(entry redis.XMessage) (Event, error) {
 		e = Event{Kind: profile.Invalidated, UserID: e.UserID, Hint: true}
 	}
 	e.ID, e.At = entry.ID, eventTime(entry.ID, entry.Values)
+	id, _ := parseEntryID(entry.ID)
+	e.Known = !t.known.less(id)
+	if e.Hint {
+		t.hinted = id
+	}
 	t.stats.decoded(e, err)
 	return e, err
 }
 
 func (t *Tail) handled(id string) {
 	i, _ := parseEntryID(id)
+	if t.catching {
+		t.stats.caught()
+	}
 	if t.replayed.less(i) {
 		t.stats.handled(id, time.Since(i.time()))
 		return

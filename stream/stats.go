@@ -21,6 +21,8 @@ const (
 type TailStats struct {
 	// Entries counts the entries handled, refused ones included, and those that were handled again after a gap.
 	Entries uint64 `json:"entries"`
+	// CaughtUp is how many of them a tail that resumed handled before it had caught up for the first time.
+	CaughtUp uint64 `json:"caughtUp"`
 	// Reads counts the successful reads, empty ones included.
 	Reads uint64 `json:"reads"`
 	// Gaps counts the flushes by reason, as Handler.Flush gets it.
@@ -66,6 +68,7 @@ func (c *tailStats) snapshot() (s TailStats) {
 	return s
 }
 
+func (c *tailStats) caught()          { c.update(func(s *TailStats) { s.CaughtUp++ }) }
 func (c *tailStats) linkLost()        { c.update(func(s *TailStats) { s.Lost++ }) }
 func (c *tailStats) reconnected()     { c.update(func(s *TailStats) { s.Reconnects++ }) }
 func (c *tailStats) panicked()        { c.update(func(s *TailStats) { s.Panics++ }) }

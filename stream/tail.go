@@ -61,6 +61,13 @@ type TailConfig struct {
 	// gap that made the stream another one. It covers what the cluster's Worker may not have applied yet. Default
 	// one minute; negative for none.
 	Replay time.Duration
+	// Resume is what Checkpoint was given last by a tail that has ended, in another process maybe; nil for none. The tail goes
+	// on from there, and proves as after a lost link that nothing was missed, or flushes. Start does not wait for the server
+	// then. What it reads once more, because hints may not have been answered, has Event.Known.
+	Resume []byte
+	// Checkpoint, unless nil, is called after each read with the place up to which all is handled: where to Resume. It is
+	// called as the Handler is, and owns at.
+	Checkpoint func(at []byte)
 	// Handler gets the events. Required.
 	Handler Handler
 	// Logger gets one line per failed attempt to read, per gap, and per batch with entries that were refused. Default:
@@ -86,17 +93,27 @@ type Tail struct {
 	replayed   entryID   // up to here entries are old at their handling, and say nothing about lag
 	owed       string    // reason of a flush that is still to be done; "" for none
 	pace       pace
+	resuming   bool    // the ledger is that of a checkpoint, and no server has been met since
+	known      entryID // up to here a tail that has ended has handled everything
+	hinted     entryID // the last entry of another service
+	catching   bool    // it has not caught up since it resumed
 
 	stats tailStats
 }
 
-// NewTail returns a Tail that has not started.
+// NewTail returns a Tail that has not started. Errors wrap ErrCheckpoint when Resume cannot be used.
 func NewTail(cfg TailConfig) (*Tail, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Tail{cfg: cfg, pace: newPace(cfg.Count)}, nil
+	t := &Tail{cfg: cfg, pace: newPace(cfg.Count)}
+	if cfg.Resume != nil {
+		if err := t.resume(cfg.Resume); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 func (c TailConfig) withDefaults() TailConfig {
@@ -125,6 +142,10 @@ func (c TailConfig) validate() error {
 // ErrClosed, or why the server did not answer; after the last Start may be called again. A second Start does nothing.
 func (t *Tail) Start(ctx context.Context) error {
 	return t.life.Start(ctx, func(ctx context.Context) error {
+		if t.resuming {
+			t.life.Go(func(ctx context.Context) { t.run(ctx, nil) })
+			return nil
+		}
 		l, err := t.begin(ctx)
 		if err != nil {
 			return err
@@ -197,9 +218,16 @@ func (t *Tail) reconnect(ctx context.Context) (*link, error) {
 		l.close()
 		return nil, err
 	}
-	t.stats.reconnected()
 	t.behind = true
-	t.meet(ctx, a, true)
+	lost := t.meet(ctx, a, true)
+	switch {
+	case !t.resuming:
+		t.stats.reconnected()
+	case lost:
+		t.resuming = false
+	default:
+		t.rewind(a.state)
+	}
 	if err := t.passHuge(ctx, l); err != nil {
 		l.close()
 		return nil, err

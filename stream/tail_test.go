@@ -55,67 +55,70 @@ func TestStartHandsOverTheLastMinute(t *testing.T) {
 	}
 }
 
-// A change to the stream while the tail looks away, and what has to come of it: the calls after "7@2".
+// happenings are what may happen to the stream while no tail reads it, and what has to come of it: the calls after "7@2".
+var happenings = map[string]struct {
+	do   func(t *testing.T, c *redis.Client)
+	want []string
+}{
+	"more entries": {func(t *testing.T, c *redis.Client) { add(t, c, 3) }, []string{"7@3"}},
+	"trimmed past the cursor": {func(t *testing.T, c *redis.Client) {
+		add(t, c, 3)
+		add(t, c, 4)
+		must(t, c.XTrimMaxLen(t.Context(), Name, 1).Err())
+	}, []string{"flush trimmed", "7@4"}},
+	"trimmed up to the cursor": {func(t *testing.T, c *redis.Client) {
+		add(t, c, 3)
+		must(t, c.XTrimMaxLen(t.Context(), Name, 1).Err())
+	}, []string{"7@3"}},
+	"trimmed to nothing, nothing unread": {func(t *testing.T, c *redis.Client) {
+		must(t, c.XTrimMaxLen(t.Context(), Name, 0).Err())
+		add(t, c, 3)
+	}, []string{"7@3"}},
+	"trimmed to nothing, one unread": {func(t *testing.T, c *redis.Client) {
+		add(t, c, 3)
+		must(t, c.XTrimMaxLen(t.Context(), Name, 0).Err())
+	}, []string{"flush trimmed"}},
+	"an unread entry deleted": {func(t *testing.T, c *redis.Client) {
+		id := add(t, c, 3)
+		add(t, c, 4)
+		must(t, c.XDel(t.Context(), Name, id).Err())
+	}, []string{"flush trimmed", "7@4"}},
+	"a read entry deleted": {func(t *testing.T, c *redis.Client) {
+		first := c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
+		must(t, c.XDel(t.Context(), Name, first).Err())
+		add(t, c, 3)
+	}, []string{"7@3"}},
+	"deleted": {func(t *testing.T, c *redis.Client) {
+		must(t, c.Del(t.Context(), Name).Err())
+	}, []string{"flush deleted"}},
+	"flushed with all else": {func(t *testing.T, c *redis.Client) {
+		must(t, c.FlushAll(t.Context()).Err())
+	}, []string{"flush deleted"}},
+	"recreated with lower ids": {func(t *testing.T, c *redis.Client) {
+		must(t, c.Del(t.Context(), Name).Err())
+		add(t, c, 3, withID("5-1"))
+	}, []string{"flush backwards"}},
+	"recreated with higher ids": {func(t *testing.T, c *redis.Client) {
+		later := afterLast(t, c)
+		must(t, c.Del(t.Context(), Name).Err())
+		add(t, c, 3, later)
+	}, []string{"flush rewritten", "7@3"}},
+	"rolled back": {func(t *testing.T, c *redis.Client) {
+		first := c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
+		must(t, c.Del(t.Context(), Name).Err())
+		add(t, c, 1, withID(first))
+	}, []string{"flush backwards"}},
+	"rolled back and grown": {func(t *testing.T, c *redis.Client) {
+		later, first := afterLast(t, c), c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
+		must(t, c.Del(t.Context(), Name).Err())
+		add(t, c, 1, withID(first))
+		add(t, c, 3, later)
+	}, []string{"flush rewritten", "7@3"}},
+}
+
+// A change to the stream while the tail looks away.
 func TestTheTailNoticesWhatHappenedToTheStream(t *testing.T) {
-	for name, tc := range map[string]struct {
-		do   func(t *testing.T, c *redis.Client)
-		want []string
-	}{
-		"more entries": {func(t *testing.T, c *redis.Client) { add(t, c, 3) }, []string{"7@3"}},
-		"trimmed past the cursor": {func(t *testing.T, c *redis.Client) {
-			add(t, c, 3)
-			add(t, c, 4)
-			must(t, c.XTrimMaxLen(t.Context(), Name, 1).Err())
-		}, []string{"flush trimmed", "7@4"}},
-		"trimmed up to the cursor": {func(t *testing.T, c *redis.Client) {
-			add(t, c, 3)
-			must(t, c.XTrimMaxLen(t.Context(), Name, 1).Err())
-		}, []string{"7@3"}},
-		"trimmed to nothing, nothing unread": {func(t *testing.T, c *redis.Client) {
-			must(t, c.XTrimMaxLen(t.Context(), Name, 0).Err())
-			add(t, c, 3)
-		}, []string{"7@3"}},
-		"trimmed to nothing, one unread": {func(t *testing.T, c *redis.Client) {
-			add(t, c, 3)
-			must(t, c.XTrimMaxLen(t.Context(), Name, 0).Err())
-		}, []string{"flush trimmed"}},
-		"an unread entry deleted": {func(t *testing.T, c *redis.Client) {
-			id := add(t, c, 3)
-			add(t, c, 4)
-			must(t, c.XDel(t.Context(), Name, id).Err())
-		}, []string{"flush trimmed", "7@4"}},
-		"a read entry deleted": {func(t *testing.T, c *redis.Client) {
-			first := c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
-			must(t, c.XDel(t.Context(), Name, first).Err())
-			add(t, c, 3)
-		}, []string{"7@3"}},
-		"deleted": {func(t *testing.T, c *redis.Client) {
-			must(t, c.Del(t.Context(), Name).Err())
-		}, []string{"flush deleted"}},
-		"flushed with all else": {func(t *testing.T, c *redis.Client) {
-			must(t, c.FlushAll(t.Context()).Err())
-		}, []string{"flush deleted"}},
-		"recreated with lower ids": {func(t *testing.T, c *redis.Client) {
-			must(t, c.Del(t.Context(), Name).Err())
-			add(t, c, 3, withID("5-1"))
-		}, []string{"flush backwards"}},
-		"recreated with higher ids": {func(t *testing.T, c *redis.Client) {
-			later := afterLast(t, c)
-			must(t, c.Del(t.Context(), Name).Err())
-			add(t, c, 3, later)
-		}, []string{"flush rewritten", "7@3"}},
-		"rolled back": {func(t *testing.T, c *redis.Client) {
-			first := c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
-			must(t, c.Del(t.Context(), Name).Err())
-			add(t, c, 1, withID(first))
-		}, []string{"flush backwards"}},
-		"rolled back and grown": {func(t *testing.T, c *redis.Client) {
-			later, first := afterLast(t, c), c.XRangeN(t.Context(), Name, "-", "+", 1).Val()[0].ID
-			must(t, c.Del(t.Context(), Name).Err())
-			add(t, c, 1, withID(first))
-			add(t, c, 3, later)
-		}, []string{"flush rewritten", "7@3"}},
-	} {
+	for name, tc := range happenings {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, r, tail, g := stopped(t)

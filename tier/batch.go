@@ -102,7 +102,7 @@ func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) 
 			b.add(load.id, Result{}, err)
 			continue
 		}
-		if e := load.entry; e != nil && !e.absent && e.profile.UpdatedAt < w.MinVersion {
+		if c.short(load, w) {
 			// Rare: a load that was joined answers below this caller's demand.
 			ctx, leave := c.within(ctx, began, w)
 			r, err := c.miss(ctx, &call{id: load.id, hash: load.hash, held: load.held}, w)

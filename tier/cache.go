@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
@@ -40,6 +41,10 @@ type Config struct {
 	L2 *l2.Redis
 	// Origin answers what both tiers miss.
 	Origin Loader
+	// Store is the node's store on disk, which is asked between L1 and Redis. It counts from the
+	// first call of Alive on, so a cache that no stream feeds has no use for it. The caller closes
+	// it after the cache. Default: none.
+	Store *kv.Store
 	// L1Bytes is the budget of the node's memory tier, all overhead included. Default 256 MiB, at
 	// least 1 MiB.
 	L1Bytes int64
@@ -127,6 +132,7 @@ type Cache struct {
 	mu         sync.Mutex // serializes Start and Close
 	started    bool
 	background sync.WaitGroup
+	store      store
 }
 
 // total is a count of the profiles in Redis.
@@ -154,6 +160,7 @@ func New(conf Config) (*Cache, error) {
 		doubts: make(chan struct{}, maxDoubts),
 	}
 	c.pending.some = make(chan struct{}, 1)
+	c.store.init(conf.Store)
 	c.clock.start(c.paused)
 	c.base, c.end = context.WithCancelCause(context.Background())
 	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
@@ -166,6 +173,13 @@ func New(conf Config) (*Cache, error) {
 // Start pings Redis and starts the clock and the counting. It returns Redis's error; it may be
 // called again then.
 func (c *Cache) Start(ctx context.Context) error {
+	return c.start(func() error { return c.l2.Ping(ctx) })
+}
+
+// StartAlone is Start without Redis, for a cache whose Store may answer meanwhile, marked stale.
+func (c *Cache) StartAlone() error { return c.start(func() error { return nil }) }
+
+func (c *Cache) start(ready func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed.Load() {
@@ -174,7 +188,7 @@ func (c *Cache) Start(ctx context.Context) error {
 	if c.started {
 		return nil
 	}
-	if err := c.l2.Ping(ctx); err != nil {
+	if err := ready(); err != nil {
 		return err
 	}
 	c.started = true
@@ -182,6 +196,9 @@ func (c *Cache) Start(ctx context.Context) error {
 	c.background.Go(func() { c.drainPending(c.base) })
 	c.background.Go(func() { c.l2.Pulse(c.base, c.quiet) })
 	c.background.Go(func() { c.countForEver(c.base) })
+	if c.store.On() {
+		c.background.Go(func() { c.vouchForEver(c.base) })
+	}
 	return nil
 }
 

@@ -48,11 +48,24 @@ func (c *Cache) Invalidate(ctx context.Context, id string) error {
 func (c *Cache) Forget(id string, version int64) {
 	c.counters.invalidations.Add(1)
 	c.recent.learn(id, version, c.clock.tick())
+	c.drop(id, c.l1.hash(id))
+}
+
+// drop ends the validity of what is held of id, and of every load of it under way.
+func (c *Cache) drop(id string, h hash) {
+	c.l1.invalidate(h) // first: what a load under way brings into the store now does not count
+	c.store.Delete(id)
+}
+
+// Remind is Forget for what this node has been told before it was restarted: what its store holds
+// has been through it.
+func (c *Cache) Remind(id string, version int64) {
+	c.recent.learn(id, version, c.clock.tick())
 	c.l1.invalidate(c.l1.hash(id))
 }
 
 // Refresh is Forget for a change that carries the whole profile: if this node holds id, the new
-// profile takes the old one's place. p is not kept; it must have passed profile.Check.
+// profile takes the old one's place, in L1 or in the store. p is not kept; it must have passed profile.Check.
 func (c *Cache) Refresh(p *profile.Profile) {
 	h, now := c.l1.hash(p.ID), c.clock.tick()
 	c.counters.invalidations.Add(1)
@@ -67,11 +80,15 @@ func (c *Cache) Refresh(p *profile.Profile) {
 		e := newEntry(p)
 		e.check = h.check
 		e.keepFor(now, c.conf.L1TTL)
+		c.store.Delete(p.ID) // before readers find e and nothing else
 		if c.replace(h, e, before) {
+			c.record(h, e, true)
 			return
 		}
 	}
-	c.l1.invalidate(h)
+	if c.l1.valid(held, h, before) || !c.renew(p, h, before) {
+		c.drop(p.ID, h)
+	}
 }
 
 // replace ends the validity of what is held in e's place under the pair from, and puts e there. It
@@ -98,4 +115,5 @@ func (c *Cache) replace(h hash, e *entry, from pair) bool {
 func (c *Cache) Flush() {
 	c.counters.flushes.Add(1)
 	c.l1.flush()
+	c.store.flush()
 }

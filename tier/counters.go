@@ -32,6 +32,7 @@ type counters struct {
 	stripes [counterStripes]stripe
 
 	negativeHits, l2Hits, absent, stale    atomic.Uint64
+	storeHits, storeStale, vouched         atomic.Uint64
 	originLoads, originCalls, originErrors atomic.Uint64
 	joined, leaseWaits, refused, behind    atomic.Uint64
 	l2Errors, malformed, panics            atomic.Uint64
@@ -79,6 +80,11 @@ type Stats struct {
 	L1Misses uint64 `json:"l1Misses"`
 	// NegativeHits is how many of L1Hits said that the user does not exist.
 	NegativeHits uint64 `json:"negativeHits"`
+	// StoreHits counts profiles that the store on disk answered, StoreStale those among Stale that it
+	// had, and Vouched entries of the store from before a gap whose version Redis still had.
+	StoreHits  uint64 `json:"storeHits"`
+	StoreStale uint64 `json:"storeStale"`
+	Vouched    uint64 `json:"vouched"`
 	// L2Hits counts profiles that Redis answered.
 	L2Hits uint64 `json:"l2Hits"`
 	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which
@@ -139,6 +145,7 @@ func (c *Cache) Stats() Stats {
 	s := Stats{
 		L1Hits: hits, L1Misses: misses,
 		NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
+		StoreHits: n.storeHits.Load(), StoreStale: n.storeStale.Load(), Vouched: n.vouched.Load(),
 		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(),
 		OriginErrors: n.originErrors.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
 		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),

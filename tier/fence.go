@@ -18,6 +18,9 @@ type fence struct {
 // Alive tells the cache that everything is handled that was in the stream of changes age ago. After
 // a pause of the process it counts only if that moment lies behind the pause.
 func (c *Cache) Alive(age time.Duration) {
+	if !c.store.caughtUp.Load() {
+		c.store.caughtUp.Store(true)
+	}
 	if c.conf.FenceAfter < 0 {
 		return
 	}

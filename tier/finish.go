@@ -67,9 +67,13 @@ func (c *Cache) finishFound(call *call, e *entry, from Tier, keep bool) {
 func (c *Cache) finish(call *call, e *entry, from Tier, keep bool) {
 	e.pair, e.check = call.pair, call.hash.check
 	binds := from != FromStale
-	lingers := binds && c.flights.bind(call, e, c.l1.stamps) && keep && c.keep(call, e)
+	valid := binds && c.flights.bind(call, e, c.l1.stamps)
+	lingers := valid && keep && c.keep(call, e)
 	if binds && !lingers {
 		c.l1.unkept(call.hash, e)
+	}
+	if binds && from != FromStore {
+		c.record(call.hash, e, valid && keep)
 	}
 	c.flights.finish(call, e, from, nil, lingers)
 	if lingers {
@@ -195,7 +199,7 @@ func (c *Cache) fail(calls []*call, err error) {
 		case e != nil && !e.absent && e.pair == valid && now-e.loaded <= int64(c.conf.MaxStale):
 			c.flights.finish(call, e, FromStale, nil, false)
 		default:
-			c.flights.finish(call, nil, FromNone, err, false)
+			c.failFromStore(call, now, err)
 		}
 	}
 }

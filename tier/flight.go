@@ -17,6 +17,8 @@ type call struct {
 	// began is the node's clock before the load. news is the highest version that an event told of,
 	// demand the lowest that the reader who began the load accepts.
 	began, news, demand int64
+	// oldest is the earliest load that the reader accepts an answer of; 0 for any.
+	oldest int64
 	// repair says that the record in Redis does not decode, so that whatever its version it is
 	// loaded again.
 	repair bool
@@ -135,8 +137,11 @@ func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
 	return c, follow
 }
 
-// satisfies reports whether c, which has ended, has the version that mine is to reach.
-func (c *call) satisfies(mine *call) bool { return c.entry.profile.UpdatedAt >= mine.known() }
+// satisfies reports whether c, which has ended, has the version that mine is to reach, and is as new.
+func (c *call) satisfies(mine *call) bool {
+	return c.entry.profile.UpdatedAt >= mine.known() &&
+		(mine.oldest == 0 || c.entry.loaded >= mine.oldest)
+}
 
 // watch adds a load that nobody joins.
 func (f *flights) watch(c *call) {

@@ -126,7 +126,7 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 		if err := c.flights.wait(ctx, load); err != nil {
 			return Result{}, err
 		}
-		if load.err != nil || load.entry.absent || load.entry.profile.UpdatedAt >= w.MinVersion {
+		if !c.short(load, w) {
 			return c.answer(load, part, w)
 		}
 		if part == lead {
@@ -143,6 +143,17 @@ func (c *Cache) within(
 	return context.WithDeadlineCause(ctx, c.clock.at(began).Add(c.conf.LoadDeadline), behind(w))
 }
 
+// short reports whether a load that was joined has brought less than w demands: a lower version, or
+// what the store has for longer.
+func (c *Cache) short(load *call, w Want) bool {
+	e := load.entry
+	if load.err != nil || e.absent {
+		return false
+	}
+	return e.profile.UpdatedAt < w.MinVersion ||
+		load.tier == FromStore && w.MaxAge > 0 && c.clock.tick()-e.loaded > int64(w.MaxAge)
+}
+
 func behind(w Want) error { return fmt.Errorf("%w: want %d", ErrBehind, w.MinVersion) }
 
 // join captures what vouches for the load before anything is read, then joins the flight of that
@@ -154,7 +165,8 @@ func (c *Cache) join(mine *call, w Want) (*call, role) {
 	mine.hint = c.hints.last(mine.id, mine.began)
 	oldest := c.fence.resumed.Load() // what was read before a pause is not what is there after it
 	if w.MaxAge > 0 {
-		oldest = max(oldest, mine.began-int64(w.MaxAge))
+		mine.oldest = mine.began - int64(w.MaxAge)
+		oldest = max(oldest, mine.oldest)
 	}
 	load, part := c.flights.join(mine, oldest, c.alive(mine.began))
 	if part != lead {
@@ -173,8 +185,11 @@ func (c *Cache) answer(load *call, part role, w Want) (Result, error) {
 		return Result{}, notFound(load.id)
 	}
 	r := e.result(load.tier, 0)
-	if part == late {
+	switch {
+	case part == late:
 		r.Tier, r.Age = FromL1, time.Duration(c.clock.tick()-e.loaded)
+	case load.tier == FromStore:
+		r.Age = time.Duration(c.clock.tick() - e.loaded)
 	}
 	if load.tier == FromStale {
 		c.counters.stale.Add(1)

@@ -132,7 +132,7 @@ func (c *Cache) Heed(id string, hint Hint) {
 	}
 	c.hints.learn(id, &hint, c.clock.tick())
 	c.counters.invalidations.Add(1)
-	c.l1.invalidate(c.l1.hash(id))
+	c.drop(id, c.l1.hash(id))
 }
 
 // hinted notes the last hint about the user of mine, and reports whether it does not know of it yet.
@@ -156,6 +156,7 @@ func (c *Cache) takeForeign(mine *call, e *entry, worth l2.Standing) bool {
 		c.conf.Logger.Warn("another service writes records: the origin is asked for each", "id", mine.id)
 	})
 	mine.refused, mine.fallback, mine.fallbackTier = "x"+worth.Seal, e, FromStale
+	c.store.Delete(mine.id)
 	if worth.Trust == profile.Partial || mine.demand > 0 {
 		c.counters.partialRecords.Add(1)
 		return false

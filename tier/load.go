@@ -15,6 +15,11 @@ import (
 // run loads calls, all of which this caller leads. A caller whose context can end does not run them
 // itself: it must be able to leave while others wait on.
 func (c *Cache) run(ctx context.Context, calls []*call) {
+	if len(calls) == 1 { // many may take their time: load looks for them
+		if calls = c.fromStore(calls); len(calls) == 0 {
+			return
+		}
+	}
 	if ctx.Done() == nil {
 		c.load(calls)
 		return
@@ -29,6 +34,11 @@ func (c *Cache) load(calls []*call) {
 			c.fail(calls, err)
 		}
 	}()
+	if len(calls) > 1 {
+		if calls = c.fromStore(calls); len(calls) == 0 {
+			return
+		}
+	}
 	look := c.shares.from(calls[0].began)
 	rest := c.fromL2(look, calls)
 	if len(rest) == 0 {

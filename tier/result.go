@@ -15,6 +15,8 @@ const (
 	FromNone Tier = iota
 	// FromL1 is the node's memory.
 	FromL1
+	// FromStore is the node's store on disk, L1.5.
+	FromStore
 	// FromL2 is Redis.
 	FromL2
 	// FromOrigin is the source of truth.
@@ -24,9 +26,9 @@ const (
 	FromStale
 )
 
-// String returns "none", "L1", "L2", "origin" or "stale", and "tier(n)" for any other value.
+// String returns "none", "L1", "L1.5", "L2", "origin" or "stale", and "tier(n)" for any other value.
 func (t Tier) String() string {
-	if names := [...]string{"none", "L1", "L2", "origin", "stale"}; int(t) < len(names) {
+	if names := [...]string{"none", "L1", "L1.5", "L2", "origin", "stale"}; int(t) < len(names) {
 		return names[t]
 	}
 	return fmt.Sprintf("tier(%d)", uint8(t))
@@ -50,8 +52,8 @@ type Result struct {
 	Profile *profile.Profile
 	// Tier says who answered.
 	Tier Tier
-	// Age is how long ago this node began to read the answer from Redis or the origin; 0 when they
-	// answered this read. The answer is at least as new as that moment.
+	// Age is how long ago this node, maybe before a restart, began to read the answer from Redis or
+	// the origin; 0 when they answered this read. The answer is at least as new as that moment.
 	Age time.Duration
 
 	// from is where the packed bytes are. A Result of four words travels in registers, one that

@@ -28,6 +28,7 @@ type storm struct {
 	origin *truth
 	oracle *oracle.Oracle
 	seed   uint64
+	url    string
 }
 
 const (
@@ -50,9 +51,9 @@ func newStorm(t *testing.T) *storm {
 			return ctx.Err()
 		}
 	}
-	url := redistest.Server(t).URL()
+	s.url = redistest.Server(t).URL()
 	for i := range 3 {
-		s.nodes = append(s.nodes, newCache(t, url, s.origin, nil))
+		s.nodes = append(s.nodes, newCache(t, s.url, s.origin, nil))
 		s.judges = append(s.judges, s.oracle.Node("node "+strconv.Itoa(i+1)))
 	}
 	return s

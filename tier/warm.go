@@ -26,12 +26,16 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 	if len(cold) == 0 {
 		return warm, nil
 	}
-	names := make([]string, len(cold))
 	for i := range cold {
-		names[i] = cold[i].id
 		c.flights.watch(&cold[i])
 	}
 	defer c.unwatch(cold)
+	left := c.warmFromStore(cold)
+	warm += len(cold) - len(left)
+	names := make([]string, len(left))
+	for i, mine := range left {
+		names[i] = mine.id
+	}
 	found := make(entries, len(names))
 	worth, fails := c.l2.Read(ctx, names, found.room)
 	for i, e := range found {
@@ -40,7 +44,7 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 			if !c.countL2(fails[i]) {
 				err = fails[i]
 			}
-		case e != nil && worth[i].Trust == profile.Sealed && c.warmOne(&cold[i], e):
+		case e != nil && worth[i].Trust == profile.Sealed && c.warmOne(left[i], e, FromL2):
 			warm++
 		}
 	}
@@ -82,7 +86,7 @@ func (c *Cache) unwatch(cold []call) {
 // warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers
 // it to the engine; see pending.go for why. A load of the same key that is under way, or lingers
 // itself, has an answer as good.
-func (c *Cache) warmOne(mine *call, e *entry) bool {
+func (c *Cache) warmOne(mine *call, e *entry, from Tier) bool {
 	if c.outdated(mine, e) {
 		return false
 	}
@@ -94,10 +98,13 @@ func (c *Cache) warmOne(mine *call, e *entry) bool {
 		c.counters.unadmitted.Add(1)
 		return false
 	}
-	e.keepFor(mine.began, c.conf.L1TTL)
 	e.pair, e.check = mine.pair, mine.hash.check
-	e.pack()
-	mine.entry, mine.tier = e, FromL2
+	if from == FromL2 {
+		e.keepFor(mine.began, c.conf.L1TTL)
+		e.pack()
+		c.record(mine.hash, e, true)
+	}
+	mine.entry, mine.tier = e, from
 	if !c.flights.addEnded(mine, func() bool { return c.l1.stamps.of(mine.hash) == mine.pair }) {
 		return true
 	}
@@ -107,7 +114,26 @@ func (c *Cache) warmOne(mine *call, e *entry) bool {
 		c.flights.forget(mine)
 		return false
 	}
-	c.counters.l2Hits.Add(1)
+	if from == FromL2 {
+		c.counters.l2Hits.Add(1)
+	} else {
+		c.counters.storeHits.Add(1)
+	}
 	c.pending.add(mine)
 	return true
+}
+
+// warmFromStore brings what the store has into L1, and returns the others.
+func (c *Cache) warmFromStore(cold []call) (rest []*call) {
+	use := c.storeCounts()
+	for i := range cold {
+		mine := &cold[i]
+		if use {
+			if e := c.freshStored(mine); e != nil && c.warmOne(mine, e, FromStore) {
+				continue
+			}
+		}
+		rest = append(rest, mine)
+	}
+	return rest
 }

@@ -89,7 +89,7 @@ func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	origin.set(user("1", 2))
-	c.warmOne(&cold[0], found[0])
+	c.warmOne(&cold[0], found[0], FromL2)
 	c.l1.drain()
 	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 2 {
 		t.Errorf("read %+v, %v; want version 2", r, err)

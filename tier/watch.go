@@ -111,6 +111,7 @@ func NewWatch(conf WatchConfig) (*Watch, error) {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Watch{conf: conf}
+	conf.Cache.store.watched.Store(true)
 	w.noticed.ids = map[string]struct{}{}
 	return w, nil
 }
@@ -248,7 +249,7 @@ func (w *Watch) compareForEver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		w.outside.Add(int64(w.conf.Cache.compare(ctx, due)))
+		w.outside.Add(int64(w.conf.Cache.compare(ctx, due) + w.conf.Cache.compareShown(ctx)))
 		w.noticed.Lock()
 		over := w.noticed.over
 		due, w.noticed.ids, w.noticed.over = w.noticed.ids, map[string]struct{}{}, false
@@ -259,11 +260,12 @@ func (w *Watch) compareForEver(ctx context.Context) {
 	}
 }
 
-// compare forgets what L1 holds of ids and Redis says otherwise, and returns how many that were.
+// compare forgets what L1 or the store holds of ids and Redis says otherwise, and returns how many
+// that were.
 func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int) {
 	var held []string
 	for id := range ids {
-		if c.l1.holds(c.l1.hash(id)) {
+		if c.l1.holds(c.l1.hash(id)) || c.store.Has(id) {
 			held = append(held, id)
 		}
 	}
@@ -275,7 +277,7 @@ func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int
 	return wrong
 }
 
-// look forgets what L1 holds of ids and Redis says otherwise, and returns how many that were. What
+// look forgets what is held of ids and Redis says otherwise, and returns how many that were. What
 // Redis did not answer goes as well, since a write may hide behind it, and is not counted: a slow
 // Redis is no write of others.
 func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
@@ -283,7 +285,9 @@ func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
 	_, errs := c.l2.Read(ctx, ids, now.room)
 	for i, id := range ids {
 		e := c.l1.peek(c.l1.hash(id))
-		if e == nil || errs[i] == nil && e.says(now[i]) {
+		stored, _ := c.stored(id)
+		if e == nil && stored == nil || errs[i] == nil && (e == nil || e.says(now[i])) &&
+			(stored == nil || stored.says(now[i])) {
 			continue
 		}
 		c.Forget(id, 0)

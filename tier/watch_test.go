@@ -20,13 +20,19 @@ import (
 func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Watch) {
 	t.Helper()
 	c := newCache(t, url, origin, nil)
-	w := watch(t, url, c, nil)
-	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
-	return c, w
+	return c, watch(t, c, url, links)
 }
 
-// watch starts a watch of a cache; log may be nil.
-func watch(t *testing.T, url string, c *Cache, log *slog.Logger) *Watch {
+// watch gives a cache a watch that has its links.
+func watch(t *testing.T, c *Cache, url string, links int64) *Watch {
+	t.Helper()
+	w := watchWith(t, url, c, nil)
+	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
+	return w
+}
+
+// watchWith starts a watch of a cache; log may be nil.
+func watchWith(t *testing.T, url string, c *Cache, log *slog.Logger) *Watch {
 	t.Helper()
 	pushes, err := redisconn.OpenPush(url)
 	if err != nil {
@@ -195,7 +201,7 @@ func TestWaysOfWatching(t *testing.T) {
 			var log lockedBuffer
 			url, origin := strings.Replace(server.URL(), "redis://", "redis://node:pw@", 1), newTruth(30)
 			cache := newCache(t, url, origin, nil)
-			w := watch(t, url, cache, slog.New(slog.NewTextHandler(&log, nil)))
+			w := watchWith(t, url, cache, slog.New(slog.NewTextHandler(&log, nil)))
 			eventually(t, "the way "+c.way, func() bool { st := w.Stats(); return st.Links == 1 && st.Way == c.way })
 			seesOthers(t, server.Client(), cache, w, origin)
 			if n := strings.Count(log.String(), "WARN"); n != c.warnings {

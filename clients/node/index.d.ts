@@ -50,7 +50,7 @@ export interface Want extends Call {
 export interface Result {
   /** Frozen: it may be given to several callers. */
   profile: Profile
-  tier: 'L1' | 'L2' | 'origin' | 'stale' | ''
+  tier: 'L1' | 'L1.5' | 'L2' | 'origin' | 'stale' | ''
   /** Seconds. */
   age: number
   /** Whether the node only confirmed what was remembered. */

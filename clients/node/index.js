@@ -56,7 +56,7 @@ export class EdgecacheClient {
     const query = minVersion === undefined ? '' : `?minVersion=${minVersion}`
     const answer = await this.#ask('GET', userPath(id) + query, { headers, signal, again: true })
     const result = {
-      tier: /detail=(\w+)/.exec(answer.headers.get('cache-status') ?? '')?.[1] ?? '',
+      tier: /detail=([\w.]+)/.exec(answer.headers.get('cache-status') ?? '')?.[1] ?? '',
       age: Number(answer.headers.get('age') ?? 0),
       same: answer.status === 304 && held !== undefined
     }

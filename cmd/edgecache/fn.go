@@ -108,7 +108,7 @@ without one for all users; "fn rollback" ends the trial.`,
 		Example: `  edgecache fn push hide-matricule hide.wasm
   edgecache fn push hide-matricule hide.wasm --share 5%
   edgecache fn push hide-matricule hide.wasm --sign fn.key`,
-		Args:    wantArgs(2, 2, "hide-matricule hide.wasm"),
+		Args: wantArgs(2, 2, "hide-matricule hide.wasm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wasm, err := readModule(args[1])
 			if err != nil {

@@ -46,6 +46,7 @@ type serveSettings struct {
 	functions    functionSettings
 	foreign      foreignOrigin
 	wait         waiting
+	store        storeSettings
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -102,6 +103,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	s.toOrigin.flags(f)
 	s.times.flags(f)
 	s.functions.flags(f)
+	s.store.flags(f)
 	return cmd
 }
 
@@ -183,6 +185,9 @@ func (s serveSettings) check() error {
 	if s.fenceAfter < node.MinFenceAfter {
 		return usagef("--fence-after %v: want %v or more", s.fenceAfter, node.MinFenceAfter)
 	}
+	if err := s.store.check(); err != nil {
+		return err
+	}
 	if err := s.times.check(); err != nil {
 		return err
 	}
@@ -235,7 +240,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, err
 	}
 	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20, FenceAfter: s.fenceAfter},
-		StreamMaxLen: int64(s.streamMaxLen), Logger: log}
+		StreamMaxLen: int64(s.streamMaxLen), Store: s.store.node(), Logger: log}
 	s.times.apply(&conf)
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
@@ -248,6 +253,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, usagef("%w", err)
 	}
 	up.add(n.Close)
+	if err := up.meetOrigin(ctx, s, n, client.Start); err != nil {
+		return nil, err
+	}
 	if err := s.wait.reach(ctx, "Redis", n.Start); err != nil {
 		return nil, startError(err, redisURL)
 	}
@@ -287,7 +295,7 @@ func startError(err error, redisURL string) error {
 	return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(redisURL), err)
 }
 
-// connectOrigin returns a client of the origin that s names, or of one that it embeds.
+// connectOrigin returns a client of the origin that s names, or of one that it embeds; the client has not started.
 func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL string) (*origin.Client, error) {
 	target := s.origin
 	if target == "" {
@@ -310,9 +318,6 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 		return nil, usagef("--origin: %w", err)
 	}
 	up.add(client.Close)
-	if err := s.wait.reach(ctx, "the origin", client.Start); err != nil {
-		return nil, fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(target), s.toOrigin.explain(err))
-	}
 	return client, nil
 }
 

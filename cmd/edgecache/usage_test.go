@@ -60,6 +60,11 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"serve --sample-users many", 2, `--sample-users: want a whole number, not "many"`},
 		{"serve --sample-users -5", 2, "--sample-users -5: want 0 or more"},
 		{"serve --l1-mib 0", 2, "--l1-mib 0: want 1 or more"},
+		{"serve --store-mib 0", 2, "--store-mib 0: want 1 or more"},
+		{"store", 2, "edgecache store wants one of"},
+		{"store stat", 2, "store stat needs --dir DIR"},
+		{"store compact", 2, "store compact needs --dir DIR"},
+		{"store verify --dir /nowhere", 1, "no store there: /nowhere"},
 		{"serve --fence-after 249ms", 2, "--fence-after 249ms: want 250ms or more"},
 		{"serve --fence-after 0s", 2, "--fence-after 0s: want 250ms or more"},
 		{"serve --fence-after -1s", 2, "--fence-after -1s: want 250ms or more"},
@@ -229,7 +234,7 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats", "events", "events tail", "events pending", "events dead",
-		"events replay", "verify", "version"} {
+		"events replay", "verify", "version", "store", "store stat", "store verify", "store compact"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
 			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)

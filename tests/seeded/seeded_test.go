@@ -63,6 +63,12 @@ var bugs = map[string][]witness{
 	"answered-version":        {model(oracleSays)},
 	"versions-of-others":      {{"tier/l2", "TestConformance/redis/versions_of_others_outrank_nothing", nil, "a change of the origin was refused"}},
 	"hint-unheeded":           {model(oracleSays)},
+
+	"store-cursor-early":      {{"stream", "TestACheckpointIsOfWhatIsHandled", nil, "was handled by neither"}},
+	"store-cursor-apart":      {{"tier/kv", "TestWriteFailureGivesTheStoreUp", nil, "want what the first checkpoint vouches for"}},
+	"store-deletes-unwritten": {{"tier/kv", "TestModel", []string{"-rapid.nofailfile", "-rapid.shrinktime=0s"}, ", want 0"}, {"node", "TestStartAlone", nil, "from stale"}},
+	"store-keeps-invalidated": {{"tier", "TestStormWithStores", nil, oracleSays}},
+	"store-counts-too-early":  {{"tier", "TestStoreIsFenced", nil, "answered from L1.5, want L2"}},
 }
 
 var all = flag.Bool("all", false, "let every witness of a bug see it, and not the first alone")

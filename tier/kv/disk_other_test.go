@@ -1,0 +1,7 @@
+//go:build !linux
+
+package kv
+
+import "errors"
+
+func diskChild(string) error { return errors.ErrUnsupported }

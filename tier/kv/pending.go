@@ -1,0 +1,277 @@
+package kv
+
+import (
+	"bytes"
+	"slices"
+	"unsafe"
+
+	"go.etcd.io/bbolt"
+)
+
+// A change counts from the moment at which its call returns, although it is in the file only with
+// the next transaction: whoever reads looks at what is pending first.
+
+// Get returns what is held of id. Its Packed is the caller's.
+func (s *Store) Get(id string) (Record, bool) {
+	if !s.On() {
+		return Record{}, false
+	}
+	r, there := s.changed(id)
+	if !there {
+		if r = s.read(id); r == nil {
+			return Record{}, false
+		}
+	}
+	if r == nil || r.generation != s.generation.Load() {
+		return Record{}, false
+	}
+	out := *r
+	out.Inherited = out.session != s.session
+	return out, true
+}
+
+// changed returns the change of id that is not in the file yet; a nil record is a deletion.
+func (s *Store) changed(id string) (*Record, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r, there := s.pending[id]; there {
+		return r, true
+	}
+	r, there := s.committing[id]
+	return r, there
+}
+
+// read returns what the file has of id, nil for nothing. A value that is not as it was written is
+// deleted.
+func (s *Store) read(id string) *Record {
+	var value []byte
+	err := guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			key := unsafe.Slice(unsafe.StringData(id), len(id)) // is read only
+			value = bytes.Clone(tx.Bucket(usersBucket).Get(key))
+			return nil
+		})
+	})
+	if err != nil {
+		if !s.life.Closed() {
+			s.giveUp(err)
+		}
+		return nil
+	}
+	if value == nil {
+		return nil
+	}
+	r, err := decode(id, value)
+	if err != nil {
+		s.counters.damaged.Add(1)
+		s.Delete(id)
+		return nil
+	}
+	return &r
+}
+
+// Put holds r as what is known of id, if valid says so. valid is called at a moment at which no
+// Delete, Flush or Checkpoint is under way: what one of them that has returned said comes before.
+func (s *Store) Put(id string, r Record, valid func() bool) bool {
+	if !s.On() {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.On() || !valid() {
+		return false
+	}
+	if len(s.pending) >= maxPending {
+		s.counters.dropped.Add(1)
+		s.deleteLocked(id) // what the file has may be older
+		return false
+	}
+	r.session, r.generation = s.session, s.generation.Load()
+	s.putLocked(id, &r)
+	return true
+}
+
+func (s *Store) putLocked(id string, r *Record) {
+	if old, there := s.pending[id]; there && old == nil {
+		s.deletes--
+	}
+	s.pending[id] = r
+}
+
+// Delete ends what is held of id.
+func (s *Store) Delete(id string) {
+	if !s.On() {
+		return
+	}
+	s.mu.Lock()
+	s.deleteLocked(id)
+	behind := s.deletes > maxDeletes
+	s.mu.Unlock()
+	if behind {
+		s.giveUp(errFellBehind)
+	}
+}
+
+func (s *Store) deleteLocked(id string) {
+	if old, there := s.pending[id]; !there || old != nil {
+		s.deletes++
+	}
+	s.pending[id] = nil
+}
+
+// Flush ends what is held of everyone, until Vouch says that it still counts.
+func (s *Store) Flush() {
+	if !s.On() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation.Add(1)
+	s.dirty = true
+}
+
+// Checkpoint says that everything that was told up to this place, in the caller's words, has been
+// said to the store. It is kept in the transaction of what was said before. at is copied.
+func (s *Store) Checkpoint(at []byte) {
+	if !s.On() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !bytes.Equal(at, s.checkpoint) {
+		s.checkpoint, s.dirty = slices.Clone(at), true
+	}
+}
+
+// Renew is Put in the place of what is held of id: it reports false, and does nothing, when that is
+// nothing, or newer.
+func (s *Store) Renew(id string, r Record, valid func() bool) bool {
+	for range renewTries {
+		commits := s.counters.commits.Load()
+		held, ok := s.Get(id)
+		if !ok || held.Version > r.Version {
+			return false
+		}
+		done, again := s.renew(id, r, commits, valid)
+		if !again {
+			return done
+		}
+	}
+	return false
+}
+
+// renewTries is how often Renew looks again because a transaction came between.
+const renewTries = 3
+
+func (s *Store) renew(id string, r Record, commits uint64, valid func() bool) (done, again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counters.commits.Load() != commits {
+		return false, true
+	}
+	now, there := s.pending[id]
+	if !there {
+		now, there = s.committing[id]
+	}
+	if there && (now == nil || now.Version > r.Version) || !s.On() || len(s.pending) >= maxPending ||
+		!valid() {
+		return false, false
+	}
+	r.session, r.generation = s.session, s.generation.Load()
+	s.putLocked(id, &r)
+	return true, false
+}
+
+// Has reports whether there is something of id, whether it counts or not.
+func (s *Store) Has(id string) bool {
+	if !s.On() {
+		return false
+	}
+	r, there := s.changed(id)
+	if !there {
+		r = s.read(id)
+	}
+	return r != nil
+}
+
+// Doubt is an entry from before a Flush.
+type Doubt struct {
+	ID      string
+	Version int64
+}
+
+// doubtScan bounds what one call of Doubtful looks at.
+const doubtScan = 4096
+
+// Doubtful returns up to n entries from before the last Flush whose ids follow after, and the id to
+// go on from; "" at the end.
+func (s *Store) Doubtful(after string, n int) (doubts []Doubt, next string) {
+	if !s.On() {
+		return nil, ""
+	}
+	now, scanned := s.generation.Load(), 0
+	err := guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(usersBucket).Cursor()
+			for k, v := c.Seek([]byte(after)); k != nil; k, v = c.Next() {
+				if string(k) == after {
+					continue
+				}
+				r, err := decode(string(k), v)
+				if err == nil && r.generation != now {
+					doubts = append(doubts, Doubt{string(k), r.Version})
+				}
+				if scanned++; scanned == doubtScan || len(doubts) == n {
+					next = string(k)
+					return nil
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		s.giveUp(err)
+		return nil, ""
+	}
+	return doubts, next
+}
+
+// Discard deletes an entry from before the last Flush, unless it has been changed since it was
+// doubted.
+func (s *Store) Discard(d Doubt) {
+	if !s.On() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, pending := s.pending[d.ID]
+	_, committing := s.committing[d.ID]
+	if !pending && !committing {
+		s.deleteLocked(d.ID)
+	}
+}
+
+// Vouch says that an entry from before the last Flush still counts if it has this version, and
+// valid, which is called as that of Put is, says so.
+func (s *Store) Vouch(d Doubt, valid func() bool) bool {
+	if !s.On() {
+		return false
+	}
+	if _, there := s.changed(d.ID); there {
+		return false // that decides
+	}
+	r := s.read(d.ID)
+	if r == nil || r.Version != d.Version {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, pending := s.pending[d.ID]
+	_, committing := s.committing[d.ID]
+	if pending || committing || !s.On() || len(s.pending) >= maxPending || !valid() {
+		return false
+	}
+	r.session, r.generation = 0, s.generation.Load() // no session is 0
+	s.putLocked(d.ID, r)
+	return true
+}
