@@ -120,6 +120,7 @@ type Cache struct {
 	fence     fence
 	total     atomic.Pointer[total]
 	closed    atomic.Bool
+	flushed   atomic.Int64 // when L1 was last flushed, by clock; 0 for never
 
 	// base ends with Close; every load and background goroutine runs under it.
 	base       context.Context

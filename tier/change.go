@@ -98,4 +98,5 @@ func (c *Cache) replace(h hash, e *entry, from pair) bool {
 func (c *Cache) Flush() {
 	c.counters.flushes.Add(1)
 	c.l1.flush()
+	c.flushed.Store(c.clock.tick())
 }

@@ -259,7 +259,7 @@ func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	v.report("window", verify.Report{Gaps: map[string]uint64{foreign: 1}, Nodes: []verify.NodeReport{{Node: foreign}}})
 	p := &program{stdout: &shown, stderr: &shown}
 	tail, dead, warm := eventsTail{events: events{program: p}}, eventsDead{events: events{program: p}}, warming{program: p}
-	_ = tail.show(entryLine{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
+	_ = tail.show(stream.Line{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
 	_ = dead.show(stream.DeadLetter{ID: foreign, Entry: foreign, Reason: foreign})
 	(&meter{out: &shown}).show(-1, foreign)
 	err := warm.report(prewarm.Status{State: prewarm.State(foreign), Error: foreign, Failures: []prewarm.Failure{{ID: foreign, Reason: foreign}}})
