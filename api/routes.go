@@ -45,6 +45,7 @@ func (s *Server) routes(app *fiber.App) {
 	app.Put("/v1/users/:id", s.allow(auth.RoleWrite, s.ownSite(s.putUser)))
 	app.Post("/v1/users/batch", s.allow(auth.RoleRead, s.batch(s.postBatch)))
 	app.Post("/v1/users/:id/invalidate", s.allow(auth.RoleInvalidate, s.ownSite(s.invalidateUser)))
+	app.Get("/v1/users/:id/why", s.allow(auth.RoleAdmin, s.getWhy))
 	app.Get("/v1/users", s.allow(auth.RoleRead, s.batch(s.getUsers)))
 	app.Get("/v1/stats", s.allow(auth.RoleRead, s.getStats))
 	app.Get("/v1/cluster", s.allow(auth.RoleRead, s.getCluster))
