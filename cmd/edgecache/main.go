@@ -44,9 +44,12 @@ func ending() []os.Signal {
 
 func exitCode(err error) int {
 	var usage *usageError
+	var found *diagnosed
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &found):
+		return int(found.grade)
 	case errors.As(err, &usage):
 		return exitUsage
 	}
@@ -114,7 +117,7 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
-		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.whyCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
+		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.whyCommand(), p.doctorCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
 		p.replayCommand(), p.fnCommand(), p.tokenCommand(), p.versionCommand())
 	return root
 }

@@ -223,7 +223,7 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
-	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "why", "stats", "events", "events tail", "events pending", "events dead",
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "why", "doctor", "stats", "events", "events tail", "events pending", "events dead",
 		"events replay", "verify", "version"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {

@@ -63,7 +63,7 @@ func TestWhyInWords(t *testing.T) {
 		{name: "a", why: node.Why{Node: "a", At: now,
 			Why: tier.Why{ID: "7", Read: tier.Reading{Tier: "stale", Version: p.UpdatedAt, Because: "nobody else answers"},
 				Memory: tier.Copy{State: tier.CopyFenced, Profile: p, Age: 61_400}, RedisDown: true,
-				Redis: l2.Held{Profile: p, Trust: "hint", TTL: -1, Floor: 5, Guard: 1000, Absent: 9, Said: "0000018bcfe568000000000000000003", Lease: &l2.LeaseHeld{Left: 4}},
+				Redis:  l2.Held{Profile: p, Trust: "hint", TTL: -1, Floor: 5, Guard: 1000, Absent: 9, Said: "0000018bcfe568000000000000000003", Lease: &l2.LeaseHeld{Left: 4}},
 				Origin: tier.Truth{Error: "out of order"}},
 			Past: stream.Past{Searched: 3, Since: now.Add(-time.Hour), Events: []stream.Line{{ID: "5-0", At: now.Add(-time.Second), Kind: "user.profile.updated", Form: "patch", Hint: true, Version: 9}}}}},
 		{name: "b", why: node.Why{Why: tier.Why{Read: tier.Reading{Tier: "none"}, Loading: true, Memory: tier.Copy{State: tier.CopyNone}}}},
