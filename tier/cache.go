@@ -106,6 +106,7 @@ type Cache struct {
 	l1        *l1
 	l2        *l2.Redis
 	clock     clock
+	times     times
 	recent    *recent
 	hints     *hints
 	foreign   foreign
@@ -156,6 +157,7 @@ func New(conf Config) (*Cache, error) {
 	}
 	c.pending.some = make(chan struct{}, 1)
 	c.clock.start(c.paused)
+	c.l1.now = c.clock.nanos
 	c.base, c.end = context.WithCancelCause(context.Background())
 	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
 	if conf.FenceAfter < 0 {

@@ -33,6 +33,7 @@ type counters struct {
 
 	negativeHits, l2Hits, absent, stale    atomic.Uint64
 	originLoads, originCalls, originErrors atomic.Uint64
+	originUnanswered                       atomic.Uint64
 	joined, leaseWaits, refused, behind    atomic.Uint64
 	l2Errors, malformed, panics            atomic.Uint64
 	hints, foreignRecords, partialRecords  atomic.Uint64
@@ -82,10 +83,11 @@ type Stats struct {
 	// L2Hits counts profiles that Redis answered.
 	L2Hits uint64 `json:"l2Hits"`
 	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which
-	// OriginErrors failed.
-	OriginLoads  uint64 `json:"originLoads"`
-	OriginCalls  uint64 `json:"originCalls"`
-	OriginErrors uint64 `json:"originErrors"`
+	// OriginErrors failed, for some of their ids at least: for OriginUnanswered in all.
+	OriginLoads      uint64 `json:"originLoads"`
+	OriginCalls      uint64 `json:"originCalls"`
+	OriginErrors     uint64 `json:"originErrors"`
+	OriginUnanswered uint64 `json:"originUnanswered"`
 	// Absent counts loads that ended in "no such user".
 	Absent uint64 `json:"absent"`
 	// Stale counts answers marked stale.
@@ -119,9 +121,12 @@ type Stats struct {
 	// Unadmitted counts answers of Redis that were not offered to L1, because it was full and they
 	// were asked for once.
 	Unadmitted uint64 `json:"unadmitted"`
-	// L1Bytes of L1Capacity bytes are in use.
-	L1Bytes    int64 `json:"l1Bytes"`
-	L1Capacity int64 `json:"l1Capacity"`
+	// L1Bytes of L1Capacity bytes are in use, by L1Entries; L1Evictions counts those that had to
+	// make room for others.
+	L1Bytes     int64  `json:"l1Bytes"`
+	L1Capacity  int64  `json:"l1Capacity"`
+	L1Entries   int64  `json:"l1Entries"`
+	L1Evictions uint64 `json:"l1Evictions"`
 	// Fenced says that L1 does not answer as fresh, because the stream has been silent for
 	// FenceAfter.
 	Fenced bool `json:"fenced"`
@@ -140,7 +145,7 @@ func (c *Cache) Stats() Stats {
 		L1Hits: hits, L1Misses: misses,
 		NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
 		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(),
-		OriginErrors: n.originErrors.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
+		OriginErrors: n.originErrors.Load(), OriginUnanswered: n.originUnanswered.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
 		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
 		FillsRefused: n.refused.Load(), Behind: n.behind.Load(),
 		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
@@ -149,6 +154,7 @@ func (c *Cache) Stats() Stats {
 		Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
 		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(),
 		Unadmitted: n.unadmitted.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
+		L1Entries: max(0, c.l1.entries.Load()), L1Evictions: c.l1.evicted.Load(),
 		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
 	}
 	if t := c.total.Load(); t != nil {

@@ -30,8 +30,12 @@ func TestLook(t *testing.T) {
 			return h.Profile.UpdatedAt == 7 && h.Trust == "sealed" && h.Floor == 7 && h.TTL > 6e8*9/10 && h.Guard > 590_000 && h.Lease == nil
 		},
 		"2": func(h Held) bool { return h.Profile == nil && h.Floor == 8 && h.Absent > 0 && h.Absent <= 30_000 },
-		"3": func(h Held) bool { return h.Profile.UpdatedAt == 5 && h.Trust == "partial" && h.TTL == -1 && h.Guard == 0 },
-		"4": func(h Held) bool { return h.Lease.Own && h.Lease.Token == asks[0].Token && h.Lease.Hint == "9" && h.Lease.Left > 0 },
+		"3": func(h Held) bool {
+			return h.Profile.UpdatedAt == 5 && h.Trust == "partial" && h.TTL == -1 && h.Guard == 0
+		},
+		"4": func(h Held) bool {
+			return h.Lease.Own && h.Lease.Token == asks[0].Token && h.Lease.Hint == "9" && h.Lease.Left > 0
+		},
 		"5": func(h Held) bool { return h.Profile == nil && h.Broken != "" },
 		"6": func(h Held) bool { return h.Profile == nil && h.Broken != "" },
 		"7": func(h Held) bool { return h.Said == "11" && h.Hint == "" },
