@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,8 @@ type Node struct {
 	functions *edge.Functions // nil without Config.Functions, as views is
 	views     *tier.Views
 	warm      atomic.Bool // it was ready once
+	states    states
+	lookups   *prewarmLookups
 
 	// base ends with Close, and background with what runs under it.
 	base       context.Context
@@ -75,7 +78,10 @@ func New(conf Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	n := &Node{conf: conf, client: client}
+	n := &Node{client: client}
+	quiet := newSymptoms(conf.Logger.Handler())
+	conf.Logger = slog.New(quiet)
+	n.conf, n.states.log, n.states.symptoms = conf, conf.Logger, quiet.held
 	for i := range n.streams {
 		if n.streams[i], err = redisconn.OpenTail(conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
@@ -156,7 +162,8 @@ func (n *Node) composeCluster() (err error) {
 	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
 		return err
 	}
-	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
+	n.lookups = &prewarmLookups{Cache: n.cache}
+	conf := prewarm.Config{Client: n.client, Cache: n.lookups, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
 		Logger: n.conf.Logger}
 	if n.gossip != nil {
 		conf.Members, conf.Node = membership{n.gossip}, n.gossip.Self().Name
@@ -191,6 +198,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.started, n.startedAt = true, time.Now()
+	n.background.Go(func() { n.watchStates(n.base) })
 	if n.runner != nil {
 		n.background.Go(func() { n.keepWarm(n.base) })
 	}

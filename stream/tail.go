@@ -170,7 +170,7 @@ func (t *Tail) anchor(s state) {
 
 // run serves the first link and, after each failure, a new one.
 func (t *Tail) run(ctx context.Context, l *link) {
-	retry(ctx, t.cfg.Logger, func(works func()) error {
+	retry(ctx, t.cfg.Logger, "tail", func(works func()) error {
 		if l == nil {
 			var err error
 			if l, err = t.reconnect(ctx); err != nil {

@@ -222,7 +222,7 @@ func (w *Worker) ensureGroup(ctx context.Context, l *link) error {
 }
 
 func (w *Worker) run(ctx context.Context, l *link) {
-	retry(ctx, w.cfg.Logger, func(works func()) error {
+	retry(ctx, w.cfg.Logger, "worker", func(works func()) error {
 		if l == nil {
 			var err error
 			if l, err = w.connect(ctx); err != nil {

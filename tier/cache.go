@@ -212,7 +212,7 @@ func (c *Cache) countForEver(ctx context.Context) {
 		if n, err := c.l2.Count(ctx); err == nil {
 			c.total.Store(&total{n, time.Now()})
 		} else if ctx.Err() == nil {
-			c.conf.Logger.Warn("count of the profiles in Redis",
+			c.conf.Logger.Warn("count of the profiles in Redis", "link", "count",
 				"error", err, "pause", c.conf.CountEvery)
 		}
 		select {

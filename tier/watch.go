@@ -193,7 +193,7 @@ func (w *Watch) follow(ctx context.Context, addr string, server subscriber) {
 			w.conf.Logger.Warn("Redis forbids CLIENT TRACKING: writes of others are seen when L1's TTL ends",
 				"server", addr, "error", err)
 		} else {
-			w.conf.Logger.Warn("watch for writes of others",
+			w.conf.Logger.Warn("watch: the link to Redis failed", "link", "watch",
 				"server", addr, "attempt", attempt+1, "error", err, "pause", pause)
 		}
 		life.Wait(ctx, pause)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -72,7 +73,9 @@ type program struct {
 
 	configFile string
 	logLevel   string
-	started    bool // the command line was understood
+	started    bool        // the command line was understood
+	settings   []slog.Attr // that are not the defaults
+	endLog     func()      // logs what was folded
 }
 
 func (p *program) run(ctx context.Context, args []string) error {
@@ -129,5 +132,6 @@ func (p *program) understood(cmd *cobra.Command) error {
 	if err := p.settle(cmd); err != nil {
 		return &usageError{err}
 	}
+	p.settings = changedSettings(cmd)
 	return nil
 }

@@ -128,6 +128,7 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 		return closeAfter(up, err)
 	}
 	fmt.Fprintf(p.stdout, "edgecache origin: ready on %s%s\n  Database  %s\n  Redis     %s\n", s.access.scheme(), s.listen, redactURL(s.db), redactURL(s.redis))
+	defer p.sayStarted(log, "an origin on "+s.listen)()
 	<-ctx.Done()
 	log.Info("stopping")
 	return up.close()
