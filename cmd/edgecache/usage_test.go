@@ -249,7 +249,8 @@ const foreign = "a\x1b[2Jb\u009bc\x7fd\u202ee\u2066f\rg"
 
 func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	now := time.Now()
-	member := node.Member{Name: foreign, Addr: foreign, HTTP: foreign, Key: foreign, Keys: []string{foreign, foreign}}
+	member := node.Member{Name: foreign, Addr: foreign, HTTP: foreign, Key: foreign, Keys: []string{foreign, foreign},
+		Redis: foreign, Origin: foreign, Version: foreign, State: foreign, MemoryMiB: 1}
 	var verified, shown bytes.Buffer
 	v := verifyPrinter{out: &verified}
 	v.violation(verify.Violation{Node: foreign, User: foreign, Entry: foreign, Rule: foreign, Tier: foreign,
