@@ -127,6 +127,8 @@ func (f *fakeNode) Stats() node.Stats {
 	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: 7 * 24 * time.Hour}
 }
 
+func (f *fakeNode) Times() node.Times { return node.Times{} }
+
 func (f *fakeNode) Ready() error { return f.notReady }
 
 func (f *fakeNode) Cluster() node.Cluster {

@@ -40,7 +40,8 @@ func (s *Server) newApp() *fiber.App {
 }
 
 // routes are what is served, and the role that each needs. Lookups come first: the router tries one after another.
-func (s *Server) routes(app *fiber.App) {
+func (s *Server) routes(router *fiber.App) {
+	app := s.metrics.routes.On(router)
 	app.Get("/v1/users/:id", s.allow(auth.RoleRead, s.getUser))
 	app.Put("/v1/users/:id", s.allow(auth.RoleWrite, s.ownSite(s.putUser)))
 	app.Post("/v1/users/batch", s.allow(auth.RoleRead, s.batch(s.postBatch)))

@@ -70,6 +70,7 @@ type Node interface {
 	Invalidate(ctx context.Context, id string) error
 	Why(ctx context.Context, id string) (node.Why, error)
 	Stats() node.Stats
+	Times() node.Times
 	Ready() error
 	Cluster() node.Cluster
 	BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error)

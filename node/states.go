@@ -173,7 +173,7 @@ func (n *Node) report(s *Stats, now time.Time) gossip.Report {
 		Capacity: uint32(s.Cache.L1Capacity >> 20), MemoryWarmth: s.MemoryWarmth, Version: n.conf.Version,
 	}
 	r.Memory = float64(int(r.Memory*20)) / 20 // in steps, or there would be news each second
-	if lag := s.silence(now); lag >= time.Second {
+	if lag := s.Silence(now); lag >= time.Second {
 		r.Lag = lag.Truncate(time.Second)
 	}
 	if s.Origin != nil {
@@ -209,8 +209,8 @@ func (s *states) went(name string, gone []gossip.Member, members int) {
 	s.log.Warn("died: another node does not answer any more", "node", name, "members", members)
 }
 
-// silence is how long ago the stream last proved that it has caught up; 0 when it never did.
-func (s *Stats) silence(now time.Time) time.Duration {
+// Silence is how long ago the stream last proved that it has caught up; 0 when it never did.
+func (s *Stats) Silence(now time.Time) time.Duration {
 	if s.Stream.LastAlive.IsZero() {
 		return 0
 	}
@@ -231,7 +231,7 @@ func (s *Stats) Troubles(now time.Time) []string {
 	if s.Redis.Down {
 		all = append(all, fmt.Sprintf("Redis has not answered for %v: loads go to the origin", now.Sub(s.Redis.Since).Round(time.Second)))
 	}
-	silence := s.silence(now)
+	silence := s.Silence(now)
 	switch {
 	case s.Cache.Fenced && silence > 0:
 		all = append(all, fmt.Sprintf("fenced: the stream of changes has been silent for %v, so memory does not answer as fresh", silence.Round(time.Second)))

@@ -43,6 +43,8 @@ type Stats struct {
 	// Config.Functions.
 	Functions []edge.FunctionStats `json:"functions,omitempty"`
 	ViewBytes int64                `json:"viewBytes,omitempty"`
+	// Version is the build, as Config.Version tells it.
+	Version string `json:"version,omitempty"`
 	// L2TTL is how long a profile stays in Redis.
 	L2TTL time.Duration `json:"l2TTL"`
 }
@@ -51,7 +53,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	hits, misses := n.lookups.counts() // before the cache's, which hold them
 	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth(),
-		PrewarmHits: hits, PrewarmMisses: misses, Redis: n.states.redisStats()}
+		PrewarmHits: hits, PrewarmMisses: misses, Redis: n.states.redisStats(), Version: n.conf.Version}
 	s.Cache.L1Hits, s.Cache.L1Misses = s.Cache.L1Hits-hits, s.Cache.L1Misses-misses
 	if n.functions != nil {
 		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()

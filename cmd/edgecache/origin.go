@@ -154,7 +154,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "source: "))
 	}
 	up.add(store.Close)
-	service := source.ServiceConfig{Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain}
+	service := source.ServiceConfig{Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain, Version: build()}
 	if s.access.tls.Any() {
 		if service.TLS, err = s.access.tls.Server(up.log); err != nil {
 			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
