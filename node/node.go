@@ -83,7 +83,7 @@ func New(conf Config) (*Node, error) {
 	conf.Logger = slog.New(quiet)
 	n.conf, n.states.log, n.states.symptoms = conf, conf.Logger, quiet.held
 	for i := range n.streams {
-		if n.streams[i], err = redisconn.OpenTail(conf.RedisURL); err != nil {
+		if n.streams[i], err = redisconn.OpenTailAs([...]string{"tail", "worker"}[i], conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 		}
 	}

@@ -167,7 +167,7 @@ func (d *doctor) lookAtRedis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := redisconn.Open(url)
+	client, err := redisconn.OpenAs("doctor", url)
 	if err != nil {
 		return usageRedis(err)
 	}

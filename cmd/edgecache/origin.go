@@ -144,7 +144,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err != nil {
 		return "", err
 	}
-	client, err := redisconn.Open(redisURL)
+	client, err := redisconn.OpenAs("origin", redisURL)
 	if err != nil {
 		return "", usageRedis(err)
 	}
