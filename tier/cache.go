@@ -131,10 +131,11 @@ type Cache struct {
 	background sync.WaitGroup
 }
 
-// total is a count of the profiles in Redis.
+// total is a count of the profiles in Redis, and how full that is.
 type total struct {
-	count int64
-	at    time.Time
+	count  int64
+	memory l2.Memory
+	at     time.Time
 }
 
 // maxAheads bounds the refresh-aheads under way.
@@ -210,7 +211,8 @@ func (c *Cache) Tick() { c.clock.tick() }
 func (c *Cache) countForEver(ctx context.Context) {
 	for {
 		if n, err := c.l2.Count(ctx); err == nil {
-			c.total.Store(&total{n, time.Now()})
+			memory, _ := c.l2.Memory(ctx) // unknown where INFO is forbidden
+			c.total.Store(&total{n, memory, time.Now()})
 		} else if ctx.Err() == nil {
 			c.conf.Logger.Warn("count of the profiles in Redis", "link", "count",
 				"error", err, "pause", c.conf.CountEvery)

@@ -134,6 +134,10 @@ type Stats struct {
 	// since 1970; -1 and 0 before the first count.
 	TotalCached int64 `json:"totalCached"`
 	CountedAt   int64 `json:"countedAt"`
+	// RedisUsed of RedisLimit bytes were in use then; of a cluster, on the fullest master. 0 when it
+	// does not tell, or has no limit.
+	RedisUsed  int64 `json:"redisUsed"`
+	RedisLimit int64 `json:"redisLimit"`
 }
 
 // Stats returns a snapshot. The counters are read one after another, so sums over them may be off
@@ -159,6 +163,7 @@ func (c *Cache) Stats() Stats {
 	}
 	if t := c.total.Load(); t != nil {
 		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()
+		s.RedisUsed, s.RedisLimit = t.memory.Used, t.memory.Limit
 	}
 	return s
 }

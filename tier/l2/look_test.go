@@ -52,6 +52,10 @@ func TestLook(t *testing.T) {
 	if _, err := l.Look(ctx, "a b"); !errors.Is(err, profile.ErrInvalidID) {
 		t.Errorf("an id that is none: %v", err)
 	}
+	check(t, client.ConfigSet(ctx, "maxmemory", "50mb").Err())
+	if m, err := l.Memory(ctx); err != nil || m.Limit != 50<<20 || m.Used < 1<<18 || m.Used > m.Limit || m.share() <= 0 {
+		t.Errorf("Redis has %+v, %v", m, err)
+	}
 	check(t, server.Kill())
 	if _, err := l.Look(ctx, "1"); err == nil {
 		t.Error("there is no Redis, and no error")
