@@ -49,6 +49,7 @@ var calls = map[string]struct {
 	"PUT /v1/users/:id":             {need: auth.RoleWrite, path: "/v1/users/1", body: whole, status: 204},
 	"POST /v1/users/batch":          {need: auth.RoleRead, path: "/v1/users/batch", body: `{"ids":["1"]}`, status: 200},
 	"POST /v1/users/:id/invalidate": {need: auth.RoleInvalidate, path: "/v1/users/1/invalidate", status: 204},
+	"GET /v1/users/:id/why":         {need: auth.RoleAdmin, path: "/v1/users/1/why", status: 200},
 	"GET /v1/users":                 {need: auth.RoleRead, path: "/v1/users?ids=1", status: 200},
 	"GET /v1/stats":                 {need: auth.RoleRead, path: "/v1/stats", status: 200},
 	"GET /v1/cluster":               {need: auth.RoleRead, path: "/v1/cluster", status: 200},

@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
@@ -110,9 +111,23 @@ func (f *fakeNode) Invalidate(_ context.Context, id string) error {
 	return f.fails
 }
 
+// Why knows of the users that GetWith finds.
+func (f *fakeNode) Why(_ context.Context, id string) (node.Why, error) {
+	w := node.Why{Node: "a", At: time.Now(), Past: stream.Past{Events: []stream.Line{}}}
+	w.ID, w.Read, w.Memory.State = id, tier.Reading{Tier: "origin", Missing: true, Because: "nobody has it"}, tier.CopyNone
+	if res, ok := f.users[id]; ok {
+		w.Read = tier.Reading{Tier: "L1", Version: res.Version(), Because: "memory holds it"}
+		w.Memory = tier.Copy{State: tier.CopyValid, Profile: res.Profile, Age: 5}
+		w.Past.Events = append(w.Past.Events, stream.Line{ID: "5-0", At: time.UnixMilli(5), User: id, Form: "bare"})
+	}
+	return w, f.fails
+}
+
 func (f *fakeNode) Stats() node.Stats {
 	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: 7 * 24 * time.Hour}
 }
+
+func (f *fakeNode) Times() node.Times { return node.Times{} }
 
 func (f *fakeNode) Ready() error { return f.notReady }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/edge"
+	"github.com/chatapp-ngomna/edgecache/internal/routecount"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/node"
 )
@@ -36,7 +37,7 @@ type Differ interface {
 }
 
 // functionRoutes adds what administers edge functions.
-func (s *Server) functionRoutes(app *fiber.App) {
+func (s *Server) functionRoutes(app *routecount.Router) {
 	if s.cfg.Functions == nil {
 		return
 	}

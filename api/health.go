@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -16,9 +17,11 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 
 // health is the answer of GET /health. The old system's monitors read its cache object.
 type health struct {
-	Status  string      `json:"status"` // "ok" or "unavailable"
+	// Status is "ok"; "degraded" for a node that answers, and not as it should; or "down" for one that
+	// should get no requests. Reasons say why.
+	Status  string      `json:"status"`
 	Service string      `json:"service"`
-	Reason  string      `json:"reason,omitempty"`
+	Reasons []string    `json:"reasons,omitempty"`
 	Cache   healthCache `json:"cache"`
 }
 
@@ -35,12 +38,16 @@ func newHealthCache(s node.Stats) healthCache {
 		L1Bytes: s.Cache.L1Bytes, Fenced: s.Cache.Fenced}
 }
 
-// getHealth serves GET /health: 200 when the node is ready, else 503, with the same fields.
+// getHealth serves GET /health: 200 when the node is ready, degraded or not, else 503, with the same fields.
 func (s *Server) getHealth(c *fiber.Ctx) error {
-	h := health{Status: "ok", Service: "edgecache", Cache: newHealthCache(s.cfg.Node.Stats())}
+	stats := s.cfg.Node.Stats()
+	h := health{Status: "ok", Service: "edgecache", Cache: newHealthCache(stats), Reasons: stats.Troubles(time.Now())}
 	status := fiber.StatusOK
+	if len(h.Reasons) > 0 {
+		h.Status = "degraded"
+	}
 	if err := s.ready(); err != nil {
-		h.Status, h.Reason, status = "unavailable", err.Error(), fiber.StatusServiceUnavailable
+		h.Status, h.Reasons, status = "down", append([]string{err.Error()}, h.Reasons...), fiber.StatusServiceUnavailable
 	}
 	return sendValue(c, status, h)
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,7 +11,9 @@ import (
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
 	"github.com/chatapp-ngomna/edgecache/auth/gate"
+	"github.com/chatapp-ngomna/edgecache/internal/routecount"
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
 // metrics is a registry of this server's own, so that several can live in one process. What it exports is read from the
@@ -18,15 +21,17 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	failures *prometheus.CounterVec // answers of 400 and above
+	routes   *routecount.Router
 }
 
 func newMetrics(n Node, k *conns, g *gate.Gate) metrics {
 	m := metrics{prometheus.NewRegistry(), prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "edgecache_http_failures_total", Help: "Requests answered with a problem, by status."}, []string{"status"})}
+		Name: "edgecache_http_failures_total", Help: "Requests answered with a problem, by status."}, []string{"status"}),
+		routecount.New(func(err error) int { return problemOf(err).status })}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "edgecache_http_connections", Help: "Open HTTP connections."},
 		func() float64 { return float64(k.len()) })
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newNodeCollector(n), open, m.failures, gate.LimitsCollector{Gate: g})
+		newNodeCollector(n), timesCollector{n}, m.routes, open, m.failures, gate.LimitsCollector{Gate: g})
 	return m
 }
 
@@ -108,7 +113,8 @@ var counterRows = []struct {
 	{"l2_malformed", "Records in Redis that did not decode.", func(s *node.Stats) uint64 { return s.Cache.Malformed }},
 	{"origin_loads", "Ids that the origin was asked for.", func(s *node.Stats) uint64 { return s.Cache.OriginLoads }},
 	{"origin_calls", "Calls to the origin.", func(s *node.Stats) uint64 { return s.Cache.OriginCalls }},
-	{"origin_errors", "Calls to the origin that failed.", func(s *node.Stats) uint64 { return s.Cache.OriginErrors }},
+	{"origin_errors", "Calls to the origin that failed, for some of their ids at least.", func(s *node.Stats) uint64 { return s.Cache.OriginErrors }},
+	{"origin_unanswered", "Ids that the origin failed to answer.", func(s *node.Stats) uint64 { return s.Cache.OriginUnanswered }},
 	{"origin_behind", "Answers of the origin older than what was known.", func(s *node.Stats) uint64 { return s.Cache.Behind }},
 	{"loads_absent", "Loads that found no such user.", func(s *node.Stats) uint64 { return s.Cache.Absent }},
 	{"loads_joined", "Readers who waited for a load that another had begun.", func(s *node.Stats) uint64 { return s.Cache.Joined }},
@@ -122,8 +128,10 @@ var counterRows = []struct {
 	{"l1_refresh_aheads", "Loads of hot entries before their expiry.", func(s *node.Stats) uint64 { return s.Cache.RefreshAheads }},
 	{"l1_flushes", "Flushes of L1.", func(s *node.Stats) uint64 { return s.Cache.Flushes }},
 	{"stream_entries", "Entries of the stream that were handled.", func(s *node.Stats) uint64 { return s.Stream.Entries }},
-	{"stream_gaps", "Times at which entries may have been missed.", func(s *node.Stats) uint64 { return sum(s.Stream.Gaps) }},
-	{"stream_refused", "Entries that were no good event.", func(s *node.Stats) uint64 { return sum(s.Stream.Refused) }},
+	{"l1_evictions", "Entries that had to make room in L1.", func(s *node.Stats) uint64 { return s.Cache.L1Evictions }},
+	{"prewarm_hits", "Lookups of prewarms that L1 answered; l1_hits does not count them.", func(s *node.Stats) uint64 { return s.PrewarmHits }},
+	{"prewarm_misses", "Lookups of prewarms that L1 could not answer; l1_misses does not count them.", func(s *node.Stats) uint64 { return s.PrewarmMisses }},
+	{"redis_losses", "Times at which Redis was lost.", func(s *node.Stats) uint64 { return s.Redis.Losses }},
 	{"hot_noted", "Visits noted for the list of active users.", func(s *node.Stats) uint64 { return s.Hot.Noted }},
 	{"hot_dropped", "Visits not noted, for want of room or a valid id.", func(s *node.Stats) uint64 { return s.Hot.Dropped }},
 	{"stream_reconnects", "Connections to the stream after the first.", func(s *node.Stats) uint64 { return s.Stream.Reconnects }},
@@ -139,6 +147,20 @@ var gaugeRows = []struct {
 	{"l2_profiles", "Profiles in Redis when last counted; -1 before.", func(s *node.Stats) float64 { return float64(s.Cache.TotalCached) }},
 	{"fenced", "1 while L1 does not answer as fresh, because the stream is silent.", func(s *node.Stats) float64 { return flag(s.Cache.Fenced) }},
 	{"cluster_members", "Nodes of the cluster that this one knows to be alive, itself included.", members},
+	{"l1_entries", "Entries in L1.", func(s *node.Stats) float64 { return float64(s.Cache.L1Entries) }},
+	{"redis_memory_bytes", "Memory that Redis used when profiles were last counted; of a cluster, its fullest master.",
+		func(s *node.Stats) float64 { return float64(s.Cache.RedisUsed) }},
+	{"redis_memory_limit_bytes", "Memory that Redis may use; 0 for no limit.", func(s *node.Stats) float64 { return float64(s.Cache.RedisLimit) }},
+	{"redis_up", "1 while Redis answers this node.", func(s *node.Stats) float64 { return flag(!s.Redis.Down) }},
+	{"troubles", "How many things keep this node from answering as it should; /health names them.",
+		func(s *node.Stats) float64 { return float64(len(s.Troubles(time.Now()))) }},
+	{"stream_silence_seconds", "How long ago the stream last proved that this node has caught up; 0 before it did.",
+		func(s *node.Stats) float64 { return s.Silence(time.Now()).Seconds() }},
+	{"worker_pending", "Entries that the workers of the cluster were given and have not done, as this node counted last.",
+		func(s *node.Stats) float64 { return float64(workerStats(s).Pending) }},
+	{"dead_letters", "Entries in the dead-letter stream, as this node counted last.",
+		func(s *node.Stats) float64 { return float64(workerStats(s).Letters) }},
+	{"memory_warmth", "How much of what the latest prewarm planned is in L1, 0 to 1.", func(s *node.Stats) float64 { return s.MemoryWarmth }},
 	{"warmth", "How much of the active users in this node's ranges is loaded, 0 to 1.", func(s *node.Stats) float64 { return s.Warmth }},
 	{"prewarm_processed", "Users whose turn has come in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.TotalProcessed) }},
 	{"prewarm_errors", "Users who could not be loaded in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Errors) }},
@@ -160,9 +182,10 @@ func flag(on bool) float64 {
 	return 0
 }
 
-func sum(counts map[string]uint64) (n uint64) {
-	for _, c := range counts {
-		n += c
+// workerStats are those of the node's worker, zero without one.
+func workerStats(s *node.Stats) stream.WorkerStats {
+	if s.Worker == nil {
+		return stream.WorkerStats{}
 	}
-	return n
+	return *s.Worker
 }

@@ -40,3 +40,24 @@ func TestMetricsOfTheOrigin(t *testing.T) {
 		}
 	}
 }
+
+// TestMetricsOfANode reads what a node that has seen some requests exports.
+func TestMetricsOfANode(t *testing.T) {
+	s := serve(t, newFake("1"))
+	for _, path := range []string{"/v1/users/1", "/v1/users/9", "/v1/users/a%20b"} {
+		send(t, s, "GET", path, "")
+	}
+	text := send(t, s, "GET", "/metrics", "").body
+	for _, want := range []string{
+		`edgecache_http_requests_total{class="2xx",method="GET",route="/v1/users/:id"} 1`, `edgecache_http_requests_total{class="4xx",method="GET",route="/v1/users/:id"} 2`,
+		`edgecache_http_requests_total{class="2xx",method="PUT",route="/v1/users/:id"} 0`, `edgecache_stream_gaps_total{reason="failover"} 0`,
+		`edgecache_stream_refused_total{reason="malformed"} 0`, "edgecache_redis_up 1", "edgecache_troubles 0", "edgecache_l1_evictions_total 0", "edgecache_prewarm_hits_total 0",
+	} {
+		if !strings.Contains(text, "\n"+want+"\n") {
+			t.Errorf("no line %q", want)
+		}
+	}
+	if !strings.Contains(text, `edgecache_build_info{goversion="go1.`) {
+		t.Error("no build")
+	}
+}

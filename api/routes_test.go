@@ -265,7 +265,7 @@ func TestPrewarmAndCluster(t *testing.T) {
 		status             int
 		contains           string
 	}{
-		{"GET", "/v1/cluster", "", nil, 200, `"members":[{"name":"a","state":"alive","weight":1,"ranges":1024,"warmth":0.5}]`},
+		{"GET", "/v1/cluster", "", nil, 200, `"members":[{"name":"a","state":"alive","weight":1,"ranges":1024,"warmth":0.5,"memoryWarmth":0}]`},
 		{"GET", "/v1/prewarm", "", nil, 200, `"state":"running"`},
 		{"POST", "/v1/prewarm", "", nil, 202, `"planned":10`},
 		{"POST", "/v1/prewarm", `{"maxUsers":5,"daysBack":2,"batchSize":9,"delayBetweenBatches":250,"rate":7.5}`, nil, 202, `"cached":3`},

@@ -3,6 +3,7 @@
 //	GET  /v1/users/{id}             one profile; ?minVersion=N and Cache-Control: max-age=N ask for a fresh one
 //	PUT  /v1/users/{id}             tells the cache what the source of truth already says
 //	POST /v1/users/{id}/invalidate  drops every copy
+//	GET  /v1/users/{id}/why         what each tier holds of a user, and what a lookup would be answered and why
 //	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
 //	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
 //	                                ?sources=1 adds to either who answered of each user: {"id":{"tier":"L1","age":12}}, age in ms
@@ -15,7 +16,7 @@
 //	GET  /openapi.json, .html       all of this for machines (OpenAPI 3.1), and a page that shows it
 //
 // With Config.Tokens all but /livez and /readyz need a bearer token: role read for lookups, invalidate, write to put, admin
-// for prewarms. Each role includes those before it. Config.Access opens paths, and limits what one client may ask.
+// for prewarms and why. Each role includes those before it. Config.Access opens paths, and limits what one client may ask.
 //
 // Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
 package api
@@ -67,7 +68,9 @@ type Node interface {
 	BatchGet(ctx context.Context, ids []string, want tier.Want) (tier.Batch, error)
 	Put(ctx context.Context, p *profile.Profile) error
 	Invalidate(ctx context.Context, id string) error
+	Why(ctx context.Context, id string) (node.Why, error)
 	Stats() node.Stats
+	Times() node.Times
 	Ready() error
 	Cluster() node.Cluster
 	BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error)

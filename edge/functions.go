@@ -203,7 +203,7 @@ func (f *Functions) follow(ctx context.Context) {
 			if f.failed.Load() != 0 {
 				pause, wake = retryEvery, nil
 			}
-			f.cfg.Logger.Warn("edge: ask for the functions", "error", err, "pause", pause)
+			f.cfg.Logger.Warn("edge: ask for the functions", "link", "functions", "error", err, "pause", pause)
 		}
 		timer.Reset(pause)
 	}

@@ -237,6 +237,8 @@ func (c *Cluster) Close() error {
 // shutdown undoes open and waits for whatever runs.
 func (c *Cluster) shutdown(cause error) {
 	c.end(cause)
+	c.told.setLeaving()
+	_ = c.list.UpdateNode(c.cfg.timing.gossipEvery) // or the others take the leaving for a death
 	if err := c.list.Leave(c.cfg.timing.leaveFor); err != nil {
 		c.cfg.Logger.Warn("gossip: nobody may have heard that this node leaves", "error", err)
 	}

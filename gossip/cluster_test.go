@@ -250,3 +250,16 @@ func TestStartAndCloseInAnyOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestReportsAreToldAndLeavingIsNoDeath(t *testing.T) {
+	nodes := several(t, 2, nil)
+	a, b := nodes[0], nodes[1]
+	want := Report{Fenced: true, Origin: 2, Lag: 4 * time.Second, Memory: 0.5, Capacity: 256, Functions: 3, Version: "v1.2.3"}
+	b.SetReport(want)
+	await(t, "a knows how b does", func() bool { return find(a, "b").Report == want })
+	must(t, b.Close())
+	await(t, "b is gone", func() bool { return len(a.Gone()) == 1 })
+	if gone := a.Gone()[0]; !gone.Report.Leaving || gone.Report.Version != "v1.2.3" {
+		t.Errorf("b has left, and a knows %+v", gone.Report)
+	}
+}

@@ -38,6 +38,8 @@ type Member struct {
 	Keys   []string // ids of all the keys that it understands, the primary's first
 	State  State
 	Since  time.Time // when this node learned of its State
+	// Report is how it does, as it told last; without a Version for one that tells nothing.
+	Report Report
 }
 
 const (
@@ -169,6 +171,7 @@ func (m Member) clone() Member {
 func (m meta) member(name, addr string, since time.Time) Member {
 	member := Member{
 		Name: name, Addr: addr, HTTP: m.http, Weight: m.weight, Warmth: m.warmth, Keys: m.keys, Since: since,
+		Report: m.report,
 	}
 	if len(m.keys) > 0 {
 		member.KeyID = m.keys[0]

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// metaVersion is the first byte of the metadata that this version writes and understands.
-	metaVersion = 1
+	// metaVersion is the first byte of the metadata that this version writes. It understands
+	// metaWithout as well, which has no report.
+	metaVersion = 2
+	metaWithout = 1
 	metaFixed   = 5 // version, weight, warmth in percent, number of key ids, length of HTTP
 	keyIDSize   = 4 // bytes
 )
@@ -22,16 +24,17 @@ var (
 
 // meta is what a node tells of itself. It fits by construction: memberlist ends the process over more than 512 bytes.
 //
-//	version | weight | warmth | n | n × 4 bytes of key id, the primary's first | len | HTTP
+//	version | weight | warmth | n | n × 4 bytes of key id, the primary's first | len | HTTP | report
 type meta struct {
 	weight int
 	warmth float64
 	keys   []string
 	http   string
+	report Report
 }
 
 const (
-	mostMeta      = metaFixed + maxKeys*keyIDSize + maxHTTP
+	mostMeta      = metaFixed + maxKeys*keyIDSize + maxHTTP + reportFixed + maxVersion
 	_        uint = memberlist.MetaMaxSize - mostMeta // does not compile when negative
 )
 
@@ -42,14 +45,14 @@ func (m meta) encode() []byte {
 		b, _ = hex.AppendDecode(b, []byte(id))
 	}
 	b = append(b, byte(len(m.http)))
-	return append(b, m.http...)
+	return m.report.append(append(b, m.http...))
 }
 
 // decodeMeta returns what can be known of any member: with an error, weight 1 and nothing else.
 func decodeMeta(b []byte) (meta, error) {
 	unknown := meta{weight: 1}
 	switch {
-	case len(b) > 0 && b[0] != metaVersion:
+	case len(b) > 0 && b[0] != metaVersion && b[0] != metaWithout:
 		return unknown, errMetaVersion
 	case len(b) < metaFixed || len(b) > mostMeta:
 		return unknown, errMeta
@@ -64,11 +67,25 @@ func decodeMeta(b []byte) (meta, error) {
 		m.keys = append(m.keys, hex.EncodeToString(rest[:keyIDSize]))
 		rest = rest[keyIDSize:]
 	}
-	if int(rest[0]) != len(rest)-1 || !printable(string(rest[1:])) {
-		return unknown, errMeta
+	err := m.end(b[0], rest)
+	return m, err
+}
+
+// end reads what follows the keys: the address, and in all but old metadata the report.
+func (m *meta) end(version byte, rest []byte) (err error) {
+	to := 1 + int(rest[0])
+	if len(rest) < to || version == metaWithout && len(rest) > to || !printable(string(rest[1:to])) {
+		*m = meta{weight: 1}
+		return errMeta
 	}
-	m.http = string(rest[1:])
-	return m, nil
+	m.http = string(rest[1:to])
+	if version == metaWithout {
+		return nil
+	}
+	if m.report, err = decodeReport(rest[to:]); err != nil {
+		*m = meta{weight: 1}
+	}
+	return err
 }
 
 // percent rounds down, so that a node is fully warm only when it is. Not a number is cold.

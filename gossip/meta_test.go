@@ -7,12 +7,15 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/memberlist"
 )
 
 func TestMetaComesBack(t *testing.T) {
-	long := meta{weight: 100, warmth: 1, http: strings.Repeat("x", maxHTTP)}
+	long := meta{weight: 100, warmth: 1, http: strings.Repeat("x", maxHTTP), report: Report{
+		Fenced: true, RedisLost: true, Leaving: true, Origin: 2, Lag: 18 * time.Hour, Memory: 1, Capacity: 1 << 31, MemoryWarmth: 0.5,
+		Functions: 1 << 15, Version: strings.Repeat("v", maxVersion)}}
 	for range maxKeys {
 		long.keys = append(long.keys, KeyID(NewKey()))
 	}
@@ -28,7 +31,7 @@ func TestMetaComesBack(t *testing.T) {
 }
 
 func TestMetaOfStrangers(t *testing.T) {
-	good := meta{weight: 7, keys: []string{"0badcafe"}, http: "h"}.encode()
+	good := meta{weight: 7, keys: []string{"0badcafe"}, http: "h", report: Report{Version: "v"}}.encode()
 	change := func(at int, to byte) []byte {
 		b := bytes.Clone(good)
 		b[at] = to
@@ -38,19 +41,25 @@ func TestMetaOfStrangers(t *testing.T) {
 		text []byte
 		want error
 	}{
-		"none":              {nil, errMeta},
-		"a later version":   {change(0, 2), errMetaVersion},
-		"text":              {[]byte("role=web"), errMetaVersion},
-		"weight 0":          {change(1, 0), errMeta},
-		"weight 101":        {change(1, 101), errMeta},
-		"warmth 101":        {change(2, 101), errMeta},
-		"too many keys":     {change(3, 255), errMeta},
-		"cut short":         {good[:len(good)-1], errMeta},
-		"cut in a key":      {good[:6], errMeta},
-		"too long":          {append(bytes.Clone(good), 0), errMeta},
-		"a control":         {change(len(good)-1, '\n'), errMeta},
-		"no text":           {change(len(good)-1, 0xff), errMeta},
-		"beyond the length": {make([]byte, 600), errMetaVersion},
+		"none":                        {nil, errMeta},
+		"a later version":             {change(0, 3), errMetaVersion},
+		"text":                        {[]byte("role=web"), errMetaVersion},
+		"weight 0":                    {change(1, 0), errMeta},
+		"weight 101":                  {change(1, 101), errMeta},
+		"warmth 101":                  {change(2, 101), errMeta},
+		"too many keys":               {change(3, 255), errMeta},
+		"cut short":                   {good[:len(good)-1], errMeta},
+		"cut in a key":                {good[:6], errMeta},
+		"an old one with more behind": {change(0, 1), errMeta},
+		"unknown flags":               {change(10, 0x80), errMeta},
+		"memory 101":                  {change(13, 101), errMeta},
+		"memory warmth 101":           {change(14, 101), errMeta},
+		"a long version":              {change(21, 255), errMeta},
+		"no report":                   {good[:10], errMeta},
+		"too long":                    {append(bytes.Clone(good), 0), errMeta},
+		"a control":                   {change(len(good)-1, '\n'), errMeta},
+		"no text":                     {change(len(good)-1, 0xff), errMeta},
+		"beyond the length":           {make([]byte, 600), errMetaVersion},
 	} {
 		got, err := decodeMeta(c.text)
 		if !errors.Is(err, c.want) || !reflect.DeepEqual(got, meta{weight: 1}) {
@@ -84,4 +93,16 @@ func FuzzMeta(f *testing.F) {
 			t.Fatalf("%x came back as %x", b, m.encode())
 		}
 	})
+}
+
+// Nodes of before reports are understood, without one.
+func TestMetaOfBefore(t *testing.T) {
+	old := []byte{metaWithout, 7, 42, 1, 0x0b, 0xad, 0xca, 0xfe, 1, 'h'}
+	want := meta{weight: 7, warmth: 0.42, keys: []string{"0badcafe"}, http: "h"}
+	if got, err := decodeMeta(old); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, error %v; want %+v", got, err, want)
+	}
+	if b := (meta{weight: 1, report: Report{Version: strings.Repeat("x", 2*maxVersion), Lag: 1000 * time.Hour}}).encode(); len(b) != metaFixed+reportFixed+maxVersion {
+		t.Errorf("a long version takes %d bytes", len(b))
+	}
 }

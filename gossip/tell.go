@@ -64,6 +64,20 @@ func (t *told) setWarmth(share float64) {
 	t.wake()
 }
 
+func (t *told) setReport(r Report) {
+	t.mu.Lock()
+	t.meta.report = r
+	t.mu.Unlock()
+	t.wake()
+}
+
+// setLeaving has the others told that this node is about to leave.
+func (t *told) setLeaving() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.meta.report.Leaving = true
+}
+
 // stale says whether the others were told something else.
 func (t *told) stale() bool {
 	t.mu.Lock()

@@ -20,8 +20,25 @@ type Member struct {
 	// Weight is its part of the ranges relative to the others', Ranges how many of the profile.Ranges it owns.
 	Weight int `json:"weight"`
 	Ranges int `json:"ranges"`
-	// Warmth is how much of the users that are active in its ranges it has loaded, 0 to 1.
-	Warmth float64 `json:"warmth"`
+	// Warmth is how much of the users that are active in its ranges it has loaded into Redis, and
+	// MemoryWarmth how much of what the last prewarm planned is in its memory: 0 to 1.
+	Warmth       float64 `json:"warmth"`
+	MemoryWarmth float64 `json:"memoryWarmth"`
+	// Left says of a node that is gone that it took its leave; else it died, or was cut off.
+	Left bool `json:"left,omitempty"`
+	// Fenced says that its memory does not answer as fresh. Redis is "ok" or "lost", Origin "ok",
+	// "trying" or "failing". Lag is how long ago its stream proved that it has caught up, in whole
+	// seconds, in milliseconds. None of these, and nothing below, of a node that tells nothing.
+	Fenced bool   `json:"fenced,omitempty"`
+	Redis  string `json:"redis,omitempty"`
+	Origin string `json:"origin,omitempty"`
+	Lag    int64  `json:"lagMs,omitempty"`
+	// Memory is how much of MemoryMiB its profiles take, 0 to 1.
+	Memory    float64 `json:"memory,omitempty"`
+	MemoryMiB uint32  `json:"memoryMiB,omitempty"`
+	// Functions is how many edge functions it serves, Version its build.
+	Functions int    `json:"functions,omitempty"`
+	Version   string `json:"version,omitempty"`
 	// Key is the fingerprint of the key with which it encrypts, Keys those of all that it understands.
 	Key  string   `json:"key,omitempty"`
 	Keys []string `json:"keys,omitempty"`
@@ -42,8 +59,9 @@ const alone = "alone"
 // Cluster returns the nodes that this one knows: itself alone without Config.Cluster.
 func (n *Node) Cluster() Cluster {
 	if n.gossip == nil {
-		return Cluster{Self: alone, Members: []Member{{Name: alone, State: gossip.Alive.String(), Weight: 1,
-			Ranges: profile.Ranges, Warmth: n.warmth()}}}
+		now, s := time.Now(), n.Stats()
+		m := gossip.Member{Name: alone, Weight: 1, Warmth: s.Warmth, Report: n.report(&s, now)}
+		return Cluster{Self: alone, Members: []Member{memberOf(m, profile.Ranges)}}
 	}
 	alive := n.gossip.Members()
 	owners := gossip.Owners(alive)
@@ -58,8 +76,18 @@ func (n *Node) Cluster() Cluster {
 }
 
 func memberOf(m gossip.Member, ranges int) Member {
-	return Member{Name: m.Name, Addr: m.Addr, HTTP: m.HTTP, State: m.State.String(), Since: m.Since, Weight: m.Weight,
-		Ranges: ranges, Warmth: m.Warmth, Key: m.KeyID, Keys: m.Keys}
+	r := m.Report
+	out := Member{Name: m.Name, Addr: m.Addr, HTTP: m.HTTP, State: m.State.String(), Since: m.Since, Weight: m.Weight,
+		Ranges: ranges, Warmth: m.Warmth, Key: m.KeyID, Keys: m.Keys, MemoryWarmth: r.MemoryWarmth, Fenced: r.Fenced,
+		Lag: r.Lag.Milliseconds(), Memory: r.Memory, MemoryMiB: r.Capacity, Functions: int(r.Functions), Version: r.Version}
+	out.Left = r.Leaving && m.State == gossip.Gone
+	if r.Capacity > 0 { // it tells how it does
+		out.Redis, out.Origin = "ok", [...]string{"ok", "trying", "failing", "ok"}[r.Origin&3]
+	}
+	if r.RedisLost {
+		out.Redis = "lost"
+	}
+	return out
 }
 
 // membership tells a prewarm which ranges are this node's.

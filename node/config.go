@@ -59,7 +59,10 @@ type Config struct {
 	Functions *edge.FunctionsConfig
 	// ViewBytes is how much memory what functions made may take, beside that of L1. Default 32 MiB.
 	ViewBytes int64
-	// Logger gets what an operator should know. Default: none.
+	// Version is the build of the process, told to the other nodes. Default: none.
+	Version string
+	// Logger gets what an operator should know: one line for each state that the node gets into, and
+	// one when it is over. Default: none.
 	Logger *slog.Logger
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,8 @@ type Node struct {
 	storeless string
 	resumes   bool        // the tail goes on from where the store is true
 	alone     atomic.Bool // started without Redis, which has not been there since
+	states    states
+	lookups   *prewarmLookups
 
 	// base ends with Close, and background with what runs under it.
 	base       context.Context
@@ -80,9 +83,12 @@ func New(conf Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	n := &Node{conf: conf, client: client}
+	n := &Node{client: client}
+	quiet := newSymptoms(conf.Logger.Handler())
+	conf.Logger = slog.New(quiet)
+	n.conf, n.states.log, n.states.symptoms = conf, conf.Logger, quiet.held
 	for i := range n.streams {
-		if n.streams[i], err = redisconn.OpenTail(conf.RedisURL); err != nil {
+		if n.streams[i], err = redisconn.OpenTailAs([...]string{"tail", "worker"}[i], conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
 		}
 	}
@@ -166,7 +172,8 @@ func (n *Node) composeCluster() (err error) {
 	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
 		return err
 	}
-	conf := prewarm.Config{Client: n.client, Cache: n.cache, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
+	n.lookups = &prewarmLookups{Cache: n.cache}
+	conf := prewarm.Config{Client: n.client, Cache: n.lookups, Sources: append([]prewarm.Source{n.hot}, n.conf.Sources...),
 		Logger: n.conf.Logger}
 	if n.gossip != nil {
 		conf.Members, conf.Node = membership{n.gossip}, n.gossip.Self().Name
@@ -217,7 +224,15 @@ func (n *Node) startParts(ctx context.Context) error {
 			return fmt.Errorf("node: functions on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 		}
 	}
-	return n.meet(ctx)
+	if err := n.meet(ctx); err != nil {
+		return err
+	}
+	n.started, n.startedAt = true, time.Now()
+	n.background.Go(func() { n.watchStates(n.base) })
+	if n.runner != nil {
+		n.background.Go(func() { n.keepWarm(n.base) })
+	}
+	return nil
 }
 
 // meet finds the other nodes, then takes part in what they do together.

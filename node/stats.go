@@ -32,23 +32,38 @@ type Stats struct {
 	Hot     prewarm.HotStats `json:"hot"`
 	Prewarm prewarm.Status   `json:"prewarm"`
 	Warmth  float64          `json:"warmth"`
+	// MemoryWarmth is how many users this node's memory holds, of those that the run has planned:
+	// 0 to 1. MemoryShort says in words that its memory is too small for them; "" when it is not.
+	MemoryWarmth float64 `json:"memoryWarmth"`
+	MemoryShort  string  `json:"memoryShort,omitempty"`
+	// PrewarmHits and PrewarmMisses are the lookups of prewarms, which Cache does not count.
+	PrewarmHits   uint64 `json:"prewarmHits"`
+	PrewarmMisses uint64 `json:"prewarmMisses"`
+	// Redis tells whether Redis answers.
+	Redis RedisStats `json:"redis"`
 	// Functions tells of each edge function, and ViewBytes about what their kept answers take; nil and 0 without
 	// Config.Functions.
 	Functions []edge.FunctionStats `json:"functions,omitempty"`
 	ViewBytes int64                `json:"viewBytes,omitempty"`
+	// Version is the build, as Config.Version tells it.
+	Version string `json:"version,omitempty"`
 	// L2TTL is how long a profile stays in Redis.
 	L2TTL time.Duration `json:"l2TTL"`
 }
 
 // Stats returns a snapshot.
 func (n *Node) Stats() Stats {
-	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth()}
+	hits, misses := n.lookups.counts() // before the cache's, which hold them
+	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth(),
+		PrewarmHits: hits, PrewarmMisses: misses, Redis: n.states.redisStats(), Version: n.conf.Version}
+	s.Cache.L1Hits, s.Cache.L1Misses = s.Cache.L1Hits-hits, s.Cache.L1Misses-misses
 	s.Store = n.storeStats(s.Stream.CaughtUp)
 	if n.functions != nil {
 		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()
 	}
 	if n.runner != nil {
 		s.Hot, s.Prewarm = n.hot.Stats(), n.runner.Status()
+		s.MemoryWarmth, s.MemoryShort = memoryWarmth(&s.Prewarm, &s.Cache)
 	}
 	if n.gossip != nil {
 		g := n.gossip.Stats()

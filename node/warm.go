@@ -87,7 +87,7 @@ func (n *Node) begin(ctx context.Context, planned string) (again bool, planning 
 		planning = n.planning(ctx, planned)
 		return planning != "", planning
 	}
-	n.conf.Logger.Warn("node: begin a prewarm", "error", err, "pause", warmEvery)
+	n.conf.Logger.Warn("node: begin a prewarm", "link", "prewarm", "error", err, "pause", warmEvery)
 	return !errors.Is(err, prewarm.ErrConfig), planned
 }
 

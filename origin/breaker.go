@@ -2,6 +2,7 @@ package origin
 
 import (
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ var (
 
 func newBreaker(cfg ClientConfig) *breaker {
 	b := new(breaker)
+	var since time.Time // of the first opening; guarded by the circuit breaker's lock
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
 		Interval:     tripWindow,
@@ -47,10 +49,25 @@ func newBreaker(cfg ClientConfig) *breaker {
 			if to == gobreaker.StateOpen {
 				b.opened.Add(1)
 			}
-			cfg.Logger.Warn("origin: client: breaker", "from", from.String(), "to", to.String())
+			since = logBreaker(cfg.Logger, from, to, since)
 		},
 	})
 	return b
+}
+
+// logBreaker says when the breaker opens, and when it is closed again. since is when it opened; what
+// it returns is given to the next call.
+func logBreaker(log *slog.Logger, from, to gobreaker.State, since time.Time) time.Time {
+	switch {
+	case from == gobreaker.StateClosed:
+		log.Warn("origin: client: the breaker opened: the origin fails, and is asked once a second until it answers")
+		return time.Now()
+	case to == gobreaker.StateClosed:
+		log.Info("origin: client: the breaker closed: the origin answers again", "after", time.Since(since).Round(10*time.Millisecond).String())
+	default:
+		log.Debug("origin: client: breaker", "from", from.String(), "to", to.String())
+	}
+	return since
 }
 
 // closed reports whether calls go through freely.

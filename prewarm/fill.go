@@ -23,7 +23,7 @@ func (p *part) fill(ctx context.Context) State {
 	p.mu.Unlock()
 	users, err := p.whole(ctx)
 	if err != nil {
-		p.r.conf.Logger.WarnContext(ctx, "prewarm: fill the memory", "run", p.rec.id, "error", err)
+		p.r.conf.Logger.WarnContext(ctx, "prewarm: fill the memory", "link", "prewarm", "run", p.rec.id, "error", err)
 		return Done
 	}
 	var beatAt time.Time
@@ -42,7 +42,7 @@ func (p *part) fill(ctx context.Context) State {
 		p.filled += int64(n)
 		p.mu.Unlock()
 		if err != nil {
-			p.r.conf.Logger.WarnContext(ctx, "prewarm: fill the memory", "run", p.rec.id, "error", err)
+			p.r.conf.Logger.WarnContext(ctx, "prewarm: fill the memory", "link", "prewarm", "run", p.rec.id, "error", err)
 			return Done
 		}
 	}

@@ -229,7 +229,7 @@ func (h *Hot) send(ctx context.Context, pairs []any) {
 	n := uint64(len(pairs) / 2)
 	if err := hotScript.Run(ctx, h.conf.Client, []string{h.conf.Key}, args...).Err(); err != nil {
 		h.lost.Add(n)
-		h.conf.Logger.WarnContext(ctx, "prewarm: hot list", "lost", n, "error", err)
+		h.conf.Logger.WarnContext(ctx, "prewarm: hot list", "link", "hot list", "lost", n, "error", err)
 		return
 	}
 	h.sent.Add(n)

@@ -68,7 +68,7 @@ func (p *part) steer(ctx context.Context) State {
 		state, err := p.turn(ctx)
 		if err != nil && ctx.Err() == nil {
 			attempt++
-			p.r.conf.Logger.WarnContext(ctx, "prewarm: report", "run", p.rec.id, "attempt", attempt, "error", err, "pause", beatEvery)
+			p.r.conf.Logger.WarnContext(ctx, "prewarm: report", "link", "prewarm", "run", p.rec.id, "attempt", attempt, "error", err, "pause", beatEvery)
 		} else if err == nil && state != Running {
 			return state
 		} else if err == nil {
@@ -332,11 +332,11 @@ func (p *part) conclude(ctx context.Context, state State) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()
 	if _, _, err := p.beat(ctx); err != nil {
-		p.r.conf.Logger.WarnContext(ctx, "prewarm: last report", "run", p.rec.id, "error", err)
+		p.r.conf.Logger.WarnContext(ctx, "prewarm: last report", "link", "prewarm", "run", p.rec.id, "error", err)
 		return
 	}
 	if err := p.r.store.leave(ctx, p.rec); err != nil {
-		p.r.conf.Logger.WarnContext(ctx, "prewarm: last report", "run", p.rec.id, "error", err)
+		p.r.conf.Logger.WarnContext(ctx, "prewarm: last report", "link", "prewarm", "run", p.rec.id, "error", err)
 	}
 	s := p.status(time.Now())
 	p.r.conf.Logger.InfoContext(ctx, "prewarm: this node's part is over", "run", p.rec.id, "state", s.State,

@@ -37,7 +37,7 @@ func (p *part) status(now time.Time) Status {
 	pending, users := p.queue.pending()
 	s := Status{
 		Run: p.rec.id, Node: p.r.conf.Node, State: p.state, Options: p.rec.options, Sources: p.rec.sources,
-		Planned: users + p.queue.reported.TotalProcessed, Counts: p.queue.reported,
+		Planned: users + p.queue.reported.TotalProcessed, Whole: p.rec.planned, Counts: p.queue.reported,
 		RangesDone: p.queue.ranges, RangesTotal: p.queue.ranges + len(p.queue.held),
 		Filled: p.filled, Rate: float64(p.pace.recent(now)), Slowed: p.slow.factor(), Started: p.rec.started, Live: p.live,
 		Failures: append([]Failure(nil), p.queue.failed...),
@@ -112,7 +112,7 @@ func (r *Runner) Cluster(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{
-		Run: rec.id, State: rec.state, Error: rec.err, Options: rec.options, Sources: rec.sources, Planned: rec.planned,
+		Run: rec.id, State: rec.state, Error: rec.err, Options: rec.options, Sources: rec.sources, Planned: rec.planned, Whole: rec.planned,
 		Counts: rec.counts, RangesTotal: rec.ranges, Started: rec.started, Slowed: 1, Failures: failures, Live: len(alive),
 	}
 	if !rec.options.Unlimited {

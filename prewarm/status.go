@@ -92,6 +92,8 @@ type Status struct {
 	Sources []SourceCount `json:"sources,omitempty"`
 	// Planned is how many users there are to load, in the whole cluster or, for a node, in the ranges that it has or had.
 	Planned int64 `json:"planned"`
+	// Whole is how many users the whole cluster's run has planned, which each node's memory is filled with.
+	Whole int64 `json:"whole"`
 	Counts
 	// RangesDone of RangesTotal ranges that have users are done.
 	RangesDone  int `json:"rangesDone"`

@@ -38,7 +38,7 @@ func (r *Runner) watch(ctx context.Context) {
 			attempt = 0
 		case ctx.Err() == nil:
 			attempt++
-			r.conf.Logger.WarnContext(ctx, "prewarm: look for a run", "attempt", attempt, "error", err, "pause", pollMax)
+			r.conf.Logger.WarnContext(ctx, "prewarm: look for a run", "link", "prewarm", "attempt", attempt, "error", err, "pause", pollMax)
 		}
 		r.members(0, time.Now())
 		next := pollMin + rand.N(pollMax-pollMin)

@@ -58,6 +58,14 @@ const (
 	Partial
 )
 
+// String returns "sealed", "hint" or "partial", and "trust(n)" for any other value.
+func (t Trust) String() string {
+	if names := [...]string{"sealed", "hint", "partial"}; int(t) < len(names) {
+		return names[t]
+	}
+	return fmt.Sprintf("trust(%d)", uint8(t))
+}
+
 // Record reads a profile's Redis hash, field by field, into Profile.
 type Record struct {
 	// Profile is what is read into; its ID is the caller's to set.

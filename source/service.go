@@ -20,6 +20,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/auth/gate"
+	"github.com/chatapp-ngomna/edgecache/internal/routecount"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
@@ -58,6 +59,8 @@ type ServiceConfig struct {
 	DrainDelay time.Duration
 	// ShutdownTimeout is how long Close waits for requests in progress. Default 4 s.
 	ShutdownTimeout time.Duration
+	// Version is the build of the process, which the metrics tell. Default "unknown".
+	Version string
 	// Logger gets what goes wrong inside. Default: none.
 	Logger *slog.Logger
 }
@@ -134,6 +137,7 @@ type Service struct {
 	cfg    ServiceConfig
 	app    *fiber.App
 	gate   *gate.Gate
+	counts *routecount.Router
 	conns  openConns
 	budget web.Budget
 	probe  probe
@@ -159,7 +163,7 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
-	s := &Service{cfg: cfg, gate: g, served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
+	s := &Service{cfg: cfg, gate: g, counts: routecount.New(func(err error) int { return problemOf(err).Status }), served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,
@@ -176,17 +180,18 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 
 // routes puts the service's own words before the ids.
 func (s *Service) routes() {
-	s.app.Get("/health", s.health)
-	s.app.Get("/openapi.json", s.allow(auth.RoleRead, s.openAPI))
-	s.app.Get("/openapi.html", s.allow(auth.RoleRead, s.docs))
-	s.app.Get("/metrics", s.probed(auth.RoleRead, newMetrics(s)))
-	s.app.Get("/batch", s.allow(auth.RoleRead, s.bulk(s.getBatch)))
-	s.app.Post("/batch", s.allow(auth.RoleRead, s.bulk(s.postBatch)))
-	s.app.Get("/all", s.allow(auth.RoleRead, s.getAll))
-	s.app.Get("/:id", s.allow(auth.RoleRead, s.getOne))
-	s.app.Post("/", s.ownSite(s.allow(auth.RoleWrite, s.create)))
-	s.app.Put("/:id", s.ownSite(s.allow(auth.RoleWrite, s.update)))
-	s.app.Delete("/:id", s.ownSite(s.allow(auth.RoleAdmin, s.remove)))
+	app := s.counts.On(s.app)
+	app.Get("/health", s.health)
+	app.Get("/openapi.json", s.allow(auth.RoleRead, s.openAPI))
+	app.Get("/openapi.html", s.allow(auth.RoleRead, s.docs))
+	app.Get("/metrics", s.probed(auth.RoleRead, newMetrics(s)))
+	app.Get("/batch", s.allow(auth.RoleRead, s.bulk(s.getBatch)))
+	app.Post("/batch", s.allow(auth.RoleRead, s.bulk(s.postBatch)))
+	app.Get("/all", s.allow(auth.RoleRead, s.getAll))
+	app.Get("/:id", s.allow(auth.RoleRead, s.getOne))
+	app.Post("/", s.ownSite(s.allow(auth.RoleWrite, s.create)))
+	app.Put("/:id", s.ownSite(s.allow(auth.RoleWrite, s.update)))
+	app.Delete("/:id", s.ownSite(s.allow(auth.RoleAdmin, s.remove)))
 }
 
 // Start listens and asks itself for its health, so that nil means that it serves. It may be called once.

@@ -32,7 +32,7 @@ type eacher interface {
 func (w *Worker) checkServers(ctx context.Context, l *link) error {
 	now, before, err := w.compareServers(ctx)
 	if err != nil {
-		w.cfg.Logger.WarnContext(ctx, "stream: cannot tell whether a server was replaced", "error", err)
+		w.cfg.Logger.WarnContext(ctx, "stream: cannot tell whether a server was replaced", "link", "worker", "error", err)
 		return nil
 	}
 	first := !w.checked
@@ -52,7 +52,7 @@ func (w *Worker) checkServers(ctx context.Context, l *link) error {
 	}
 	w.created, w.rereads = false, 0
 	if err := w.cfg.Client.Set(ctx, w.serversKey(), now, serversTTL).Err(); err != nil {
-		w.cfg.Logger.WarnContext(ctx, "stream: cannot remember the servers", "error", err)
+		w.cfg.Logger.WarnContext(ctx, "stream: cannot remember the servers", "link", "worker", "error", err)
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ const (
 )
 
 // retry calls session, which serves one link until the link fails, over and over until ctx ends. session calls its argument
-// when the link works, so that the pauses begin small again.
-func retry(ctx context.Context, log *slog.Logger, session func(works func()) error) {
+// when the link works, so that the pauses begin small again. link says in the log whose link it is.
+func retry(ctx context.Context, log *slog.Logger, link string, session func(works func()) error) {
 	attempt := 0
 	for ctx.Err() == nil {
 		err := session(func() { attempt = 0 })
@@ -24,7 +24,7 @@ func retry(ctx context.Context, log *slog.Logger, session func(works func()) err
 		}
 		attempt++
 		pause := life.Backoff(attempt, backoffFirst, backoffMost)
-		log.WarnContext(ctx, "stream: the link failed", "attempt", attempt, "error", err, "pause", pause)
+		log.WarnContext(ctx, "stream: the link to Redis failed", "link", link, "attempt", attempt, "error", err, "pause", pause)
 		life.Wait(ctx, pause)
 	}
 }

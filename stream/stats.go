@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/histo"
 )
 
 // Reasons for which entries are refused, as TailStats and WorkerStats count them.
@@ -58,7 +60,10 @@ func (g *guarded[T]) update(f func(*T)) {
 }
 
 // tailStats is TailStats under a lock.
-type tailStats struct{ guarded[TailStats] }
+type tailStats struct {
+	guarded[TailStats]
+	ages histo.Histogram
+}
 
 func (c *tailStats) snapshot() (s TailStats) {
 	c.update(func(now *TailStats) {
@@ -84,6 +89,9 @@ func (c *tailStats) decoded(e Event, err error) {
 }
 
 func (c *tailStats) handled(id string, lag time.Duration) {
+	if lag != 0 {
+		c.ages.Observe(lag, 1)
+	}
 	c.update(func(s *TailStats) {
 		s.Entries++
 		s.LastID = id

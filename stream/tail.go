@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/histo"
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
@@ -163,6 +164,9 @@ func (t *Tail) Close() error {
 // Stats returns what the tail has done so far. It may be called at any time, concurrently.
 func (t *Tail) Stats() TailStats { return t.stats.snapshot() }
 
+// Ages returns how old entries were when they had been handled, as TailStats.Lag counts them.
+func (t *Tail) Ages() *histo.Snapshot { return t.stats.ages.Snapshot() }
+
 func (t *Tail) begin(ctx context.Context) (*link, error) {
 	l, err := open(ctx, t.cfg.Client, t.cfg.Stream, t.cfg.Block+linkGrace)
 	if err != nil {
@@ -187,7 +191,7 @@ func (t *Tail) anchor(s state) {
 
 // run serves the first link and, after each failure, a new one.
 func (t *Tail) run(ctx context.Context, l *link) {
-	retry(ctx, t.cfg.Logger, func(works func()) error {
+	retry(ctx, t.cfg.Logger, "tail", func(works func()) error {
 		if l == nil {
 			var err error
 			if l, err = t.reconnect(ctx); err != nil {

@@ -34,6 +34,8 @@ const (
 	// goneAfter is when a consumer that asks for nothing and holds nothing is removed from the group.
 	goneAfter = time.Hour
 	trimEvery = time.Minute
+	// countEvery is how often the group is asked how much is pending.
+	countEvery = 5 * time.Second
 )
 
 // Applier is the second tier as a Worker needs it; l2.Redis is one. Its methods may be called concurrently by several
@@ -98,6 +100,7 @@ type Worker struct {
 	claimAt  time.Time
 	trimAt   time.Time
 	checkAt  time.Time // when to look whether servers have changed
+	countAt  time.Time // when to ask how much is pending
 	rereads  int       // attempts to apply the last minutes again that left something undone
 	checked  bool      // the servers were looked at since the link was made
 	created  bool      // the group is new, so that the last minutes come through it
@@ -219,7 +222,7 @@ func (w *Worker) ensureGroup(ctx context.Context, l *link) error {
 }
 
 func (w *Worker) run(ctx context.Context, l *link) {
-	retry(ctx, w.cfg.Logger, func(works func()) error {
+	retry(ctx, w.cfg.Logger, "worker", func(works func()) error {
 		if l == nil {
 			var err error
 			if l, err = w.connect(ctx); err != nil {
@@ -263,11 +266,31 @@ func (w *Worker) turn(ctx context.Context, l *link) error {
 			return err
 		}
 	}
+	if !now.Before(w.countAt) {
+		w.countAt = now.Add(countEvery)
+		if err := w.count(ctx, l); err != nil {
+			return err
+		}
+	}
 	if !now.Before(w.trimAt) {
 		w.trimAt = now.Add(trimEvery)
 		w.tidy(ctx, l)
 	}
 	return w.batch(ctx, l)
+}
+
+// count asks how much is pending, and how many entries are dead.
+func (w *Worker) count(ctx context.Context, l *link) error {
+	pipe := l.conn.Pipeline()
+	pending := pipe.XPending(ctx, w.cfg.Stream, w.cfg.Group)
+	dead := pipe.XLen(ctx, w.cfg.Stream+deadSuffix)
+	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+		return fmt.Errorf("stream: count what is pending: %w", err)
+	}
+	if pending.Err() == nil && dead.Err() == nil { // else the rights are missing, and nothing is told
+		w.stats.counted(pending.Val().Count, dead.Val())
+	}
+	return nil
 }
 
 // batch reads entries that no worker has had, and applies them.
@@ -348,6 +371,11 @@ type WorkerStats struct {
 	LastID string `json:"lastId"`
 	// LastDone is when that was; zero before.
 	LastDone time.Time `json:"lastDone"`
+	// Pending is how many entries the group was given and has not done, Letters how many dead ones
+	// there are, both of the whole cluster, as Redis told CountedAt; the zero time before it was asked.
+	Pending   int64     `json:"pending"`
+	Letters   int64     `json:"letters"`
+	CountedAt time.Time `json:"countedAt,omitzero"`
 }
 
 // workerStats is WorkerStats under a lock.
@@ -379,6 +407,10 @@ func (c *workerStats) applied(changed bool) {
 			s.Unchanged++
 		}
 	})
+}
+
+func (c *workerStats) counted(pending, dead int64) {
+	c.update(func(s *WorkerStats) { s.Pending, s.Letters, s.CountedAt = pending, dead, time.Now() })
 }
 
 func (c *workerStats) failed() { c.update(func(s *WorkerStats) { s.Failed++ }) }

@@ -111,6 +111,7 @@ type Cache struct {
 	l1        *l1
 	l2        *l2.Redis
 	clock     clock
+	times     times
 	recent    *recent
 	hints     *hints
 	foreign   foreign
@@ -125,6 +126,7 @@ type Cache struct {
 	fence     fence
 	total     atomic.Pointer[total]
 	closed    atomic.Bool
+	flushed   atomic.Int64 // when L1 was last flushed, by clock; 0 for never
 
 	// base ends with Close; every load and background goroutine runs under it.
 	base       context.Context
@@ -135,10 +137,11 @@ type Cache struct {
 	store      store
 }
 
-// total is a count of the profiles in Redis.
+// total is a count of the profiles in Redis, and how full that is.
 type total struct {
-	count int64
-	at    time.Time
+	count  int64
+	memory l2.Memory
+	at     time.Time
 }
 
 // maxAheads bounds the refresh-aheads under way.
@@ -162,6 +165,7 @@ func New(conf Config) (*Cache, error) {
 	c.pending.some = make(chan struct{}, 1)
 	c.store.init(conf.Store)
 	c.clock.start(c.paused)
+	c.l1.now = c.clock.nanos
 	c.base, c.end = context.WithCancelCause(context.Background())
 	c.shares.base, c.shares.within = c.base, conf.LoadDeadline/2
 	if conf.FenceAfter < 0 {
@@ -224,9 +228,10 @@ func (c *Cache) Tick() { c.clock.tick() }
 func (c *Cache) countForEver(ctx context.Context) {
 	for {
 		if n, err := c.l2.Count(ctx); err == nil {
-			c.total.Store(&total{n, time.Now()})
+			memory, _ := c.l2.Memory(ctx) // unknown where INFO is forbidden
+			c.total.Store(&total{n, memory, time.Now()})
 		} else if ctx.Err() == nil {
-			c.conf.Logger.Warn("count of the profiles in Redis",
+			c.conf.Logger.Warn("count of the profiles in Redis", "link", "count",
 				"error", err, "pause", c.conf.CountEvery)
 		}
 		select {

@@ -116,4 +116,5 @@ func (c *Cache) Flush() {
 	c.counters.flushes.Add(1)
 	c.l1.flush()
 	c.store.flush()
+	c.flushed.Store(c.clock.tick())
 }

@@ -34,6 +34,7 @@ type counters struct {
 	negativeHits, l2Hits, absent, stale    atomic.Uint64
 	storeHits, storeStale, vouched         atomic.Uint64
 	originLoads, originCalls, originErrors atomic.Uint64
+	originUnanswered                       atomic.Uint64
 	joined, leaseWaits, refused, behind    atomic.Uint64
 	l2Errors, malformed, panics            atomic.Uint64
 	hints, foreignRecords, partialRecords  atomic.Uint64
@@ -88,10 +89,11 @@ type Stats struct {
 	// L2Hits counts profiles that Redis answered.
 	L2Hits uint64 `json:"l2Hits"`
 	// OriginLoads counts ids that the origin was asked for, in OriginCalls calls, of which
-	// OriginErrors failed.
-	OriginLoads  uint64 `json:"originLoads"`
-	OriginCalls  uint64 `json:"originCalls"`
-	OriginErrors uint64 `json:"originErrors"`
+	// OriginErrors failed, for some of their ids at least: for OriginUnanswered in all.
+	OriginLoads      uint64 `json:"originLoads"`
+	OriginCalls      uint64 `json:"originCalls"`
+	OriginErrors     uint64 `json:"originErrors"`
+	OriginUnanswered uint64 `json:"originUnanswered"`
 	// Absent counts loads that ended in "no such user".
 	Absent uint64 `json:"absent"`
 	// Stale counts answers marked stale.
@@ -125,9 +127,12 @@ type Stats struct {
 	// Unadmitted counts answers of Redis that were not offered to L1, because it was full and they
 	// were asked for once.
 	Unadmitted uint64 `json:"unadmitted"`
-	// L1Bytes of L1Capacity bytes are in use.
-	L1Bytes    int64 `json:"l1Bytes"`
-	L1Capacity int64 `json:"l1Capacity"`
+	// L1Bytes of L1Capacity bytes are in use, by L1Entries; L1Evictions counts those that had to
+	// make room for others.
+	L1Bytes     int64  `json:"l1Bytes"`
+	L1Capacity  int64  `json:"l1Capacity"`
+	L1Entries   int64  `json:"l1Entries"`
+	L1Evictions uint64 `json:"l1Evictions"`
 	// Fenced says that L1 does not answer as fresh, because the stream has been silent for
 	// FenceAfter.
 	Fenced bool `json:"fenced"`
@@ -135,6 +140,10 @@ type Stats struct {
 	// since 1970; -1 and 0 before the first count.
 	TotalCached int64 `json:"totalCached"`
 	CountedAt   int64 `json:"countedAt"`
+	// RedisUsed of RedisLimit bytes were in use then; of a cluster, on the fullest master. 0 when it
+	// does not tell, or has no limit.
+	RedisUsed  int64 `json:"redisUsed"`
+	RedisLimit int64 `json:"redisLimit"`
 }
 
 // Stats returns a snapshot. The counters are read one after another, so sums over them may be off
@@ -147,7 +156,7 @@ func (c *Cache) Stats() Stats {
 		NegativeHits: n.negativeHits.Load(), L2Hits: n.l2Hits.Load(),
 		StoreHits: n.storeHits.Load(), StoreStale: n.storeStale.Load(), Vouched: n.vouched.Load(),
 		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(),
-		OriginErrors: n.originErrors.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
+		OriginErrors: n.originErrors.Load(), OriginUnanswered: n.originUnanswered.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
 		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
 		FillsRefused: n.refused.Load(), Behind: n.behind.Load(),
 		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
@@ -156,10 +165,12 @@ func (c *Cache) Stats() Stats {
 		Invalidations: n.invalidations.Load(), Refreshes: n.refreshes.Load(),
 		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(),
 		Unadmitted: n.unadmitted.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
+		L1Entries: max(0, c.l1.entries.Load()), L1Evictions: c.l1.evicted.Load(),
 		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
 	}
 	if t := c.total.Load(); t != nil {
 		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()
+		s.RedisUsed, s.RedisLimit = t.memory.Used, t.memory.Limit
 	}
 	return s
 }

@@ -20,7 +20,10 @@ func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 // Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
 	s := c.counters.stripe()
-	s.entered.Add(1)
+	var timed int64 // when it began, for one in sampleEvery
+	if s.entered.Add(1)%sampleEvery == 0 {
+		timed = c.clock.tick()
+	}
 	if c.closed.Load() {
 		s.misses.Add(1)
 		s.left.Add(1)
@@ -32,6 +35,9 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	s.left.Add(1)
 	if now := c.clock.nanos(); c.l1.valid(e, h, c.l1.stamps.of(h)) {
 		if now < e.refreshAt && now <= c.fence.until.Load() && w == (Want{}) {
+			if timed != 0 {
+				c.timeHit(timed)
+			}
 			return e.result(FromL1, time.Duration(now-e.loaded)), nil
 		}
 	} else {
@@ -110,6 +116,7 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 	if err := profile.CheckID(mine.id); err != nil {
 		return Result{}, fmt.Errorf("tier: get: %w", err)
 	}
+	var began int64
 	for i := range joins {
 		if i > 0 {
 			if i == 1 {
@@ -120,19 +127,25 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 			mine = &call{id: mine.id, hash: mine.hash, held: mine.held}
 		}
 		load, part := c.join(mine, w)
+		if began == 0 {
+			began = mine.began
+		}
 		if part == lead {
 			c.run(ctx, []*call{load})
 		}
 		if err := c.flights.wait(ctx, load); err != nil {
+			c.timeLoad(nil, part, began)
 			return Result{}, err
 		}
 		if !c.short(load, w) {
+			c.timeLoad(load, part, began)
 			return c.answer(load, part, w)
 		}
 		if part == lead {
 			break // the load knew of the demand; nobody has the version
 		}
 	}
+	c.timeLoad(nil, lead, began)
 	return Result{}, fmt.Errorf("tier: get %q: %w", mine.id, behind(w))
 }
 

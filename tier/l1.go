@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
+
+	"github.com/chatapp-ngomna/edgecache/internal/histo"
 )
 
 // l1 is the node's memory: ristretto for room and recency, stamps for validity. What ristretto
@@ -19,14 +23,26 @@ type l1 struct {
 	// open is held for reading by writers to the engine, which panics when it is closed under them.
 	open   sync.RWMutex
 	closed bool
+
+	// entries is how many are held, or wait in the engine's queue. evicted counts those that had to
+	// make room, ages how long ago they were loaded, by the clock now.
+	entries  atomic.Int64
+	evicted  atomic.Uint64
+	ages     histo.Histogram
+	now      func() int64
+	clearing atomic.Bool
 }
 
 // meanEntry is the size that the number of ristretto's counters is chosen for, in bytes.
 const meanEntry = 512
 
 func newL1(bytes int64) (*l1, error) {
-	admission := newAdmission(bytes / meanEntry)
-	engine, err := ristretto.NewCache(&ristretto.Config[uint64, *entry]{
+	l := &l1{
+		stamps: new(stamps), admission: newAdmission(bytes / meanEntry), now: func() int64 { return 0 },
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+	}
+	var err error
+	l.engine, err = ristretto.NewCache(&ristretto.Config[uint64, *entry]{
 		NumCounters:        max(1024, 4*bytes/meanEntry),
 		MaxCost:            bytes,
 		BufferItems:        64,
@@ -34,15 +50,34 @@ func newL1(bytes int64) (*l1, error) {
 		// The key is half of the id's hash; the other half is in the entry. Two ids that share the
 		// first half evict each other and never answer for each other.
 		KeyToHash: func(hash uint64) (uint64, uint64) { return hash, 0 },
-		OnEvict:   func(*ristretto.Item[*entry]) { admission.note(true) },
+		OnEvict:   l.noteEviction,
+		OnExit:    l.noteExit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("tier: L1 of %d bytes: %w", bytes, err)
 	}
-	return &l1{
-		engine: engine, stamps: new(stamps), admission: admission,
-		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-	}, nil
+	return l, nil
+}
+
+// noteEviction is called for each entry that makes room for another, and for all of them when the
+// engine is cleared.
+func (l *l1) noteEviction(item *ristretto.Item[*entry]) {
+	if l.clearing.Load() {
+		return
+	}
+	l.admission.note(true)
+	l.evicted.Add(1)
+	if e := item.Value; e != nil {
+		l.ages.Observe(time.Duration(l.now()-e.loaded), 1)
+	}
+}
+
+// noteExit is called for each entry that the engine no longer holds, or has not taken; nil stands
+// for one that was not there.
+func (l *l1) noteExit(e *entry) {
+	if e != nil {
+		l.entries.Add(-1)
+	}
 }
 
 // hash identifies an id within this process: 128 bits under seeds that nobody outside knows, so
@@ -94,7 +129,15 @@ func (l *l1) holds(h hash) bool {
 func (l *l1) set(h hash, e *entry) bool {
 	l.open.RLock()
 	defer l.open.RUnlock()
-	return !l.closed && l.engine.Set(h.key, e, e.cost())
+	if l.closed {
+		return false
+	}
+	l.entries.Add(1) // before the engine can give it up
+	taken := l.engine.Set(h.key, e, e.cost())
+	if !taken {
+		l.entries.Add(-1)
+	}
+	return taken
 }
 
 // drain waits until the engine has come to everything that was set before.
@@ -128,7 +171,9 @@ func (l *l1) flush() {
 	l.open.Lock()
 	defer l.open.Unlock()
 	if !l.closed {
+		l.clearing.Store(true)
 		l.engine.Clear()
+		l.clearing.Store(false)
 		l.admission.note(false)
 	}
 }

@@ -146,12 +146,18 @@ func (c *Cache) origin(
 	defer func() { <-c.loads }()
 	c.counters.originCalls.Add(1)
 	c.counters.originLoads.Add(uint64(len(asks)))
+	began := time.Now()
 	c.callOrigin(ctx, asks, found, errs)
+	failed := uint64(0)
 	for i, a := range asks {
 		found[i], errs[i] = trusted(a.id, found[i], errs[i])
 		if errs[i] != nil && !errors.Is(errs[i], ErrNotFound) {
-			c.counters.originErrors.Add(1)
+			failed++
 		}
+	}
+	c.timeOrigin(began, errs)
+	if c.counters.originUnanswered.Add(failed); failed > 0 {
+		c.counters.originErrors.Add(1)
 	}
 	return found, errs
 }

@@ -198,7 +198,7 @@ func (w *Watch) follow(ctx context.Context, server *redis.Client) {
 					"server", server.Options().Addr, "way", now.name, "next", tries[0].name, "error", err)
 			}
 		default:
-			w.conf.Logger.Warn("watch for writes of others", "server", server.Options().Addr,
+			w.conf.Logger.Warn("watch: the link to Redis failed", "link", "watch", "server", server.Options().Addr,
 				"way", now.name, "attempt", attempt+1, "error", err, "pause", watchBeat)
 			tries = ways
 			life.Wait(ctx, watchBeat)

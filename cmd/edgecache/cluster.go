@@ -20,8 +20,10 @@ func (p *program) clusterCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cluster",
 		Short: "Show the nodes of the cluster; look after its keys",
-		Long: `Shows the nodes that a node knows: which share of the ranges of ids each of them warms, how
-warm it is, and with which key it encrypts what it says to the others.`,
+		Long: `Shows the nodes that a node knows, as each tells of itself: which share of the ranges of ids it
+warms, how much of it is loaded (WARM) and how much of all that was planned is in its memory;
+how full that is; whether it is fenced, and whether Redis and the origin answer it; for how long
+its stream has been silent; how many edge functions it serves; and with which key it encrypts.`,
 		Example: `  edgecache cluster
   edgecache cluster --node http://10.0.0.7:8003
   edgecache cluster keys add --file cluster.keys`,
@@ -57,7 +59,7 @@ warm it is, and with which key it encrypts what it says to the others.`,
 func clusterTable(c node.Cluster, now time.Time) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tKEY\tGOSSIP\tAPI")
+	fmt.Fprintln(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tIN MEMORY\tMEMORY\tFENCED\tREDIS\tORIGIN\tLAG\tFN\tKEY\tGOSSIP\tAPI\tVERSION")
 	for _, m := range append(c.Members, c.Gone...) {
 		name := printable(m.Name)
 		if m.Name == c.Self {
@@ -67,11 +69,35 @@ func clusterTable(c node.Cluster, now time.Time) string {
 		if !m.Since.IsZero() {
 			since = now.Sub(m.Since).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\n", name, printable(fmt.Sprint(m.State)), since, m.Ranges, m.Weight, 100*m.Warmth,
-			keyColumn(m), dash(m.Addr), dash(m.HTTP))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\t%s\t%s\n", name, printable(stateColumn(m)), since, m.Ranges, m.Weight,
+			100*m.Warmth, healthColumns(m), keyColumn(m), dash(m.Addr), dash(m.HTTP), dash(m.Version))
 	}
 	_ = w.Flush() // to memory
 	return b.String()
+}
+
+// stateColumn tells of one who is gone whether it took its leave.
+func stateColumn(m node.Member) string {
+	switch {
+	case m.Left:
+		return "left"
+	case m.State == "gone":
+		return "died"
+	}
+	return m.State
+}
+
+// healthColumns are what a node tells of how it does, "-" for one that tells nothing.
+func healthColumns(m node.Member) string {
+	if m.MemoryMiB == 0 {
+		return "-\t-\t-\t-\t-\t-\t-"
+	}
+	fenced := "no"
+	if m.Fenced {
+		fenced = "YES"
+	}
+	return fmt.Sprintf("%.0f %%\t%.0f %% of %d MiB\t%s\t%s\t%s\t%d s\t%d", 100*m.MemoryWarmth, 100*m.Memory, m.MemoryMiB,
+		fenced, dash(m.Redis), dash(m.Origin), m.Lag/1000, m.Functions)
 }
 
 // keyColumn shows the key with which a node encrypts, and how many others it understands.

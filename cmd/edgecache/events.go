@@ -78,7 +78,7 @@ func (e *events) client() (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := redisconn.OpenTail(url)
+	client, err := redisconn.OpenTailAs("events", url)
 	if err != nil {
 		return nil, usageRedis(err)
 	}

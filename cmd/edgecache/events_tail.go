@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,19 +30,6 @@ type eventsTail struct {
 
 	cursor string
 	shown  int
-}
-
-// entryLine is what is shown of one entry.
-type entryLine struct {
-	ID      string    `json:"id"`
-	At      time.Time `json:"at"`
-	Kind    string    `json:"kind,omitempty"`
-	User    string    `json:"user,omitempty"`
-	Version int64     `json:"version,omitempty"`
-	// Form is "whole" for an event with the whole profile, "patch" for one with parts of it, "bare" for one with nothing of
-	// it, "malformed" for what is no event.
-	Form   string `json:"form"`
-	Reason string `json:"reason,omitempty"`
 }
 
 func (p *program) eventsTailCommand() *cobra.Command {
@@ -150,7 +136,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 		return nil
 	}
 	for _, entry := range read[0].Messages {
-		if err := t.show(lineOf(entry)); err != nil {
+		if err := t.show(stream.LineOf(entry)); err != nil {
 			return &outputError{err}
 		}
 		if t.cursor, t.shown = entry.ID, t.shown+1; t.shown == t.count {
@@ -160,27 +146,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 	return nil
 }
 
-func lineOf(entry redis.XMessage) entryLine {
-	e, err := stream.Decode(entry.Values)
-	l := entryLine{ID: entry.ID, At: idTime(entry.ID).UTC(), User: e.UserID, Version: e.Version}
-	switch {
-	case err != nil:
-		l.Form, l.Reason = "malformed", strings.TrimPrefix(err.Error(), "stream: ")
-		return l
-	case e.Profile != nil:
-		l.Form = "whole"
-	case e.Patch != nil:
-		l.Form = "patch"
-	default:
-		l.Form = "bare"
-	}
-	if l.Kind = e.Kind.Event(); e.Degraded {
-		l.Reason = "its whole profile is not readable"
-	}
-	return l
-}
-
-func (t *eventsTail) show(l entryLine) error {
+func (t *eventsTail) show(l stream.Line) error {
 	if t.json {
 		return t.line(l)
 	}

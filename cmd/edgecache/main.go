@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -44,9 +45,12 @@ func ending() []os.Signal {
 
 func exitCode(err error) int {
 	var usage *usageError
+	var found *diagnosed
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &found):
+		return int(found.grade)
 	case errors.As(err, &usage):
 		return exitUsage
 	}
@@ -69,7 +73,9 @@ type program struct {
 
 	configFile string
 	logLevel   string
-	started    bool // the command line was understood
+	started    bool        // the command line was understood
+	settings   []slog.Attr // that are not the defaults
+	endLog     func()      // logs what was folded
 }
 
 func (p *program) run(ctx context.Context, args []string) error {
@@ -114,8 +120,9 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
-		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
-		p.replayCommand(), p.fnCommand(), p.storeCommand(), p.tokenCommand(), p.versionCommand())
+		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.whyCommand(), p.doctorCommand(),
+		p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(), p.replayCommand(), p.fnCommand(), p.storeCommand(),
+		p.tokenCommand(), p.versionCommand())
 	return root
 }
 
@@ -126,5 +133,6 @@ func (p *program) understood(cmd *cobra.Command) error {
 	if err := p.settle(cmd); err != nil {
 		return &usageError{err}
 	}
+	p.settings = changedSettings(cmd)
 	return nil
 }

@@ -128,6 +128,7 @@ func (p *program) runOrigin(ctx context.Context, s originSettings) (err error) {
 		return closeAfter(up, err)
 	}
 	fmt.Fprintf(p.stdout, "edgecache origin: ready on %s%s\n  Database  %s\n  Redis     %s\n", s.access.scheme(), s.listen, redactURL(s.db), redactURL(s.redis))
+	defer p.sayStarted(log, "an origin on "+s.listen)()
 	<-ctx.Done()
 	log.Info("stopping")
 	return up.close()
@@ -143,7 +144,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err != nil {
 		return "", err
 	}
-	client, err := redisconn.Open(redisURL)
+	client, err := redisconn.OpenAs("origin", redisURL)
 	if err != nil {
 		return "", usageRedis(err)
 	}
@@ -153,7 +154,7 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		return "", usagef("--db: %s", strings.TrimPrefix(err.Error(), "source: "))
 	}
 	up.add(store.Close)
-	service := source.ServiceConfig{Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain}
+	service := source.ServiceConfig{Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, DrainDelay: s.drainDelay, ShutdownTimeout: s.drain, Version: build()}
 	if s.access.tls.Any() {
 		if service.TLS, err = s.access.tls.Server(up.log); err != nil {
 			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,11 @@ func TestPrewarmOfTwoNodes(t *testing.T) {
 	if status.err != nil || !strings.Contains(status.stdout, `"state":"done"`) || !strings.Contains(status.stdout, `"missing":10`) {
 		t.Errorf("status: %+v", status)
 	}
+	within(t, 20*time.Second, "the nodes to tell each other how they do", func() bool {
+		return !slices.ContainsFunc(members(t, second), func(m node.Member) bool {
+			return m.Redis != "ok" || m.Origin != "ok" || m.Fenced || m.MemoryMiB != 256 || m.MemoryWarmth < 0.85 || m.Version == ""
+		})
+	})
 	for i, url := range []string{first, second} {
 		if got := command(t, "", nil, "get", "7", "--verbose", "--node", url); !strings.Contains(got.stderr, "detail=L1") {
 			t.Errorf("user 7 of node %d: %+v", i+1, got)

@@ -93,6 +93,12 @@ func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	run("prewarm", "--max-users", "10", "--node", a)
 	operatorsWork(t, server, run)
 	awaitWatch(t, server, a)
+	clients := server.Client().ClientList(t.Context()).Val()
+	for _, name := range []string{"lookups", "tail", "worker", "watch", "origin"} {
+		if !strings.Contains(clients, " name=edgecache-"+name+" ") {
+			t.Errorf("no client is named edgecache-%s:\n%s", name, clients)
+		}
+	}
 	if got := <-verifying; got.err != nil {
 		t.Errorf("verify: %v\n%s%s", got.err, got.stdout, got.stderr)
 	}

@@ -150,6 +150,7 @@ func (p *program) runServe(ctx context.Context, s serveSettings) error {
 	}
 	s.listen = server.Addr().String()
 	fmt.Fprint(p.stdout, s.greeting())
+	defer p.sayStarted(log, "a node on "+s.listen)()
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
@@ -240,7 +241,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, err
 	}
 	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20, FenceAfter: s.fenceAfter},
-		StreamMaxLen: int64(s.streamMaxLen), Store: s.store.node(), Logger: log}
+		StreamMaxLen: int64(s.streamMaxLen), Store: s.store.node(), Logger: log, Version: build()}
 	s.times.apply(&conf)
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err

@@ -233,7 +233,7 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
-	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "stats", "events", "events tail", "events pending", "events dead",
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "why", "doctor", "stats", "events", "events tail", "events pending", "events dead",
 		"events replay", "verify", "version", "store", "store stat", "store verify", "store compact"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
@@ -259,7 +259,8 @@ const foreign = "a\x1b[2Jb\u009bc\x7fd\u202ee\u2066f\rg"
 
 func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	now := time.Now()
-	member := node.Member{Name: foreign, Addr: foreign, HTTP: foreign, Key: foreign, Keys: []string{foreign, foreign}}
+	member := node.Member{Name: foreign, Addr: foreign, HTTP: foreign, Key: foreign, Keys: []string{foreign, foreign},
+		Redis: foreign, Origin: foreign, Version: foreign, State: foreign, MemoryMiB: 1}
 	var verified, shown bytes.Buffer
 	v := verifyPrinter{out: &verified}
 	v.violation(verify.Violation{Node: foreign, User: foreign, Entry: foreign, Rule: foreign, Tier: foreign,
@@ -269,7 +270,7 @@ func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	v.report("window", verify.Report{Gaps: map[string]uint64{foreign: 1}, Nodes: []verify.NodeReport{{Node: foreign}}})
 	p := &program{stdout: &shown, stderr: &shown}
 	tail, dead, warm := eventsTail{events: events{program: p}}, eventsDead{events: events{program: p}}, warming{program: p}
-	_ = tail.show(entryLine{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
+	_ = tail.show(stream.Line{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
 	_ = dead.show(stream.DeadLetter{ID: foreign, Entry: foreign, Reason: foreign})
 	(&meter{out: &shown}).show(-1, foreign)
 	err := warm.report(prewarm.Status{State: prewarm.State(foreign), Error: foreign, Failures: []prewarm.Failure{{ID: foreign, Reason: foreign}}})

@@ -28,11 +28,16 @@ func (p *program) versionCommand() *cobra.Command {
 
 // version returns what the build knows of itself, and the Go that built it.
 func version() string {
+	return build() + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+}
+
+// build returns what the build knows of itself.
+func build() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = new(debug.BuildInfo)
 	}
-	return describe(info, given) + ", " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return describe(info, given)
 }
 
 // describe names a build by the version of its module, which "go install" knows, and which a build

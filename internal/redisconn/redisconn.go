@@ -45,22 +45,41 @@ const (
 // Parameters name files, which are read again when they change: password-file in all forms; with TLS ca, the authorities
 // of the servers' certificates, and cert with key, what is shown to the servers. Reads go to masters only. Errors wrap
 // ErrURL and never show the password.
-func Open(rawURL string) (redis.UniversalClient, error) {
+func Open(rawURL string) (redis.UniversalClient, error) { return OpenAs("lookups", rawURL) }
+
+// OpenAs is Open for what CLIENT LIST is to show as edgecache-name. A server that does not let it
+// be named is used all the same.
+func OpenAs(name, rawURL string) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
+	o.OnConnect = named(name, nil)
 	return redis.NewUniversalClient(o), nil
+}
+
+// named returns an OnConnect that names a connection, and then does what is next; nil for nothing.
+func named(name string, next func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
+	return func(ctx context.Context, conn *redis.Conn) error {
+		_ = conn.ClientSetName(ctx, "edgecache-"+name).Err() // it works without
+		if next == nil {
+			return nil
+		}
+		return next(ctx, conn)
+	}
 }
 
 // OpenTail returns a client for one blocking reader of url: a small pool of its own, so that a blocked XREAD takes no
 // connection from lookups, and no retries, because the reader owns them.
-func OpenTail(rawURL string) (redis.UniversalClient, error) {
+func OpenTail(rawURL string) (redis.UniversalClient, error) { return OpenTailAs("tail", rawURL) }
+
+// OpenTailAs is OpenTail for what CLIENT LIST is to show as edgecache-name.
+func OpenTailAs(name, rawURL string) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	o.PoolSize, o.MaxRetries, o.PipelinePoolSize = 3, -1, -1
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.OnConnect = 3, -1, -1, named(name, nil)
 	return redis.NewUniversalClient(o), nil
 }
 
@@ -83,7 +102,7 @@ func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (r
 	if err != nil {
 		return nil, err
 	}
-	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.OnConnect = 3, -1, -1, track
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.OnConnect = 3, -1, -1, named("watch", track)
 	return redis.NewUniversalClient(o), nil
 }
 

@@ -117,7 +117,7 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 		var h health
 		for _, err := range c.said {
 			h.begin()
-			h.note(err)
+			h.note(time.Now(), err)
 		}
 		if n := h.failures.Load(); n != c.fails || h.down.Load() != c.down || h.due.Load() != 0 {
 			t.Errorf("%s: %d failures, down %v; want %d, %v", name, n, h.down.Load(), c.fails, c.down)

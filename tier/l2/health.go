@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/internal/histo"
 )
 
 const (
@@ -34,6 +36,7 @@ type health struct {
 	failures atomic.Int64
 	// due is how many round trips are under way, answered how many the server has answered.
 	due, answered atomic.Int64
+	times         histo.Histogram // of the round trips
 }
 
 // ask returns why Redis is not to be asked now: it is down, or the caller's time is over.
@@ -47,11 +50,15 @@ func (h *health) ask(ctx context.Context) error {
 	return nil
 }
 
-// begin counts one round trip, of which note takes the outcome.
-func (h *health) begin() { h.due.Add(1) }
+// begin counts one round trip, of which note takes the outcome and when it began.
+func (h *health) begin() time.Time {
+	h.due.Add(1)
+	return time.Now()
+}
 
-func (h *health) note(err error) {
+func (h *health) note(began time.Time, err error) {
 	h.due.Add(-1)
+	h.times.Observe(time.Since(began), 1)
 	h.hear(err)
 }
 
@@ -78,6 +85,9 @@ func (h *health) hear(err error) {
 // Down reports whether Redis counts as down, so that readers are told ErrDown at once. What changes
 // profiles asks all the same.
 func (r *Redis) Down() bool { return r.health.down.Load() }
+
+// Times returns how long the round trips have taken, those that failed included.
+func (r *Redis) Times() *histo.Snapshot { return r.health.times.Snapshot() }
 
 // Pulse runs until ctx ends. It finds out that Redis hangs before many readers do, and that it is
 // back without making one of them wait:

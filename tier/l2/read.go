@@ -75,9 +75,9 @@ func (r *Redis) readPart(ctx context.Context, p part, room Room) {
 	for _, id := range p.ids {
 		_ = pipe.Process(ctx, hgetall(ctx, id))
 	}
-	r.health.begin()
+	began := r.health.begin()
 	cmds, err := pipe.Exec(ctx) // every command holds its own error as well
-	r.health.note(err)
+	r.health.note(began, err)
 	for i, cmd := range cmds {
 		if wrongType(cmd.Err()) {
 			p.fails[i] = r.unread(ctx, p.ids[i], cmd.Err())
@@ -94,9 +94,9 @@ func (r *Redis) ReadOne(ctx context.Context, id string, room Room) (Standing, er
 		return Standing{}, err
 	}
 	cmd := hgetall(ctx, id)
-	r.health.begin()
+	began := r.health.begin()
 	err := r.process(ctx, cmd)
-	r.health.note(err)
+	r.health.note(began, err)
 	if err != nil {
 		return Standing{}, r.unread(ctx, id, err)
 	}

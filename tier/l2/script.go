@@ -105,9 +105,9 @@ type scriptCall struct {
 // call makes calls of one script. A server that has lost it gets it, and is called again.
 func (r *Redis) call(ctx context.Context, s *redis.Script, calls []scriptCall) []*redis.Cmd {
 	if len(calls) == 1 {
-		r.health.begin()
+		began := r.health.begin()
 		cmd := s.Run(ctx, r.client, calls[0].keys, calls[0].args...)
-		r.health.note(cmd.Err())
+		r.health.note(began, cmd.Err())
 		return []*redis.Cmd{cmd}
 	}
 	out := r.pipeline(ctx, s, calls)
@@ -144,9 +144,9 @@ func (r *Redis) pipeline(ctx context.Context, s *redis.Script, calls []scriptCal
 	for i, c := range calls {
 		out[i] = s.EvalSha(ctx, pipe, c.keys, c.args...)
 	}
-	r.health.begin()
+	began := r.health.begin()
 	_, err := pipe.Exec(ctx) // every command holds its own error as well
-	r.health.note(err)
+	r.health.note(began, err)
 	return out
 }
 

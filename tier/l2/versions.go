@@ -22,9 +22,9 @@ func (r *Redis) Versions(ctx context.Context, ids []string) ([]int64, error) {
 	for i, id := range ids {
 		gets[i] = pipe.HGet(ctx, profile.Key(id), profile.FieldUpdatedAt)
 	}
-	r.health.begin()
+	began := r.health.begin()
 	_, err := pipe.Exec(ctx)
-	r.health.note(err)
+	r.health.note(began, err)
 	versions := make([]int64, len(ids))
 	for i, get := range gets {
 		text, err := get.Result()

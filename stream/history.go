@@ -1,0 +1,90 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// historySpan is how many entries History looks through at most, in pages of historyPage.
+	historySpan = 10_000
+	historyPage = 500
+)
+
+// Line is what an entry says, for people.
+type Line struct {
+	ID      string    `json:"id"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Version int64     `json:"version,omitempty"`
+	// Form is "whole" for an event with the whole profile, "patch" for one with parts of it, "bare"
+	// for one with nothing of it, "malformed" for what is no event.
+	Form string `json:"form"`
+	// Hint says that another service wrote it, so that its version is none of the origin's.
+	Hint   bool   `json:"hint,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// LineOf reads an entry. The id of a user is there also when the rest is malformed.
+func LineOf(entry redis.XMessage) Line {
+	e, err := Decode(entry.Values)
+	id, _ := parseEntryID(entry.ID)
+	l := Line{ID: entry.ID, At: id.time().UTC(), User: e.UserID, Version: e.Version, Hint: e.Hint}
+	switch {
+	case err != nil:
+		l.Form, l.Reason = "malformed", strings.TrimPrefix(err.Error(), "stream: ")
+		return l
+	case e.Profile != nil:
+		l.Form = "whole"
+	case e.Patch != nil:
+		l.Form = "patch"
+	default:
+		l.Form = "bare"
+	}
+	if l.Kind = e.Kind.Event(); e.Degraded {
+		l.Reason = "its whole profile is not readable"
+	}
+	return l
+}
+
+// Past is what the stream has of one user.
+type Past struct {
+	// Events are the entries about the user, the latest first.
+	Events []Line `json:"events"`
+	// Searched is how many of the stream's last entries were looked through, Since when the first
+	// of these was added; the zero time when there was none.
+	Searched int       `json:"searched"`
+	Since    time.Time `json:"since,omitzero"`
+}
+
+// History looks for the last events of a user, at most most of them, among the last 10,000 entries
+// of a stream; "" stands for "events:users". It changes nothing. Errors are the client's; what was
+// found before comes with them.
+func History(ctx context.Context, client redis.UniversalClient, stream, user string, most int) (Past, error) {
+	setDefault(&stream, Name)
+	past := Past{Events: []Line{}}
+	for to := "+"; past.Searched < historySpan && len(past.Events) < most; {
+		page, err := client.XRevRangeN(ctx, stream, to, "-", historyPage).Result()
+		if err != nil {
+			return past, fmt.Errorf("stream: history of %q: %w", user, err)
+		}
+		for _, entry := range page {
+			line := LineOf(entry)
+			past.Searched, past.Since = past.Searched+1, line.At
+			if line.User == user && len(past.Events) < most {
+				past.Events = append(past.Events, line)
+			}
+		}
+		if len(page) < historyPage {
+			break
+		}
+		last, _ := parseEntryID(page[len(page)-1].ID)
+		to = "(" + last.String()
+	}
+	return past, nil
+}

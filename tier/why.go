@@ -1,0 +1,341 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/l2"
+)
+
+// CopyState says whether what a node's memory holds of a user is an answer.
+type CopyState string
+
+const (
+	// CopyNone means that the memory holds nothing of the user.
+	CopyNone CopyState = "none"
+	// CopyValid is an answer.
+	CopyValid CopyState = "valid"
+	// CopyFlushed was ended together with everything else that the node held: its epoch is over.
+	CopyFlushed CopyState = "flushed"
+	// CopyInvalidated was ended by news of the user, or of one who shares the stamp.
+	CopyInvalidated CopyState = "invalidated"
+	// CopyExpired is older than its TTL.
+	CopyExpired CopyState = "expired"
+	// CopyFenced would be an answer, if the stream had not been silent for FenceAfter.
+	CopyFenced CopyState = "fenced"
+)
+
+// Why is what a node knows about its answers for one user: what each tier holds, and what a read
+// would be answered. Ages and times left are in milliseconds.
+type Why struct {
+	ID string `json:"id"`
+	// Read is what a read without demands would be answered now.
+	Read Reading `json:"read"`
+	// Memory is what this node holds, Fenced says that its memory does not answer as fresh.
+	Memory Copy `json:"memory"`
+	Fenced bool `json:"fenced"`
+	// Flushed is how long ago this node last gave up all that it held; 0 for never.
+	Flushed int64 `json:"flushedMs,omitempty"`
+	// News is the highest version that an event told of in the last minute, 0 for none: what Redis
+	// has below it does not count.
+	News int64 `json:"news,omitempty"`
+	// Hint is the place in the stream of what another service said in the last minute, for which
+	// the origin may not have been asked yet; "" for none.
+	Hint string `json:"hint,omitempty"`
+	// Loading says that a load of the user is under way on this node.
+	Loading bool `json:"loading,omitempty"`
+	// Redis is what Redis holds; RedisError why that is not known. RedisDown says that readers do
+	// not ask it, because it has not answered others.
+	Redis      l2.Held `json:"redis"`
+	RedisError string  `json:"redisError,omitempty"`
+	RedisDown  bool    `json:"redisDown,omitempty"`
+	// Origin is what the source of truth has answered, just now.
+	Origin Truth `json:"origin"`
+}
+
+// Reading is what a read would be answered.
+type Reading struct {
+	// Tier is who would answer: "L1", "L2", "origin", "stale", or "none" when nobody can.
+	Tier string `json:"tier"`
+	// Missing says that the answer is that there is no such user.
+	Missing bool `json:"missing,omitempty"`
+	// Version is the answer's; 0 without one.
+	Version int64 `json:"version,omitempty"`
+	// Because says why it is that tier, and none before it.
+	Because string `json:"because"`
+}
+
+// Copy is what a node's memory holds of a user.
+type Copy struct {
+	State CopyState `json:"state"`
+	// Profile is the copy; nil without one, and for an absence.
+	Profile *profile.Profile `json:"profile,omitempty"`
+	// Absent says that what is held is "no such user".
+	Absent bool `json:"absent,omitempty"`
+	// Age is how long ago its load began, Left when it expires: below 0 when it has.
+	Age  int64 `json:"ageMs,omitempty"`
+	Left int64 `json:"leftMs,omitempty"`
+	// Origin says that the origin was asked, and not Redis alone.
+	Origin bool `json:"fromOrigin,omitempty"`
+	// Bytes is what it takes.
+	Bytes int64 `json:"bytes,omitempty"`
+}
+
+// Truth is what the origin answers.
+type Truth struct {
+	Profile *profile.Profile `json:"profile,omitempty"`
+	// Absent says that it knows no such user.
+	Absent bool `json:"absent,omitempty"`
+	// Error says why it did not answer.
+	Error string `json:"error,omitempty"`
+	// Took is how long it took.
+	Took int64 `json:"tookMs"`
+}
+
+// whyRedis bounds what Redis may take of a Why.
+const whyRedis = time.Second
+
+// Why says what this node, Redis and the origin hold of a user, and what a read would be answered
+// and why. It changes nothing that a reader could see: no load begins, nothing is repaired, and the
+// copy that is held has been used once more. Redis and the origin are asked each time, also when
+// they count as down; what they do not answer is in the result.
+//
+// Errors wrap ErrInvalidID or ErrClosed.
+func (c *Cache) Why(ctx context.Context, id string) (Why, error) {
+	if err := profile.CheckID(id); err != nil {
+		return Why{}, fmt.Errorf("tier: why: %w", err)
+	}
+	s := c.counters.stripe()
+	s.entered.Add(1)
+	defer s.leaveAgain()
+	if c.closed.Load() {
+		return Why{}, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.conf.LoadDeadline)
+	defer cancel()
+	w := Why{ID: id, RedisDown: c.l2.Down()}
+	held := c.whyMemory(&w)
+	c.whyRedis(ctx, &w)
+	c.whyOrigin(ctx, &w)
+	w.Read = c.whyRead(&w, held)
+	return w, nil
+}
+
+// whyMemory fills in what this node knows without asking, and returns the copy that it would show
+// for want of a better one.
+func (c *Cache) whyMemory(w *Why) (held *entry) {
+	now, h := c.clock.tick(), c.l1.hash(w.ID)
+	pair := c.l1.stamps.of(h)
+	w.Fenced = !c.alive(now)
+	w.News = c.recent.floor(w.ID, now)
+	if hint := c.hints.last(w.ID, now); hint != nil {
+		w.Hint = hint.Order
+	}
+	if at := c.flushed.Load(); at > 0 {
+		w.Flushed = max(1, (now-at)/1e6)
+	}
+	e := c.l1.peek(h)
+	ended, loading := c.flights.look(h, pair)
+	w.Loading, w.Memory = loading, c.copyOf(e, pair, now)
+	if ended != nil && c.alive(now) && w.Memory.State != CopyValid {
+		e = ended // memory shows it in a moment, and readers are given it until then
+		w.Memory = c.copyOf(e, pair, now)
+	}
+	if e != nil && e.pair == pair && !e.absent && now-e.loaded <= int64(c.conf.MaxStale) {
+		return e
+	}
+	return nil
+}
+
+// copyOf describes what memory holds; now is the node's clock.
+func (c *Cache) copyOf(e *entry, current pair, now int64) Copy {
+	if e == nil {
+		return Copy{State: CopyNone}
+	}
+	out := Copy{
+		State: CopyValid, Absent: e.absent, Age: (now - e.loaded) / 1e6, Origin: e.origin,
+		Left: (c.expires(e) - now) / 1e6, Bytes: e.cost(),
+	}
+	if !e.absent {
+		out.Profile = &e.profile
+	}
+	switch {
+	case e.pair.epoch != current.epoch:
+		out.State = CopyFlushed
+	case e.pair != current:
+		out.State = CopyInvalidated
+	case now >= c.expires(e):
+		out.State = CopyExpired
+	case !c.fresh(e, now):
+		out.State = CopyFenced
+	}
+	return out
+}
+
+// look returns what readers of a key would find or join: the entry of a load that has ended, and
+// whether one is under way.
+func (f *flights) look(h hash, p pair) (ended *entry, loading bool) {
+	s := f.shard(h)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.openLocked(flightKey{h, p})
+	if c == nil {
+		return nil, false
+	}
+	return c.entry, !c.finished
+}
+
+func (c *Cache) whyRedis(ctx context.Context, w *Why) {
+	ctx, cancel := context.WithTimeout(ctx, whyRedis)
+	defer cancel()
+	held, err := c.l2.Look(ctx, w.ID)
+	if w.Redis = held; err != nil {
+		w.RedisError = err.Error()
+	}
+}
+
+func (c *Cache) whyOrigin(ctx context.Context, w *Why) {
+	began := time.Now()
+	found, errs := c.origin(ctx, []leased{{&call{id: w.ID}, ""}})
+	w.Origin = Truth{Profile: found[0], Took: time.Since(began).Milliseconds()}
+	if err := errs[0]; errors.Is(err, ErrNotFound) {
+		w.Origin.Absent = true
+	} else if err != nil {
+		w.Origin.Error = err.Error()
+	}
+}
+
+// whyRead goes the way of a read over what was found.
+func (c *Cache) whyRead(w *Why, held *entry) Reading {
+	if r, ok := w.readMemory(); ok {
+		return r
+	}
+	why := w.notMemory()
+	if r, ok := w.readRedis(why); ok {
+		return r
+	}
+	return w.readOrigin(why+"; "+w.notRedis(), held)
+}
+
+// readMemory is the answer of a valid copy.
+func (w *Why) readMemory() (Reading, bool) {
+	m := &w.Memory
+	if m.State != CopyValid {
+		return Reading{}, false
+	}
+	r := Reading{Tier: FromL1.String(), Missing: m.Absent, Because: fmt.Sprintf(
+		"memory holds it: loaded %v ago, good for %v, and no news of the user since",
+		millis(m.Age), millis(m.Left))}
+	if m.Profile != nil {
+		r.Version = m.Profile.UpdatedAt
+	}
+	return r, true
+}
+
+// notMemory says why memory does not answer.
+func (w *Why) notMemory() string {
+	switch w.Memory.State {
+	case CopyFlushed:
+		return "the copy in memory is from before a flush of everything"
+	case CopyInvalidated:
+		return "the copy in memory was ended by news of the user"
+	case CopyExpired:
+		return fmt.Sprintf("the copy in memory expired %v ago", millis(-w.Memory.Left))
+	case CopyFenced:
+		return "memory is fenced, because the stream of changes is silent"
+	}
+	why := "memory holds nothing of the user"
+	if w.News > 0 {
+		why += fmt.Sprintf(", of which version %d was announced in the last minute", w.News)
+	}
+	if w.Flushed > 0 {
+		why += fmt.Sprintf(" since everything was flushed %v ago", millis(w.Flushed))
+	}
+	return why
+}
+
+// readRedis is the answer of Redis, if a reader takes it.
+func (w *Why) readRedis(why string) (Reading, bool) {
+	r := Reading{Tier: FromL2.String()}
+	switch p := w.Redis.Profile; {
+	case w.RedisError != "" || w.RedisDown || w.unasked():
+		return r, false
+	case p != nil && w.Redis.Broken == "" && w.Redis.Trust != profile.Partial.String() && p.UpdatedAt >= w.News:
+		r.Version, r.Because = p.UpdatedAt, why+"; Redis has the record"
+		if w.Redis.Trust == profile.Hint.String() {
+			r.Because += ", which another service wrote: the origin is asked in the background"
+		}
+		return r, true
+	case p == nil && w.Redis.Absent > 0 && w.News <= w.Redis.Floor:
+		r.Missing, r.Because = true, why+"; Redis knows that there is no such user"
+		return r, true
+	}
+	return r, false
+}
+
+// unasked reports whether another service has said something for which Redis does not know that the
+// origin was asked.
+func (w *Why) unasked() bool { return w.Hint != "" && w.Hint != w.Redis.Hint }
+
+// notRedis says why Redis does not answer.
+func (w *Why) notRedis() string {
+	switch p := w.Redis.Profile; {
+	case w.RedisError != "":
+		return "Redis does not answer"
+	case w.RedisDown:
+		return "Redis counts as down, and is not asked"
+	case w.unasked():
+		return "another service said something, for which the origin was not asked yet"
+	case w.Redis.Broken != "":
+		return "the record in Redis does not decode"
+	case p != nil && p.UpdatedAt < w.News:
+		return fmt.Sprintf("the record in Redis, version %d, is older than the news, %d", p.UpdatedAt, w.News)
+	case p != nil:
+		return "the record in Redis lacks a field or its version, as another service left it"
+	case w.Redis.Lease != nil && !w.Redis.Lease.Own:
+		return fmt.Sprintf("Redis has no record, and another node is loading it, for %v at most", millis(w.Redis.Lease.Left))
+	}
+	return "Redis has no record"
+}
+
+// readOrigin is the answer of the origin, or of what is shown for want of one.
+func (w *Why) readOrigin(why string, held *entry) Reading {
+	r := Reading{Tier: FromOrigin.String(), Because: why}
+	switch o := &w.Origin; {
+	case o.Profile != nil:
+		if r.Version = o.Profile.UpdatedAt; r.Version < max(w.News, w.Redis.Floor) {
+			r.Tier = FromStale.String()
+			r.Because += fmt.Sprintf("; the origin's answer is older than version %d, which was announced",
+				max(w.News, w.Redis.Floor))
+		}
+		return r
+	case o.Absent:
+		r.Missing = true
+		return r
+	}
+	r.Because += "; the origin does not answer"
+	switch p := w.Redis.Profile; {
+	case w.RedisError == "" && !w.RedisDown && p != nil && w.Redis.Trust != profile.Sealed.String() && p.UpdatedAt >= w.News:
+		r.Tier, r.Version = FromStale.String(), p.UpdatedAt
+		r.Because += ": what another service wrote is shown, marked stale"
+	case held != nil:
+		r.Tier, r.Version = FromStale.String(), held.profile.UpdatedAt
+		r.Because += ": the copy in memory is shown, marked stale"
+	default:
+		r.Tier = FromNone.String()
+		r.Because += ", and there is no copy that may be shown"
+	}
+	return r
+}
+
+// millis is a number of milliseconds, as people read it.
+func millis(ms int64) time.Duration {
+	d := time.Duration(ms) * time.Millisecond
+	if d > time.Minute {
+		return d.Round(time.Second)
+	}
+	return d
+}
