@@ -112,6 +112,7 @@ func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) 
 		}
 		r, err := c.answer(load, parts[i], w)
 		b.add(load.id, r, err)
+		c.noteMiss(load.id, began, r, err)
 	}
 }
 

@@ -20,7 +20,9 @@ func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 // Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
 	s := c.counters.stripe()
-	s.entered.Add(1)
+	if s.entered.Add(1)%SampleHits == 0 && c.samples.watched() {
+		return c.timed(ctx, s, id, w)
+	}
 	if c.closed.Load() {
 		s.misses.Add(1)
 		s.left.Add(1)
@@ -57,7 +59,9 @@ func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (R
 		return c.hit(e, mine.hash, now)
 	}
 	s.misses.Add(1)
-	return c.miss(ctx, mine, w)
+	r, err := c.miss(ctx, mine, w)
+	c.noteMiss(mine.id, mine.began, r, err)
+	return r, err
 }
 
 // hit answers from a fresh entry that is absent, due for a refresh, or asked for with demands.
