@@ -87,6 +87,9 @@ func (v view) proved() time.Duration {
 func (v view) freshness() Check {
 	c := Check{Name: "freshness", State: OK}
 	switch {
+	case v.now.stats.Cache.Fenced && v.proved() < silence:
+		c.State = Warn
+		c.Says = "Fenced for a moment: the process was held up, and the next proof ends it."
 	case v.now.stats.Cache.Fenced:
 		c.State = Bad
 		c.Says = fmt.Sprintf("Fenced: for %s nothing has proved that memory is up to date. Redis or the origin "+
@@ -279,7 +282,9 @@ func total(counts map[string]uint64) (n uint64) {
 	return n
 }
 
-func reasons(counts map[string]uint64) string { return strings.Join(slices.Sorted(maps.Keys(counts)), ", ") }
+func reasons(counts map[string]uint64) string {
+	return strings.Join(slices.Sorted(maps.Keys(counts)), ", ")
+}
 
 func plural(n uint64, one, many string) string {
 	if n == 1 {

@@ -1,5 +1,5 @@
 // Pictures: where answers come from, how long lookups take, the ring of ranges.
-import { $, count, el, percent, rate, span, svg, text } from './dom.js'
+import { $, compact, count, el, percent, rate, span, svg, text } from './dom.js'
 
 // tiers are who answers, in the order in which they are stacked.
 export const tiers = [
@@ -57,16 +57,25 @@ function grid(f, max, says) {
   })
 }
 
+// period is how many seconds are drawn: what is known, from half a minute to all that is kept.
+function period() {
+  const known = (history.at(-1).at - history[0].at) / 1000
+  return [30, 60, 120, shown].find(s => s >= known) ?? shown
+}
+
 function timeAxis(f, x) {
-  const now = history.at(-1).at
-  return [300, 200, 100, 0].map(s => svg('text', { x: x(now - 1000 * s), y: f.height - 2, 'text-anchor': s === 300 ? 'start' : s ? 'middle' : 'end' },
+  const now = history.at(-1).at, all = period()
+  return [all, all / 2, 0].map(s => svg('text', { x: x(now - 1000 * s), y: f.height - 2, 'text-anchor': s === all ? 'start' : s ? 'middle' : 'end' },
     s ? s + ' s ago' : 'now'))
 }
 
-const timeScale = f => at => f.x1 - (history.at(-1).at - at) / (1000 * shown) * (f.x1 - f.x0)
+function timeScale(f) {
+  const now = history.at(-1).at, wide = (f.x1 - f.x0) / (1000 * period())
+  return at => f.x1 - (now - at) * wide
+}
 
 export function areas() {
-  const picture = $('areas'), f = frame(picture, 46, 4, 8, 20), x = timeScale(f)
+  const picture = $('areas'), f = frame(picture, 44, 4, 8, 20), x = timeScale(f)
   const max = ceiling(Math.max(1, ...history.map(h => h.total)))
   const y = n => f.y1 - n / max * (f.y1 - f.y0)
   const parts = tiers.map((t, i) => {
@@ -74,7 +83,7 @@ export function areas() {
     const points = [...history.map(h => line(h, i + 1)), ...history.map(h => line(h, i)).reverse()]
     return svg('polygon', { class: t.is, points: points.join(' ') })
   })
-  picture.replaceChildren(...grid(f, max, n => rate(n)), ...parts, ...timeAxis(f, x))
+  picture.replaceChildren(...grid(f, max, compact), ...parts, ...timeAxis(f, x))
   const last = history.at(-1)
   const entries = tiers.filter(t => t.counter).map((t, i) => ({ ...t,
     text: `${t.says} ${rate(last.rates[i])}` + (last.total > 0 ? `, ${percent(last.rates[i] / last.total)}` : '') }))
@@ -106,7 +115,7 @@ export function latency(by) {
       at += high
     }
   }
-  const ticks = ['0.1 µs', '1 µs', '10 µs', '100 µs', '1 ms', '10 ms', '100 ms', '1 s'].flatMap((says, i) => {
+  const ticks = ['100 ns', '1 µs', '10 µs', '100 µs', '1 ms', '10 ms', '100 ms', '1 s'].flatMap((says, i) => {
     const x = f.x0 + i * perDecade * step
     return [svg('line', { class: 'axis', x1: x, x2: x, y1: f.y0, y2: f.y1 }),
       ...(f.width < 420 && i % 2 ? [] : [svg('text', { x, y: f.height - 4, 'text-anchor': i ? 'middle' : 'start' }, says)])]

@@ -28,6 +28,10 @@ export function text(e, says) {
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
 const short = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 })
 
+const few = new Intl.NumberFormat('en', { notation: 'compact', maximumSignificantDigits: 3 })
+
+// compact is a rate in the room beside an axis.
+export const compact = n => few.format(n) + '/s'
 export const count = n => whole.format(n ?? 0)
 export const percent = share => (share > 0.995 && share < 1 ? '> 99.5' : short.format(100 * share)) + ' %'
 export const rate = n => (n >= 100 ? whole.format(n) : short.format(n)) + '/s'
@@ -42,6 +46,7 @@ export function bytes(n) {
 
 // span is a time in microseconds.
 export function span(us) {
+  if (us < 1) return us > 0 ? short.format(1000 * us) + ' ns' : '0'
   if (us < 1000) return short.format(us) + ' µs'
   if (us < 1e6) return short.format(us / 1e3) + ' ms'
   if (us < 6e7) return short.format(us / 1e6) + ' s'
