@@ -120,7 +120,7 @@ func (v view) redis() Check {
 	default:
 		c.Says = fmt.Sprintf("Redis answers; heard of %s ago.", span(v.proved()))
 		if n := v.now.stats.Cache.TotalCached; n >= 0 {
-			c.Says += fmt.Sprintf(" It holds %s.", plural(uint64(n), "profile", "profiles"))
+			c.Says += fmt.Sprintf(" When last counted it held %s.", plural(uint64(n), "profile", "profiles"))
 		}
 	}
 	if failed > 0 {

@@ -114,7 +114,7 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
-		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
+		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.topCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(),
 		p.replayCommand(), p.fnCommand(), p.tokenCommand(), p.versionCommand())
 	return root
 }
