@@ -37,6 +37,8 @@ const (
 	// how old those may be.
 	slowOrigin = 500 * time.Millisecond
 	slowWithin = 15 * time.Second
+	// sweeping is the way of a watch that the server tells nothing.
+	sweeping = "sweep"
 	// lateEvents is the lag of the stream above which it is named: what the bound allows.
 	lateEvents = 250 * time.Millisecond
 )
@@ -241,10 +243,12 @@ func (v view) memory() Check {
 func (v view) outside() Check {
 	w := v.now.stats.Watch
 	c := Check{Name: "outside writes", State: OK,
-		Says: fmt.Sprintf("Redis tells which keys others write; %s so far changed what this node held.", plural(uint64(w.Outside), "write", "writes"))}
+		Says: fmt.Sprintf("Redis tells which keys others write (by %s); %s so far changed what this node held.",
+			w.Way, plural(uint64(w.Outside), "write", "writes"))}
 	switch {
-	case w.Forbidden:
-		c.State, c.Says = Warn, "Redis does not let this node watch: what others write to it is seen only when memory's time to live ends."
+	case w.Way == sweeping:
+		c.State = Warn
+		c.Says = "Redis does not tell what others write to it: this node compares its hottest users, and sees the others when their time in memory ends."
 	case w.Links == 0:
 		c.State, c.Says = Warn, "No server of Redis is watched now: what others write to it is not seen."
 	}

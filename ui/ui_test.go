@@ -163,7 +163,7 @@ func TestChecksNameTroubles(t *testing.T) {
 	now := time.Now()
 	calm := func() view {
 		s := node.Stats{Cache: tier.Stats{L1Capacity: 10 << 20, TotalCached: -1}, Stream: stream.TailStats{LastAlive: now.Add(-100 * time.Millisecond)},
-			Watch: &tier.WatchStats{Links: 1}, Origin: &origin.ClientStats{Breaker: "closed"}, Worker: &stream.WorkerStats{},
+			Watch: &tier.WatchStats{Links: 1, Way: "push"}, Origin: &origin.ClientStats{Breaker: "closed"}, Worker: &stream.WorkerStats{},
 			Functions: []edge.FunctionStats{{Name: "short"}}}
 		return view{now: moment{now, s}, past: []moment{{now.Add(-30 * time.Second), s}}, cluster: node.Cluster{Members: []node.Member{{Name: "a"}}}}
 	}
@@ -195,7 +195,7 @@ func TestChecksNameTroubles(t *testing.T) {
 		"breaker":     {func(v *view) { v.now.stats.Origin.Breaker = "open" }, "origin", Bad, "is open"},
 		"gone":        {func(v *view) { v.cluster.Gone = []node.Member{{Name: "b", Since: now.Add(-4 * time.Second)}} }, "cluster", Warn, "b, the last 4.0 s ago"},
 		"small":       {func(v *view) { v.now.stats.Cache.L1Bytes, v.now.stats.Cache.Unadmitted = 10<<20, 9 }, "memory", Warn, "9 answers of Redis found no room"},
-		"forbidden":   {func(v *view) { v.now.stats.Watch.Forbidden = true }, "outside writes", Warn, "does not let this node watch"},
+		"forbidden":   {func(v *view) { v.now.stats.Watch.Way, v.now.stats.Watch.Links = "sweep", 0 }, "outside writes", Warn, "compares its hottest users"},
 		"unwatched":   {func(v *view) { v.now.stats.Watch.Links = 0 }, "outside writes", Warn, "is not seen"},
 		"function":    {func(v *view) { v.now.stats.Functions[0].Fenced = true }, "functions", Warn, "short"},
 	} {
