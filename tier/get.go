@@ -24,8 +24,7 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 		return c.timed(ctx, s, id, w)
 	}
 	if c.closed.Load() {
-		s.misses.Add(1)
-		s.left.Add(1)
+		s.leave(1, 1)
 		return Result{}, ErrClosed
 	}
 	h := c.l1.hash(id)

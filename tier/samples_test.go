@@ -93,3 +93,20 @@ func TestTheLastLookupsAreKept(t *testing.T) {
 		t.Error("a second watcher made the first one's lookups be forgotten")
 	}
 }
+
+// While a batch waits for the origin, its misses are not yet taken from the hits.
+func TestABatchUnderWayCountsNoHits(t *testing.T) {
+	origin := newTruth(3)
+	c := newCache(t, redistest.Server(t).URL(), origin, nil)
+	var during Stats
+	origin.before = func(context.Context, string) error {
+		during = c.Stats()
+		return nil
+	}
+	if _, err := c.BatchGet(t.Context(), []string{"1", "2", "3"}, Want{}); err != nil {
+		t.Fatal(err)
+	}
+	if after := c.Stats(); during.L1Hits != 0 || after.L1Hits != 0 || after.L1Misses != 3 {
+		t.Errorf("during it %d hits, after it %d hits and %d misses", during.L1Hits, after.L1Hits, after.L1Misses)
+	}
+}

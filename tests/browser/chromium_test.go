@@ -232,7 +232,8 @@ func (p *tab) shoot(name string, whole bool) {
 	if whole {
 		take = chromedp.FullScreenshot(100)
 	}
-	png := result(p, take)
+	png, err := small(result(p, take))
+	check(p.t, err)
 	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
 		p.t.Fatal(err)
 	}

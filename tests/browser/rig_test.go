@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -39,6 +40,7 @@ type options struct {
 	nodes   int
 	l1Bytes int64
 	tokens  auth.Config
+	demo    bool // a button kills Redis
 }
 
 func newRig(t *testing.T, o options) *rig {
@@ -56,7 +58,11 @@ func newRig(t *testing.T, o options) *rig {
 	t.Cleanup(func() { _ = client.Close() })
 	check(t, client.Start(t.Context()))
 	r.startNodes(max(1, o.nodes), client, o)
-	server, err := api.New(api.Config{Node: r.nodes[0], Listen: "127.0.0.1:0", Tokens: o.tokens})
+	conf := api.Config{Node: r.nodes[0], Listen: "127.0.0.1:0", Tokens: o.tokens}
+	if o.demo {
+		conf.Demo = &killer{redis: r.redis}
+	}
+	server, err := api.New(conf)
 	check(t, err)
 	check(t, server.Start(t.Context()))
 	t.Cleanup(func() { _ = server.Close() })
@@ -163,7 +169,9 @@ func (r *rig) readAll(times int) {
 		ids[i] = strconv.Itoa(i + 1)
 	}
 	for range times {
-		_, err := r.nodes[0].BatchGet(r.t.Context(), ids, tier.Want{})
-		check(r.t, err)
+		for part := range slices.Chunk(ids, 500) {
+			_, err := r.nodes[0].BatchGet(r.t.Context(), part, tier.Want{})
+			check(r.t, err)
+		}
 	}
 }

@@ -120,7 +120,11 @@ export function demo(state, act) {
       return el('div', { class: 'fault' }, button, el('p', null, f.says))
     }))
   }
-  state.faults.forEach((f, i) => faults.children[i].firstChild.setAttribute('aria-pressed', f.on))
+  state.faults.forEach((f, i) => {
+    const button = faults.children[i].firstChild
+    button.setAttribute('aria-pressed', f.on)
+    text(button, f.title)
+  })
   const list = $('promises')
   if (list.children.length !== state.promises.length) {
     list.replaceChildren(...state.promises.map(() => el('li', null, el('b'), el('span'), el('span', { class: 'seen' }))))
