@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -265,6 +266,26 @@ func TestFiles(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "../ui.go", "static/app.js", "ui.go", "none.js"} {
 		if _, _, ok := File(name); ok {
 			t.Errorf("%q is served", name)
+		}
+	}
+}
+
+// BenchmarkASecond is what five viewers cost in a second: a snapshot with all lookups that are kept,
+// and a filter for each. 10 ms are 1 % of a core.
+func BenchmarkASecond(b *testing.B) {
+	n := &still{lookups: make([]tier.Lookup, tier.MaxLookups)}
+	for i := range n.lookups {
+		n.lookups[i] = tier.Lookup{At: time.Now(), ID: strconv.Itoa(i % 1000), Tier: tier.Tier(1 + i%4), Took: time.Duration(i) * time.Microsecond}
+	}
+	l := NewLive(n, nil, slog.New(slog.DiscardHandler))
+	f, err := ParseFilter("tier=origin ms>5")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		l.tell(moment{time.Now(), n.Stats()}, nil)
+		for range 5 {
+			l.Find(f, 60)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/auth/gate"
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/wire"
@@ -58,6 +59,8 @@ func (s serveSettings) checkDemo() error {
 		return usagef("--demo has nodes of its own; leave --cluster-bind out")
 	case s.access.tokens.Enabled():
 		return usagef("--demo is for this machine only, without tokens; leave JWT_SECRET and --token-key-file out")
+	case !gate.Loopback(s.listen):
+		return usagef("--demo with --listen %s: it is for this machine only; want 127.0.0.1, ::1 or localhost", s.listen)
 	case s.sampleUsers < demoUsers:
 		return usagef("--demo with --sample-users %d: want %d or more", s.sampleUsers, demoUsers)
 	}
@@ -91,7 +94,7 @@ func (d *demo) config(conf node.Config, i int, seeds []string) node.Config {
 
 // start starts the other nodes and the traffic. first is the node that is served, conf its settings,
 // and truth the address of the origin itself.
-func (d *demo) start(ctx context.Context, first *node.Node, conf node.Config, truth string) error {
+func (d *demo) start(ctx context.Context, wait waiting, first *node.Node, conf node.Config, truth string) error {
 	d.nodes = []*node.Node{first}
 	seeds := []string{first.Cluster().Members[0].Addr}
 	for i := 1; i < len(demoNodes); i++ {
@@ -102,7 +105,7 @@ func (d *demo) start(ctx context.Context, first *node.Node, conf node.Config, tr
 			return fmt.Errorf("demo: %w", err)
 		}
 		d.nodes = append(d.nodes, n)
-		if err := n.Start(ctx); err != nil {
+		if err := wait.reach(ctx, "Redis", n.Start); err != nil {
 			return fmt.Errorf("demo: start node %s: %w", demoNodes[i], err)
 		}
 	}

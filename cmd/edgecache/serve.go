@@ -267,7 +267,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	}
 	if up.demo != nil {
 		up.add(up.demo.stop)
-		if err := up.demo.start(ctx, n, conf, s.originListen); err != nil {
+		if err := up.demo.start(ctx, s.wait, n, conf, s.originListen); err != nil {
 			return nil, err
 		}
 	}
