@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
@@ -12,6 +13,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
 // fakeNode answers from a map, or for any id when generated is set.
@@ -28,6 +30,7 @@ type fakeNode struct {
 	statusFails error // of PrewarmStatus
 	notReady    error
 	blocked     chan struct{} // when set, lookups wait until it is closed or their context ends
+	sampled     atomic.Int64  // who have lookups timed
 	entered     chan struct{} // when set, told of each lookup that waits
 }
 
@@ -150,6 +153,19 @@ func (f *fakeNode) PrewarmStatus(context.Context) (prewarm.Status, error) {
 
 func (f *fakeNode) Tick() {}
 
+func (f *fakeNode) SampleLookups() (stop func()) {
+	f.sampled.Add(1)
+	return func() { f.sampled.Add(-1) }
+}
+
+func (f *fakeNode) Lookups() []tier.Lookup {
+	return []tier.Lookup{
+		{At: time.UnixMilli(1732406400000), ID: "1", Tier: tier.FromL1, Took: 400 * time.Nanosecond},
+		{At: time.UnixMilli(1732406401000), ID: "12", Tier: tier.FromOrigin, Took: 60 * time.Millisecond},
+		{At: time.UnixMilli(1732406402000), ID: "9", Absent: true, Took: 2 * time.Millisecond},
+	}
+}
+
 func ids(n int) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -172,3 +188,19 @@ func (h hotNode) GetWith(context.Context, string, tier.Want) (tier.Result, error
 type panicking struct{ *fakeNode }
 
 func (panicking) GetWith(context.Context, string, tier.Want) (tier.Result, error) { panic("seeded") }
+
+// fakeDemo knows the fault "redis".
+type fakeDemo struct{ on atomic.Bool }
+
+func (d *fakeDemo) State() ui.DemoState {
+	return ui.DemoState{Faults: []ui.Fault{{Name: "redis", Title: "Kill Redis", Says: "Memory is fenced.", On: d.on.Load()}},
+		Promises: []ui.Promise{{Says: "No answer is older than 3.25 s.", Kept: true, Seen: "0.2 s"}}}
+}
+
+func (d *fakeDemo) Break(fault string, on bool) error {
+	if fault != "redis" {
+		return fmt.Errorf("%w: %q; want redis", ui.ErrFault, fault)
+	}
+	d.on.Store(on)
+	return nil
+}

@@ -76,6 +76,7 @@ func exchanges(t *testing.T) []exchange {
 	unready.notReady = fmt.Errorf("not ready")
 	read, none := bearer(t, auth.RoleRead, ""), bearer(t, auth.RoleNone, "")
 	limited := func(c *Config) { withTokens(c); c.Access.Rate, c.Access.Burst = 0.001, 1 }
+	demo, breakable := "POST /v1/demo", func(c *Config) { c.Demo = new(fakeDemo) }
 	user, many, batch, inv, pre := "/v1/users/{id}", "GET /v1/users", "POST /v1/users/batch", "POST /v1/users/{id}/invalidate", "/v1/prewarm"
 	etag := send(t, serve(t, known), "GET", "/v1/users/1", "").Header.Get("ETag")
 	long := "X: " + strings.Repeat("x", MaxHead)
@@ -139,6 +140,20 @@ func exchanges(t *testing.T) []exchange {
 		{"DELETE " + pre, pre, "", nil, 202, known, nil},
 		{"DELETE " + pre, pre, "", nil, 404, fail(prewarm.ErrNoRun), nil},
 		{"DELETE " + pre, pre, "", nil, 503, fail(fmt.Errorf("redis")), nil},
+		{"GET /v1/live", "/v1/live?count=1", "", nil, 200, known, nil},
+		{"GET /v1/live", "/v1/live?count=x", "", nil, 400, known, nil},
+		{"GET /v1/lookups", "/v1/lookups?filter=tier%3Dorigin+ms%3E50&n=5", "", nil, 200, known, nil},
+		{"GET /v1/lookups", "/v1/lookups?filter=tier", "", nil, 400, known, nil},
+		{demo, "/v1/demo", `{"fault":"redis","on":true}`, []string{jsonType}, 200, known, breakable},
+		{demo, "/v1/demo", `{"fault":"tea","on":true}`, []string{jsonType}, 400, known, breakable},
+		{demo, "/v1/demo", `{"fault":"redis","on":true}`, []string{jsonType}, 404, known, nil},
+		{demo, "/v1/demo", "x", []string{"Content-Type: text/plain"}, 415, known, breakable},
+		{demo, "/v1/demo", strings.Repeat(" ", 5000), []string{jsonType}, 413, known, breakable},
+		{"GET /ui", "/ui", "", nil, 200, known, withTokens},
+		{"GET /ui/{file}", "/ui/app.js", "", nil, 200, known, withTokens},
+		{"GET /ui/{file}", "/ui/app.css", "", nil, 200, known, nil},
+		{"GET /ui/{file}", "/ui/icon.svg", "", nil, 200, known, nil},
+		{"GET /ui/{file}", "/ui/..%2fui.go", "", nil, 404, known, nil},
 		{"GET /health", "/health", "", nil, 200, known, nil},
 		{"GET /health", "/health", "", nil, 503, unready, nil},
 		{"GET /livez", "/livez", "", nil, 200, known, withTokens},

@@ -12,11 +12,14 @@
 //	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus
 //	GET  /v1/cluster                the nodes that this one knows, and which share of the ranges each has
 //	GET  /v1/prewarm                how the cluster's prewarm does; POST begins one, DELETE ends it
+//	GET  /ui                        the dashboard, which shows /v1/live: a snapshot a second, as server-sent events
+//	GET  /v1/lookups                lookups that were timed while somebody watches, ?filter=tier=origin ms>50
 //	GET  /health, /livez, /readyz   whether it is well, alive, and ready for requests
 //	GET  /openapi.json, .html       all of this for machines (OpenAPI 3.1), and a page that shows it
 //
-// With Config.Tokens all but /livez and /readyz need a bearer token: role read for lookups, invalidate, write to put, admin
-// for prewarms and why. Each role includes those before it. Config.Access opens paths, and limits what one client may ask.
+// With Config.Tokens all but /livez, /readyz and the files of /ui need a bearer token: role read for
+// lookups, invalidate, write to put, admin for prewarms and why. Each role includes those before it.
+// Config.Access opens paths, and limits what one client may ask.
 //
 // Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
 package api
@@ -42,6 +45,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
 const (
@@ -76,6 +80,9 @@ type Node interface {
 	BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error)
 	CancelPrewarm(ctx context.Context) error
 	PrewarmStatus(ctx context.Context) (prewarm.Status, error)
+	// SampleLookups and Lookups are those of tier.Cache.
+	SampleLookups() (stop func())
+	Lookups() []tier.Lookup
 }
 
 // Config is what New takes. Its zero value, with a Node, is the documented default.
@@ -84,7 +91,7 @@ type Config struct {
 	Node Node
 	// Listen is the address as HOST:PORT. Default 127.0.0.1:8003; port 0 takes a free one, which Addr tells.
 	Listen string
-	// Tokens are the bearer tokens that requests need, all but those of /livez, /readyz and Access.Open. Default: none are
+	// Tokens are the bearer tokens that requests need, all but those of /livez, /readyz, /ui and Access.Open. Default: none are
 	// needed; the server does not know who asks then, so only loopback hosts are accepted in Listen.
 	Tokens auth.Config
 	// Access is what else is asked of callers.
@@ -106,6 +113,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Functions serves edge functions. Default: none are served, and a lookup that names one fails.
 	Functions *FunctionsConfig
+	// Demo breaks things when POST /v1/demo says so. Default: nothing can be broken.
+	Demo ui.Demo
 	// Logger gets what clients are not told: causes of 5xx answers. Default: nothing is logged.
 	Logger *slog.Logger
 }
@@ -158,6 +167,7 @@ type Server struct {
 	app     *fiber.App
 	gate    *gate.Gate
 	metrics metrics
+	live    *ui.Live
 	conns   conns
 	budget  web.Budget
 	work    *semaphore.Weighted // of the users of batches that are being looked up
@@ -192,6 +202,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	s.metrics = newMetrics(cfg.Node, &s.conns, s.gate)
+	s.live = ui.NewLive(cfg.Node, cfg.Demo, cfg.Logger)
 	s.app = s.newApp()
 	return s, s.checkOpen()
 }
@@ -261,6 +272,7 @@ func (s *Server) shutDown() {
 	if s.cfg.DrainDelay > 0 {
 		<-time.After(s.cfg.DrainDelay)
 	}
+	s.live.Close()
 	_ = ln.Close() // also ends an accept loop that fasthttp does not know of yet
 	end := time.Now().Add(min(s.cfg.DrainTimeout/2, 500*time.Millisecond))
 	s.conns.hurry(end)

@@ -51,6 +51,17 @@ func (r *Redis) drive() {
 // URL returns the address in the form that node.Config.RedisURL takes.
 func (r *Redis) URL() string { return "redis://" + r.server.Addr() }
 
+// Kill ends the server as a crash would: connections break, and nobody answers. Its data stays.
+func (r *Redis) Kill() { r.server.Close() }
+
+// Revive starts it again after Kill, at the same address and with the data that it had.
+func (r *Redis) Revive() error {
+	if err := r.server.Restart(); err != nil {
+		return fmt.Errorf("embedded: start Redis again: %w", err)
+	}
+	return nil
+}
+
 // Close stops the server and forgets its data. It may be called twice.
 func (r *Redis) Close() error {
 	r.close.Do(func() {

@@ -51,6 +51,8 @@ type Cluster struct {
 	// Members are alive, sorted by name; Gone are not any more, the latest first.
 	Members []Member `json:"members"`
 	Gone    []Member `json:"gone,omitempty"`
+	// Owners says whose each of the profile.Ranges is, by its owner's place in Members.
+	Owners []int `json:"-"`
 }
 
 // alone is the name of a node without Config.Cluster.
@@ -61,13 +63,17 @@ func (n *Node) Cluster() Cluster {
 	if n.gossip == nil {
 		now, s := time.Now(), n.Stats()
 		m := gossip.Member{Name: alone, Weight: 1, Warmth: s.Warmth, Report: n.report(&s, now)}
-		return Cluster{Self: alone, Members: []Member{memberOf(m, profile.Ranges)}}
+		return Cluster{Self: alone, Members: []Member{memberOf(m, profile.Ranges)}, Owners: make([]int, profile.Ranges)}
 	}
 	alive := n.gossip.Members()
 	owners := gossip.Owners(alive)
-	c := Cluster{Self: n.gossip.Self().Name, Members: make([]Member, 0, len(alive))}
-	for _, m := range alive {
-		c.Members = append(c.Members, memberOf(m, len(owners.Owned(m.Name))))
+	c := Cluster{Self: n.gossip.Self().Name, Members: make([]Member, 0, len(alive)), Owners: make([]int, profile.Ranges)}
+	for i, m := range alive {
+		owned := owners.Owned(m.Name)
+		c.Members = append(c.Members, memberOf(m, len(owned)))
+		for _, r := range owned {
+			c.Owners[r] = i
+		}
 	}
 	for _, m := range n.gossip.Gone() {
 		c.Gone = append(c.Gone, memberOf(m, 0))

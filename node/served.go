@@ -34,3 +34,9 @@ func (n *Node) note(r tier.Result) {
 	}
 	n.hot.Note(r.Profile.ID, weight)
 }
+
+// SampleLookups has lookups timed until stop is called; see tier.Cache.SampleLookups.
+func (n *Node) SampleLookups() (stop func()) { return n.cache.SampleLookups() }
+
+// Lookups returns the lookups that were timed last, the oldest first.
+func (n *Node) Lookups() []tier.Lookup { return n.cache.Lookups() }

@@ -25,19 +25,22 @@ if command -v node >/dev/null; then
 else
   packages+=(nodejs)
 fi
+# The dashboard is tested in a real browser.
+browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+browser >/dev/null || packages+=(chromium fonts-dejavu-core)
 # A build in a checkout asks Git which commit it is of.
 command -v git >/dev/null || packages+=(git)
 # The race detector is linked by a C compiler.
 command -v "$(go env CC | cut -d' ' -f1)" >/dev/null || packages+=(gcc libc6-dev)
 
-found() { say "found $(redis-server --version | cut -d' ' -f1-3), $("$(pg_server)" --version), Node.js $(node --version), $(go env CC)"; }
+found() { say "found $(redis-server --version | cut -d' ' -f1-3), $("$(pg_server)" --version), Node.js $(node --version), $(basename "$(browser)"), $(go env CC)"; }
 
 if [ ${#packages[@]} -eq 0 ]; then
   found
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 18 or newer and a C compiler with your system's packages, then run this again."
+  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 18 or newer, Chromium and a C compiler with your system's packages, then run this again."
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then

@@ -30,14 +30,14 @@ func (c *Cache) BatchGet(ctx context.Context, ids []string, w Want) (Batch, erro
 	}
 	s := c.counters.stripe()
 	s.entered.Add(uint64(len(ids)))
-	defer s.left.Add(uint64(len(ids)))
+	missed := len(ids)
+	defer func() { s.leave(len(ids), missed) }()
 	if c.closed.Load() {
-		s.misses.Add(uint64(len(ids)))
 		return Batch{}, ErrClosed
 	}
 	b := Batch{Found: make(map[string]Result, len(ids))}
 	misses := c.fromL1(ids, w, &b)
-	s.misses.Add(uint64(len(misses)))
+	missed = len(misses)
 	if len(misses) > 0 {
 		c.missBatch(ctx, misses, w, &b)
 	}
@@ -112,6 +112,7 @@ func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) 
 		}
 		r, err := c.answer(load, parts[i], w)
 		b.add(load.id, r, err)
+		c.noteMiss(load.id, began, r, err)
 	}
 }
 

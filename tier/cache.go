@@ -118,6 +118,7 @@ type Cache struct {
 	doubts    chan struct{} // one element per answer that waits to be asked again
 	flights   *flights
 	counters  counters
+	samples   samples
 	pending   pending
 	coldReads coldReads
 	shares    shares

@@ -22,6 +22,13 @@ type stripe struct {
 	_      [128 - 32]byte
 }
 
+// leave counts n lookups as left, missed of them as misses. Misses follow, so that nobody sees more
+// of them than have left.
+func (s *stripe) leave(n, missed int) {
+	s.left.Add(uint64(n))
+	s.misses.Add(uint64(missed))
+}
+
 func (s *stripe) leaveAgain() {
 	s.left.Add(1)
 	s.again.Add(1)

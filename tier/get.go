@@ -20,13 +20,11 @@ func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 // Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
 	s := c.counters.stripe()
-	var timed int64 // when it began, for one in sampleEvery
-	if s.entered.Add(1)%sampleEvery == 0 {
-		timed = c.clock.tick()
+	if n := s.entered.Add(1); n%SampleHits == 0 && (n%sampleEvery == 0 || c.samples.watched()) {
+		return c.timed(ctx, s, id, w, n%sampleEvery == 0)
 	}
 	if c.closed.Load() {
-		s.misses.Add(1)
-		s.left.Add(1)
+		s.leave(1, 1)
 		return Result{}, ErrClosed
 	}
 	h := c.l1.hash(id)
@@ -35,9 +33,6 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	s.left.Add(1)
 	if now := c.clock.nanos(); c.l1.valid(e, h, c.l1.stamps.of(h)) {
 		if now < e.refreshAt && now <= c.fence.until.Load() && w == (Want{}) {
-			if timed != 0 {
-				c.timeHit(timed)
-			}
 			return e.result(FromL1, time.Duration(now-e.loaded)), nil
 		}
 	} else {
@@ -63,7 +58,9 @@ func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (R
 		return c.hit(e, mine.hash, now)
 	}
 	s.misses.Add(1)
-	return c.miss(ctx, mine, w)
+	r, err := c.miss(ctx, mine, w)
+	c.noteMiss(mine.id, mine.began, r, err)
+	return r, err
 }
 
 // hit answers from a fresh entry that is absent, due for a refresh, or asked for with demands.

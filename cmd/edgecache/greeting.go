@@ -19,6 +19,7 @@ func (s serveSettings) greeting() string {
 	} else {
 		fmt.Fprintf(&b, "  curl%s %s/health\n", token, url)
 	}
+	fmt.Fprintf(&b, "  open %s/ui in a browser%s\n", url, map[bool]string{true: ", and break things"}[s.demo])
 	if s.redis == "" {
 		fmt.Fprintf(&b, "  edgecache events tail --redis %s\n", s.redisURL)
 	}

@@ -28,6 +28,7 @@ const (
 type parts struct {
 	log     *slog.Logger
 	drain   time.Duration // what closing takes before stopWithin counts
+	demo    *demo         // nil but for serve --demo
 	closers []func() error
 }
 

@@ -47,6 +47,7 @@ type serveSettings struct {
 	foreign      foreignOrigin
 	wait         waiting
 	store        storeSettings
+	demo         bool
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -104,6 +105,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	s.times.flags(f)
 	s.functions.flags(f)
 	s.store.flags(f)
+	f.BoolVar(&s.demo, "demo", false, "run three embedded nodes with traffic, and have the dashboard at /ui break things; for this machine only")
 	return cmd
 }
 
@@ -174,6 +176,9 @@ func (s serveSettings) check() error {
 	if err := s.wait.check(); err != nil {
 		return err
 	}
+	if err := s.checkDemo(); err != nil {
+		return err
+	}
 	if s.l1MiB < 1 {
 		return usagef("--l1-mib %d: want 1 or more", s.l1MiB)
 	}
@@ -235,6 +240,12 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		}
 		up.add(redis.Close)
 		redisURL, s.redisURL = redis.URL(), redis.URL()
+		if s.demo {
+			if up.demo, err = newDemo(redis, up.log); err != nil {
+				return nil, err
+			}
+			up.add(up.demo.unplug)
+		}
 	}
 	client, err := up.connectOrigin(ctx, s, redisURL)
 	if err != nil {
@@ -249,6 +260,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	if conf.Functions, err = s.functions.node(); err != nil {
 		return nil, err
 	}
+	if up.demo != nil {
+		conf = up.demo.config(conf, 0, nil)
+	}
 	n, err := node.New(conf)
 	if err != nil {
 		return nil, usagef("%w", err)
@@ -259,6 +273,12 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	}
 	if err := s.wait.reach(ctx, "Redis", n.Start); err != nil {
 		return nil, startError(err, redisURL)
+	}
+	if up.demo != nil {
+		up.add(up.demo.stop)
+		if err := up.demo.start(ctx, s.wait, n, conf, s.originListen); err != nil {
+			return nil, err
+		}
 	}
 	server, err := up.newAPI(n, s)
 	if err != nil {
@@ -275,6 +295,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 func (up *parts) newAPI(n *node.Node, s *serveSettings) (*api.Server, error) {
 	conf := api.Config{Node: n, Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, WorkTimeout: s.times.work(),
 		Functions: s.functions.api(n), DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log}
+	if up.demo != nil {
+		conf.Demo = up.demo
+	}
 	var err error
 	if s.access.tls.Any() {
 		if conf.TLS, err = s.access.tls.Server(up.log); err != nil {
@@ -305,6 +328,12 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 			return nil, err
 		}
 		s.originListen, target = addr, "http://"+addr
+		if up.demo != nil {
+			if addr, err = up.demo.before(addr); err != nil {
+				return nil, err
+			}
+			target = "http://" + addr
+		}
 	}
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
 	s.times.applyOrigin(&conf)

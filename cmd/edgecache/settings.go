@@ -148,7 +148,7 @@ func (p *program) fromEnvironment(command, flag string) (value, name string, err
 		return p.loopback("CHAT_FILE_SERVICE_PORT", "")
 	case "serve origin-listen", "origin listen":
 		return p.loopback("AUTH_USER_SERVICE_PORT", "")
-	case "get node", "batch node", "put node", "invalidate node", "stats node", "health node", "cluster node", "prewarm node",
+	case "get node", "batch node", "put node", "invalidate node", "stats node", "health node", "cluster node", "top node", "prewarm node",
 		"status node", "cancel node", "push node", "list node", "show node", "diff node", "rollback node", "rm node":
 		return p.loopback("CHAT_FILE_SERVICE_PORT", "http://")
 	}
