@@ -20,6 +20,10 @@ func ClosedPass(ctx context.Context, workers, group int, d time.Duration, pass P
 	return closed(ctx, workers, d, func(w int, n uint64) (int, error) { return group, pass(w, n, group) })
 }
 
+// apart is between the first operations of two workers: they are not to do the same ones side by
+// side.
+const apart = 4099
+
 func closed(ctx context.Context, workers int, d time.Duration, do func(w int, n uint64) (int, error)) (float64, error) {
 	counts := make([]uint64, workers)
 	var failed failures
@@ -30,7 +34,7 @@ func closed(ctx context.Context, workers int, d time.Duration, do func(w int, n 
 		all.Go(func() {
 			n := uint64(0)
 			for ctx.Err() == nil && time.Now().Before(end) {
-				count, err := do(w, n)
+				count, err := do(w, uint64(w)*apart+n)
 				if n += uint64(count); err != nil {
 					failed.add(err)
 					break

@@ -30,8 +30,9 @@ const (
 	Longest = int64(time.Minute)
 	// digits is to how many significant digits latencies are kept.
 	digits = 3
-	// patience is how long after the planned end of a run what was planned may still begin.
-	patience = time.Second
+	// maxPatience is how long after the planned end of a run what was planned may still begin, at most;
+	// of a short run it is as long as the run.
+	maxPatience = time.Second
 )
 
 // ErrPlan reports a Plan that cannot be carried out.
@@ -69,6 +70,9 @@ func (p Plan) withDefaults() Plan {
 	}
 	return p
 }
+
+// end is when nothing more may begin, after the beginning of the run.
+func (p Plan) end() time.Duration { return p.Duration + min(p.Duration, maxPatience) }
 
 func (p Plan) validate() error {
 	if !(p.Rate > 0) || p.Rate > 1e12 {

@@ -67,7 +67,7 @@ func TestTooMuchLoadIsSeen(t *testing.T) {
 	if o.Kept() || o.Unstarted == 0 || o.Achieved > 210 {
 		t.Errorf("kept %v, %d not started, %.0f a second", o.Kept(), o.Unstarted, o.Achieved)
 	}
-	if got := o.Latency(); got.TotalCount() != int64(o.Planned) || got.Max() < int64(time.Second) {
+	if got := o.Latency(); got.TotalCount() != int64(o.Planned) || got.Max() < int64(p.Duration) {
 		t.Errorf("%d latencies of %d, the longest %v", got.TotalCount(), o.Planned, time.Duration(got.Max()))
 	}
 }

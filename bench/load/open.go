@@ -118,7 +118,7 @@ func (r *open) take(ctx context.Context) (n uint64, idle, ok bool) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	passed := time.Since(r.began)
-	if r.over = r.over || r.next >= r.total || ctx.Err() != nil || passed > r.plan.Duration+patience; r.over {
+	if r.over = r.over || r.next >= r.total || ctx.Err() != nil || passed > r.plan.end(); r.over {
 		return 0, false, false
 	}
 	n = r.next

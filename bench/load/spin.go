@@ -55,7 +55,7 @@ func (r *spin) work(ctx context.Context, w int) (done int) {
 		for now < due {
 			now = time.Since(r.began)
 		}
-		if now > r.plan.Duration+patience || done%64 == 0 && ctx.Err() != nil {
+		if now > r.plan.end() || done%64 == 0 && ctx.Err() != nil {
 			return done
 		}
 		n := uint64(done * r.plan.Group)
