@@ -164,9 +164,10 @@ type suite struct {
 	// runs is about how many times Config.Duration it takes, and extra what comes on top.
 	runs  float64
 	extra time.Duration
-	// remote says that it can ask running nodes, changes that it makes changes at the origin.
-	remote, changes bool
-	measure         func(context.Context, *world, *report.Suite) error
+	// remote says that it can ask running nodes, changes that it makes changes at the origin, alone
+	// that no other nodes may use the Redis.
+	remote, changes, alone bool
+	measure                func(context.Context, *world, *report.Suite) error
 }
 
 func suites() []suite {
@@ -177,7 +178,7 @@ func suites() []suite {
 		{name: "http", runs: 6, extra: 4 * time.Second, remote: true, measure: measureHTTP},
 		{name: "batch", runs: 6, extra: 9 * time.Second, remote: true, measure: measureBatch},
 		{name: "change", runs: 3, extra: 2 * time.Second, changes: true, measure: measureChange},
-		{name: "prewarm", extra: 6 * time.Second, measure: measurePrewarm},
+		{name: "prewarm", extra: 6 * time.Second, alone: true, measure: measurePrewarm},
 		{name: "mixed", runs: 3, extra: 3 * time.Second, measure: measureMixed},
 	}
 }
@@ -188,6 +189,24 @@ func Names() (names []string) {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// Takes is about how long Run will take, without the start of the parts.
+func (c Config) Takes() (sum time.Duration) {
+	c = c.withDefaults()
+	for _, s := range chosen(c.Suites) {
+		sum += s.takes(c.Duration)
+	}
+	return sum
+}
+
+func chosen(names []string) (all []suite) {
+	for _, s := range suites() {
+		if slices.Contains(names, s.name) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Run measures. The result is there, as far as it goes, beside an error as well, unless nothing
@@ -201,11 +220,13 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 	c = c.withDefaults()
 	began := time.Now()
 	w, err := open(ctx, c)
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		return nil, errors.Join(err, w.close())
 	}
 	r := w.result(began)
-	err = w.runAll(ctx, r)
+	if err = nil; ctx.Err() == nil {
+		err = w.runAll(ctx, r)
+	}
 	err = errors.Join(err, w.close())
 	r.Machine.LoadAfter = loadAverage()
 	r.Seconds = time.Since(began).Seconds()
@@ -221,14 +242,9 @@ func failed(s *report.Suite) bool {
 
 // runAll runs the suites that were asked for, until one fails or ctx ends.
 func (w *world) runAll(ctx context.Context, r *report.Result) error {
-	var chosen []suite
-	for _, s := range suites() {
-		if slices.Contains(w.conf.Suites, s.name) {
-			chosen = append(chosen, s)
-		}
-	}
-	w.progress.plan(chosen, w.conf.Duration)
-	for _, s := range chosen {
+	all := chosen(w.conf.Suites)
+	w.progress.plan(all, w.conf.Duration)
+	for _, s := range all {
 		out := &report.Suite{Name: s.name}
 		began := time.Now()
 		err := w.runOne(ctx, s, out)
@@ -252,7 +268,10 @@ func (w *world) runOne(ctx context.Context, s suite, out *report.Suite) error {
 		out.Title, out.Skipped = "not over HTTP", "running nodes are asked over HTTP only; edgecache verify watches changes of theirs"
 		return nil
 	case w.truth.foreign && s.changes:
-		out.Title, out.Skipped = "changes", "nothing is changed at an origin that was given; edgecache verify watches changes of others"
+		out.Title, out.Skipped = "a change, until nodes show it", "nothing is changed at an origin that was given; edgecache verify watches changes of others"
+		return nil
+	case s.alone && !w.clean:
+		out.Title, out.Skipped = "users before they are asked for", "Redis was in use, and a prewarm is the whole cluster's"
 		return nil
 	}
 	return s.measure(ctx, w, out)

@@ -217,6 +217,9 @@ func (w *world) hitShare(ctx context.Context, size int64) (float64, error) {
 		return 0, err
 	}
 	defer n.Close()
+	if _, err := w.readAll(ctx, n); err != nil { // the first time of each is no fault of the size
+		return 0, err
+	}
 	var before tier.Stats
 	for i := range 2 * w.hitLookups() {
 		if i == w.hitLookups() {

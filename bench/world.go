@@ -181,9 +181,33 @@ func (w *world) sweep() error {
 		err = w.forget(ctx, w.ids)
 	}
 	if w.clean {
-		err = errors.Join(err, w.redis.Unlink(ctx, stream.Name).Err())
+		err = errors.Join(err, w.sweepOurs(ctx))
 	}
 	return err
+}
+
+// sweepOurs deletes the keys of edgecache's own from a Redis that had none.
+func (w *world) sweepOurs(ctx context.Context) error {
+	cluster, ok := w.redis.(*redis.ClusterClient)
+	if !ok {
+		return sweepServer(ctx, w.redis)
+	}
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return sweepServer(ctx, c) })
+}
+
+func sweepServer(ctx context.Context, client redis.Cmdable) error {
+	for _, pattern := range []string{stream.Name + "*", "edgecache:*", "{edgecache:*"} {
+		keys := client.Scan(ctx, 0, pattern, page).Iterator()
+		for keys.Next(ctx) {
+			if err := client.Unlink(ctx, keys.Val()).Err(); err != nil {
+				return fmt.Errorf("delete %s from Redis: %w", keys.Val(), err)
+			}
+		}
+		if err := keys.Err(); err != nil {
+			return fmt.Errorf("look for keys to delete from Redis: %w", err)
+		}
+	}
+	return nil
 }
 
 // forget deletes users from Redis, their guards and leases with them.
@@ -280,6 +304,7 @@ const never = time.Nanosecond
 // node starts a node; conf's Redis and origin are the world's.
 func (w *world) node(ctx context.Context, conf node.Config) (*node.Node, error) {
 	conf.RedisURL, conf.Origin, conf.Logger = w.redisURL, w.truth.client, w.conf.Logger
+	conf.NoPrewarm = conf.NoPrewarm || !w.clean // who is active there is somebody else's to know
 	n, err := node.New(conf)
 	if err != nil {
 		return nil, err
@@ -297,26 +322,34 @@ func (w *world) warmed(ctx context.Context, conf node.Config) (*node.Node, error
 		return nil, err
 	}
 	for range 10 {
-		misses := 0
-		for some := range slices.Chunk(w.ids, page) {
-			got, err := n.BatchGet(ctx, some, tier.Want{})
-			if err != nil {
-				return nil, errors.Join(err, n.Close())
-			}
-			if len(got.Found) < len(some) {
-				return nil, errors.Join(fmt.Errorf("%d of the users %q to %q are there; want all", len(got.Found), some[0], some[len(some)-1]), n.Close())
-			}
-			for _, r := range got.Found {
-				if r.Tier != tier.FromL1 {
-					misses++
-				}
-			}
+		misses, err := w.readAll(ctx, n)
+		if err != nil {
+			return nil, errors.Join(err, n.Close())
 		}
 		if misses == 0 {
 			break
 		}
 	}
 	return n, nil
+}
+
+// readAll reads all users once, and returns how many were not in memory.
+func (w *world) readAll(ctx context.Context, n *node.Node) (misses int, err error) {
+	for some := range slices.Chunk(w.ids, page) {
+		got, err := n.BatchGet(ctx, some, tier.Want{})
+		if err != nil {
+			return 0, err
+		}
+		if len(got.Found) < len(some) {
+			return 0, fmt.Errorf("%d of the users %q to %q are there; want all", len(got.Found), some[0], some[len(some)-1])
+		}
+		for _, r := range got.Found {
+			if r.Tier != tier.FromL1 {
+				misses++
+			}
+		}
+	}
+	return misses, nil
 }
 
 func (w *world) result(began time.Time) *report.Result {

@@ -17,6 +17,9 @@ const (
 	ink, line = "#010203", "#040506"
 )
 
+// legendGap follows each name: readers' fonts are wider than the library's.
+const legendGap = "    "
+
 // strokes are the colours of the lines, which stand out from white and from black.
 var strokes = []string{"#d1495b", "#2a7de1", "#2e9e6b", "#b7791f", "#8a63d2", "#0f9aa8", "#c2508f", "#6b7f2a"}
 
@@ -44,7 +47,7 @@ type series struct {
 func (p *plot) svg() (string, error) {
 	values, names := make([][]float64, len(p.series)), make([]string, len(p.series))
 	for i, s := range p.series {
-		names[i], values[i] = s.name, make([]float64, len(s.values))
+		names[i], values[i] = s.name+legendGap, make([]float64, len(s.values))
 		for j, v := range s.values {
 			if values[i][j] = v; math.IsNaN(v) {
 				values[i][j] = charts.GetNullValue()

@@ -25,6 +25,7 @@ p,li{max-width:52rem}.soft{color:var(--soft)}.mark{padding:.6rem .9rem;border-le
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.7rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{font-weight:600;color:var(--soft)}td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
+td:last-child{white-space:normal}
 svg{max-width:100%;height:auto;display:block;margin:1rem 0}pre{white-space:pre-wrap}
 </style></head><body>
 `
