@@ -195,7 +195,7 @@ func Names() (names []string) {
 func (c Config) Takes() (sum time.Duration) {
 	c = c.withDefaults()
 	for _, s := range chosen(c.Suites) {
-		sum += s.takes(c.Duration)
+		sum += s.takes(&c)
 	}
 	return sum
 }
@@ -243,7 +243,7 @@ func failed(s *report.Suite) bool {
 // runAll runs the suites that were asked for, until one fails or ctx ends.
 func (w *world) runAll(ctx context.Context, r *report.Result) error {
 	all := chosen(w.conf.Suites)
-	w.progress.plan(all, w.conf.Duration)
+	w.progress.plan(w.conf.Takes())
 	for _, s := range all {
 		out := &report.Suite{Name: s.name}
 		began := time.Now()
@@ -262,7 +262,7 @@ func (w *world) runAll(ctx context.Context, r *report.Result) error {
 }
 
 func (w *world) runOne(ctx context.Context, s suite, out *report.Suite) error {
-	defer w.progress.begin(ctx, s.name, s.takes(w.conf.Duration))()
+	defer w.progress.begin(ctx, s.name, s.takes(&w.conf))()
 	switch {
 	case len(w.conf.Nodes) > 0 && !s.remote:
 		out.Title, out.Skipped = "not over HTTP", "running nodes are asked over HTTP only; edgecache verify watches changes of theirs"
@@ -277,6 +277,17 @@ func (w *world) runOne(ctx context.Context, s suite, out *report.Suite) error {
 	return s.measure(ctx, w, out)
 }
 
-func (s suite) takes(d time.Duration) time.Duration {
-	return time.Duration(s.runs*float64(d)) + s.extra
+// takes is about how long a suite takes.
+func (s suite) takes(c *Config) time.Duration {
+	runs, extra := s.runs, s.extra
+	switch {
+	case len(c.Nodes) > 0 && !s.remote:
+		return 0
+	case len(c.Nodes) > 0:
+		runs, extra = runs/2, extra/2 // one contender
+	}
+	if c.Rate > 0 {
+		runs /= float64(len(shares)) // one load
+	}
+	return time.Duration(runs*float64(c.Duration)) + extra
 }

@@ -185,7 +185,7 @@ func ThroughputPicture(title, subtitle string, curves []Curve) (string, error) {
 
 // HitRatioPicture returns the share of hits by size, as SVG.
 func HitRatioPicture(title, subtitle, x string, size func(float64) string, curves []Curve) (string, error) {
-	p := plot{title: title, subtitle: subtitle, x: x, max: 100, ticks: 6}
+	p := plot{title: title, subtitle: subtitle, x: x, min: 80, max: 100}
 	xs := axis(curves)
 	for _, v := range xs {
 		p.labels = append(p.labels, size(v))
@@ -193,10 +193,14 @@ func HitRatioPicture(title, subtitle, x string, size func(float64) string, curve
 	for _, c := range curves {
 		s := series{name: c.Contender}
 		for _, x := range xs {
-			s.values = append(s.values, 100*c.at(x))
+			v := 100 * c.at(x)
+			if s.values = append(s.values, v); v < p.min {
+				p.min = 20 * math.Floor(v/20)
+			}
 		}
 		p.series = append(p.series, s.bridged())
 	}
+	p.ticks = 1 + int(p.max-p.min)/10
 	p.value = func(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) + " %" }
 	return p.svg()
 }
@@ -219,4 +223,16 @@ func (c *Curve) at(x float64) float64 {
 		}
 	}
 	return math.NaN()
+}
+
+// DriftPicture returns what a figure was at several times, with its noise band, as SVG. The three
+// have a value for each label.
+func DriftPicture(title, subtitle string, labels []string, low, median, high []float64) (string, error) {
+	p := plot{title: title, subtitle: subtitle, x: "run", labels: labels, ticks: 6}
+	p.series = []series{{"median", median}, {"a quarter of the rounds below", low}, {"a quarter above", high}}
+	p.min, p.max = slices.Min(low), slices.Max(high)
+	margin := max((p.max-p.min)/2, 0.02*p.max)
+	p.min, p.max = max(0, p.min-margin), p.max+margin
+	p.value = func(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) }
+	return p.svg()
 }

@@ -14,7 +14,6 @@ func escape(text string) string { return html.EscapeString(text) }
 const pageHead = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>edgecache bench</title>
 <style>
 :root{color-scheme:light dark;--ink:#24292f;--soft:#57606a;--line:#d0d7de;--paper:#fff;--good:#1a7f37;--bad:#cf222e}
 @media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--line:#3d444d;--paper:#0d1117;--good:#3fb950;--bad:#f85149}}
@@ -27,7 +26,7 @@ th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;
 th{font-weight:600;color:var(--soft)}td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
 td:last-child{white-space:normal}
 svg{max-width:100%;height:auto;display:block;margin:1rem 0}pre{white-space:pre-wrap}
-</style></head><body>
+</style>
 `
 
 const pageMethod = `<h2>How it was measured</h2>
@@ -47,10 +46,15 @@ them; pictures leave these out.</li>
 </ul>
 `
 
+// Frame returns a page of its own around a body of HTML.
+func Frame(title, body string) []byte {
+	return []byte(pageHead + "<title>" + escape(title) + "</title></head><body>\n" + body + "</body></html>\n")
+}
+
 // Page returns the result as one HTML page that needs nothing else.
 func Page(r *Result) ([]byte, error) {
 	var b strings.Builder
-	b.WriteString(pageHead + "<h1>What each tier costs</h1>\n")
+	b.WriteString("<h1>What each tier costs</h1>\n")
 	for _, text := range r.head() {
 		fmt.Fprintf(&b, `<div class="soft">%s</div>`+"\n", escape(text))
 	}
@@ -67,8 +71,8 @@ func Page(r *Result) ([]byte, error) {
 			return nil, err
 		}
 	}
-	b.WriteString(pageMethod + "</body></html>\n")
-	return []byte(b.String()), nil
+	b.WriteString(pageMethod)
+	return Frame("edgecache bench", b.String()), nil
 }
 
 // TierRows returns one row for each tier: edgecache's, at the load that is nearest to 80 %.

@@ -101,8 +101,7 @@ Hits in percent of all requests, the first request of each key among them, by ho
 nobody has more. LRU is exact. otter and ristretto are the libraries, with ten counters an entry for ristretto as its documentation asks
 for; edgecache is ristretto as a node's memory has it, with four counters an entry, without and with the filter that, once memory is
 full, offers an answer of Redis only if its user was asked for lately. All entries cost the same, and each offer is waited for, so that
-nothing is dropped. "offers" are how many of 100 requests ended in an offer to the engine, which samples, evicts and stores, and costs about
-as much as ten hits.
+nothing is dropped. "offers" are how many of 100 requests ended in an offer to the engine, which samples, evicts and stores.
 
 The traces are those of LIRS (gli, loop, multi1, sprite, 2_pools), of a web shop (web07, web12; cache2k) and of AdaptSize (request), as Caffeine's simulator has them; the chat
 is whom a node looks up to show a recorded one.

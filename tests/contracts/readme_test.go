@@ -22,6 +22,7 @@ const (
 
 // compared is what the test needs of results/NAME.json, which package compare of benchmarks writes.
 type compared struct {
+	Commit string
 	Tables []struct {
 		Title string
 		Rows  []comparedRow
@@ -189,5 +190,16 @@ func TestTheREADMEsPictureIsThatOfTheResult(t *testing.T) {
 	}
 	if got, err := os.ReadFile(tiersFile); err != nil || string(got) != want {
 		t.Errorf("%s is not the picture of benchmarks/results/tiers: %v (go test ./tests/contracts -run README -write)", tiersFile, err)
+	}
+}
+
+// TestTheHistoryHasTheLatestRun: `make bench` writes both.
+func TestTheHistoryHasTheLatestRun(t *testing.T) {
+	page, err := os.ReadFile("../../benchmarks/history.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if commit := readCompared(t, "latest").Commit; len(commit) < 7 || !strings.Contains(string(page), commit[:7]) {
+		t.Errorf("benchmarks/history.html does not have the run of %.7s (go run -C benchmarks . history)", commit)
 	}
 }
