@@ -106,3 +106,18 @@ func TestBenchTakesItsUsersFromFiles(t *testing.T) {
 		t.Errorf("%v: %+v", err, b.conf)
 	}
 }
+
+// TestBenchAsksRunningNodes measures two nodes over HTTP, and leaves out what would change them.
+func TestBenchAsksRunningNodes(t *testing.T) {
+	node := start(t, append([]string{"serve", "--sample-users", "200"}, anyPort...)...).urls()[0]
+	out := t.TempDir()
+	got := command(t, "", nil, "bench", "http", "batch", "change", "--nodes", node+","+node+"/", "--users", "200", "--rate", "200",
+		"--duration", "50ms", "--out", out)
+	if got.err != nil || !strings.Contains(got.stdout, "not measured: running nodes are asked over HTTP only") {
+		t.Fatalf("%v\n%s%s", got.err, got.stdout, got.stderr)
+	}
+	r, err := report.Read(out)
+	if err != nil || len(r.Suite("http").Rows) != 1 || r.Suite("http").Rows[0].Samples != 10 || len(r.Suite("batch").Rows) != 3 {
+		t.Errorf("%v\n%s", err, got.stdout)
+	}
+}
