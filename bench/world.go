@@ -31,6 +31,8 @@ import (
 const (
 	// reachWithin bounds what a server may take to answer at the start.
 	reachWithin = 4 * time.Second
+	// writeWithin bounds one pipeline that writes or deletes users.
+	writeWithin = 10 * time.Second
 	// idPrefix begins the ids of made-up users in a Redis that was given.
 	idPrefix = "bench-"
 	// page is how many users are written to Redis at once.
@@ -132,6 +134,9 @@ func (w *world) openRedis(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: --redis: %s", ErrConfig, strings.TrimPrefix(err.Error(), "redisconn: "))
 	}
 	w.add(w.redis.Close)
+	if c, ok := w.redis.(*redis.Client); ok { // for users to be written, and not for what is measured
+		w.redis = c.WithTimeout(writeWithin)
+	}
 	if w.conf.Redis == "" {
 		return nil
 	}
