@@ -19,8 +19,10 @@ check: ## what CI runs: test, then lint
 lint: ## format, vet, staticcheck, module files, known bad versions, known vulnerabilities
 	@scripts/lint.sh
 
-bench: ## measure against the bare libraries; writes benchmarks/results/latest.md and .json
+bench: ## measure against the bare libraries; writes benchmarks/results/latest.md and .json, README's table and history.html
 	go run -C benchmarks . compare -out results
+	go run -C benchmarks . history
+	go test -count=1 ./tests/contracts -run README -write
 
 fuzz: ## fuzz every decoder for FUZZTIME each (default 10s)
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -10,6 +10,9 @@
 #   benchmarks/record.sh cluster            prewarms of three and ten processes, some of them killed: about ten minutes
 #   benchmarks/record.sh warm TRACE         the first minute of a recorded chat after a full restart, cold and prewarmed
 #   benchmarks/record.sh prewarm            300,000 users through three nodes, beside bare scripted writes
+#   benchmarks/record.sh tiers              edgecache bench l1 l2 origin on a private redis-server, and README's table and picture: a minute
+#   benchmarks/record.sh hitratio DIR CHAT  hits on recorded requests (DIR/*.gz and a chat): a minute
+#   benchmarks/record.sh outside            a node under edgecache bench and under vegeta, at the same rates: a minute
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=benchmarks/results/${1:-}.md
@@ -100,7 +103,56 @@ rehearsal() {
   { go test -count=1 -timeout 60m -v ./tests/rehearsal -each "${1:-20s}" || true; } | rows
 }
 
+# private starts a redis-server that ends with the script, and sets port.
+private() {
+  port=16399
+  redis-server --port $port --save '' --dir /tmp --loglevel warning >/dev/null &
+  server=$!
+  trap 'kill $server' EXIT
+  until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.1; done
+}
+
+tiers() {
+  local written
+  written=$(mktemp -d)
+  private
+  go run ./cmd/edgecache bench l1 l2 origin change --redis redis://127.0.0.1:$port/1 --out "$written" >&2
+  mkdir -p benchmarks/results/tiers
+  cp "$written/result.json" "$written/index.html" "$written/rows.csv" benchmarks/results/tiers/
+  rm -r "$written"
+  go test -count=1 ./tests/contracts -run README -write >&2
+}
+
+# outside puts the same load on the same node by two generators in turns: ours, and vegeta, which plans its requests as well.
+outside() {
+  local vegeta=github.com/tsenart/vegeta/v12@v12.12.0 node=http://127.0.0.1:18003 dir rate
+  dir=$(mktemp -d)
+  go build -o "$dir/edgecache" ./cmd/edgecache
+  GOBIN=$dir go install "$vegeta"
+  "$dir/edgecache" serve --listen 127.0.0.1:18003 --origin-listen 127.0.0.1:0 --sample-users 1000 >/dev/null 2>&1 &
+  server=$!
+  trap 'kill $server' EXIT
+  until curl -sf $node/readyz >/dev/null; do sleep 0.1; done
+  "$dir/edgecache" bench http --nodes $node --users 1000 --zipf 0 --rate 2000 --duration 3s >/dev/null # all in memory
+  for id in $(seq 1 1000); do printf 'GET %s/v1/users/%s\n\n' $node "$id"; done >"$dir/targets"
+  head 'The same node under edgecache bench and under vegeta' 'benchmarks/record.sh outside'
+  printf 'GET /v1/users/ID of 1,000 users in memory, in turns, 5 s each; all three on one machine.\n\n'
+  printf '| rate/s | generator | p50 | p90 | p99 | longest |\n|---:|---|---:|---:|---:|---:|\n'
+  for rate in 1000 1000 1000 4000 4000 4000; do
+    "$dir/edgecache" bench http --nodes $node --users 1000 --zipf 0 --rate $rate --duration 5s --out "$dir/out" >/dev/null
+    awk -F, -v rate=$rate 'NR == 2 { printf "| %d | edgecache bench | %.0f µs | %.0f µs | %.0f µs | %.1f ms |\n", rate, $10/1e3, $12/1e3, $14/1e3, $19/1e6 }' "$dir/out/rows.csv"
+    "$dir/vegeta" attack -targets "$dir/targets" -rate $rate -duration 5s -max-workers 64 -workers 64 >"$dir/bin"
+    "$dir/vegeta" report -type json "$dir/bin" |
+      jq -r --arg rate $rate '.latencies | "| \($rate) | vegeta | \(."50th" / 1e3 | round) µs | \(."90th" / 1e3 | round) µs | \(."99th" / 1e3 | round) µs | \(.max / 1e5 | round / 10) ms |"'
+  done
+  rm -r "$dir"
+}
+
 case "${1:-}" in
+hitratio) go run -C benchmarks . hitratio -traces "$(realpath "${2:?the folder with the traces is missing}")" \
+  -chat "$(realpath "${3:?the file with the chat is missing}")" -out results ;;
+tiers) tiers && out=benchmarks/results/tiers ;;
+outside) outside >"$out" ;;
 origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 races) races >"$out" ;;
 faults) faults >"$out" ;;

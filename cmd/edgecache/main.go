@@ -121,8 +121,8 @@ func (p *program) root() *cobra.Command {
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")
 	root.AddCommand(p.serveCommand(), p.originCommand(), p.getCommand(), p.batchCommand(), p.putCommand(),
 		p.invalidateCommand(), p.statsCommand(), p.healthCommand(), p.clusterCommand(), p.whyCommand(), p.doctorCommand(),
-		p.topCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(), p.replayCommand(), p.fnCommand(),
-		p.storeCommand(), p.tokenCommand(), p.versionCommand())
+		p.topCommand(), p.prewarmCommand(), p.eventsCommand(), p.verifyCommand(), p.replayCommand(), p.benchCommand(),
+		p.fnCommand(), p.storeCommand(), p.tokenCommand(), p.versionCommand())
 	return root
 }
 

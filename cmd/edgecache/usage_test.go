@@ -154,6 +154,22 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		{"verify --nodes http://x --after 11s", 2, "After is [11s]; want rising"},
 		{"verify --nodes http://x --metrics x", 2, `--metrics "x"`},
 		{"stats now", 2, `stats takes flags only, not "now"`},
+		{"bench l9", 2, `"l9" is no suite; want l1, l2, origin`},
+		{"bench l1 --users 3", 2, "--users 3: want 100 to"},
+		{"bench --duration 0.1ms", 2, "--duration 100µs: want 10ms"},
+		{"bench --rate NaN", 2, "--rate NaN: want more than 0"},
+		{"bench --nodes 10.0.0.7:8003", 2, `--nodes: "10.0.0.7:8003" is no URL of a node`},
+		{"bench --nodes http://x --redis redis://y", 2, "give them without --redis and --origin"},
+		{"bench --ids nowhere.txt", 2, "--ids: open nowhere.txt"},
+		{"bench --trace nowhere.tsv", 2, "--trace: open nowhere.tsv"},
+		{"bench --trace a --ids b", 2, "want one of them"},
+		{"bench --redis localhost:1", 2, "--redis: bad Redis URL"},
+		{"bench --origin-id-field x", 2, "want --origin URL with them"},
+		{"bench l1 --redis redis://u:s3cr3t@" + gone, 1, "not reachable: Redis at redis://u:xxxxx@" + gone},
+		{"bench l1 --origin http://" + gone, 1, "not reachable: the origin at http://" + gone},
+		{"bench compare before", 2, "compare wants A B, such as: edgecache bench compare before after"},
+		{"bench compare nowhere nobody", 1, "open nowhere"},
+		{"bench compare a b --tolerance -1", 2, "--tolerance -1: want 0 to 10"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			got := command(t, "", nil, strings.Fields(c.args)...)
@@ -223,6 +239,8 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 		{"serve", "--origin", "http://" + silent, "--wait", "0s"},
 		{"origin", "--db", "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "--redis", "redis://" + silent, "--wait", "0s"},
 		{"get", "1", "--node", "http://" + silent, "--timeout", "1s"},
+		{"bench", "l1", "--redis", "redis://" + silent},
+		{"bench", "l1", "--origin", "http://" + silent},
 	} {
 		began := time.Now()
 		got := command(t, "", nil, args...)
@@ -233,8 +251,8 @@ func TestWhatDoesNotAnswerIsAnErrorWithin5s(t *testing.T) {
 }
 
 func TestHelpShowsAnExample(t *testing.T) {
-	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "why", "doctor", "stats", "events", "events tail", "events pending", "events dead",
-		"events replay", "verify", "version", "store", "store stat", "store verify", "store compact"} {
+	for _, name := range []string{"", "serve", "origin", "get", "batch", "put", "invalidate", "why", "doctor", "top", "stats", "events", "events tail",
+		"events pending", "events dead", "events replay", "verify", "bench", "bench compare", "version", "store", "store stat", "store verify", "store compact"} {
 		got := command(t, "", nil, strings.Fields(name+" --help")...)
 		if got.err != nil || !strings.Contains(got.stdout, "Examples:\n  edgecache ") {
 			t.Errorf("%s --help: %v\n%s", name, got.err, got.stdout)

@@ -87,6 +87,8 @@ func brokenRules(all []listed) (broken []string) {
 		}
 		for _, dep := range p.Imports {
 			switch {
+			case under(dep, module+"bench") && !under(p.ImportPath, module+"bench") && p.ImportPath != module+"cmd/edgecache":
+				say(p, "runs in production, and imports", dep)
 			case under(p.ImportPath, testkit):
 			case under(dep, testkit):
 				say(p, "is no test, and imports", dep)
@@ -112,6 +114,8 @@ func TestRulesOfImportsSee(t *testing.T) {
 		"internal to internal":        {listed{inside + "web", []string{inside + "life"}, nil}, false},
 		"the test kit to public":      {listed{testkit + "/truth", []string{module + "source"}, nil}, false},
 		"the test kit to itself":      {listed{testkit + "/canary", []string{testkit + "/redistest"}, nil}, false},
+		"a node that measures itself": {listed{module + "node", []string{module + "bench/load"}, nil}, true},
+		"the command that measures":   {listed{module + "cmd/edgecache", []string{module + "bench/report"}, nil}, false},
 		"a command with the test kit": {listed{module + "cmd/edgecache", []string{testkit + "/redistest"}, nil}, true},
 	} {
 		if got := brokenRules([]listed{c.pkg}); (len(got) > 0) != c.broken {
