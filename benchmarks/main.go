@@ -19,6 +19,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/benchmarks/compare"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/fence"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/functions"
+	"github.com/chatapp-ngomna/edgecache/benchmarks/growth"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/history"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/hitratio"
 	"github.com/chatapp-ngomna/edgecache/benchmarks/store"
@@ -39,6 +40,7 @@ func commands() []command {
 		{"functions", "edge functions beside hits of L1 and bare calls of wazero; under a minute", functions.Run},
 		{"store", "restarts with and without a store on disk, thirty nodes one after another, and its cost; about two minutes", store.Run},
 		{"hitratio", "hits of a node's memory on recorded requests, beside others and the optimum; two minutes", hitratio.Run},
+		{"growth", "hits, memory and pauses with ten thousand users, a hundred thousand, a million; a minute", growth.Run},
 		{"history", "the ratios of every committed run of compare, as one page", history.Run},
 		{"cluster", "prewarms of three and ten processes, some of them killed; about ten minutes", cluster.Run},
 		{"verify", "a million changes under edgecache verify; about seven minutes", verify.Run},

@@ -57,15 +57,21 @@ faults() {
   return $failed
 }
 
-replay() {
-  local port=16399
-  head 'A recorded chat through three nodes' 'benchmarks/record.sh replay TRACE'
-  printf 'Redis embedded in the process:\n\n'
-  go run ./cmd/edgecache replay --trace "$1" 2>/dev/null | code
+# private starts a redis-server that ends with the script, and sets port.
+private() {
+  port=16399
   redis-server --port $port --save '' --dir /tmp --loglevel warning >/dev/null &
   server=$!
   trap 'kill $server' EXIT
   until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.1; done
+}
+
+replay() {
+  local port
+  head 'A recorded chat through three nodes' 'benchmarks/record.sh replay TRACE'
+  printf 'Redis embedded in the process:\n\n'
+  go run ./cmd/edgecache replay --trace "$1" 2>/dev/null | code
+  private
   printf 'A real Redis over loopback:\n\n'
   go run ./cmd/edgecache replay --trace "$1" --redis redis://127.0.0.1:$port 2>/dev/null | code
 }
@@ -103,17 +109,8 @@ rehearsal() {
   { go test -count=1 -timeout 60m -v ./tests/rehearsal -each "${1:-20s}" || true; } | rows
 }
 
-# private starts a redis-server that ends with the script, and sets port.
-private() {
-  port=16399
-  redis-server --port $port --save '' --dir /tmp --loglevel warning >/dev/null &
-  server=$!
-  trap 'kill $server' EXIT
-  until redis-cli -p $port ping >/dev/null 2>&1; do sleep 0.1; done
-}
-
 tiers() {
-  local written
+  local written port
   written=$(mktemp -d)
   private
   go run ./cmd/edgecache bench l1 l2 origin change --redis redis://127.0.0.1:$port/1 --out "$written" >&2

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,4 +121,30 @@ func TestBenchAsksRunningNodes(t *testing.T) {
 	if err != nil || len(r.Suite("http").Rows) != 1 || r.Suite("http").Rows[0].Samples != 10 || len(r.Suite("batch").Rows) != 3 {
 		t.Errorf("%v\n%s", err, got.stdout)
 	}
+}
+
+// TestBenchChangesNothingAtAnOriginOfOthers reads from an origin that is named, and looks at it after.
+func TestBenchChangesNothingAtAnOriginOfOthers(t *testing.T) {
+	truth := start(t, "origin", "--listen", "127.0.0.1:0", "--redis", redistest.Server(t).URL(), "--sample-users", "100",
+		"--db", "sqlite:"+filepath.Join(t.TempDir(), "users.db")).urls()[0]
+	before := versions(t, truth)
+	got := command(t, "", nil, "bench", "origin", "change", "mixed", "--origin", truth, "--users", "100", "--rate", "200", "--duration", "50ms")
+	if got.err != nil || !strings.Contains(got.stdout, "not measured: nothing is changed at an origin that was given") ||
+		!strings.Contains(got.stdout, "reads during 0 changes") {
+		t.Fatalf("%v\n%s%s", got.err, got.stdout, got.stderr)
+	}
+	if after := versions(t, truth); after != before {
+		t.Errorf("the users are not those of before:\n%s\n%s", before, after)
+	}
+}
+
+// versions returns what an origin says of all users.
+func versions(t *testing.T, origin string) string {
+	t.Helper()
+	resp, err := http.Get(origin + "/all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	return readAll(t, resp.Body)
 }
