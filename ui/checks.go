@@ -223,7 +223,7 @@ func (v view) members() Check {
 func (v view) inTrouble() (list []string) {
 	for _, m := range v.cluster.Members {
 		var bad []string
-		if m.Fenced {
+		if m.Fenced && m.Lag > 0 { // else it was held up for a moment
 			bad = append(bad, "fenced")
 		}
 		if m.Redis == "lost" {

@@ -40,7 +40,7 @@ export function members(cluster) {
 }
 
 function row(m, self, dot) {
-  const trouble = m.fenced ? 'fenced' : m.redis === 'lost' ? 'no Redis' : m.origin === 'failing' ? 'no origin' : ''
+  const trouble = m.fenced && m.lagMs ? 'fenced' : m.redis === 'lost' ? 'no Redis' : m.origin === 'failing' ? 'no origin' : ''
   const state = trouble ? 'bad' : m.state === 'alive' ? 'ok' : 'warn'
   return el('tr', null, el('td', null, dot, m.name, self ? ' (this one)' : ''), el('td', null, el('span', { class: 'badge', 'data-state': state }, trouble || m.state)),
     el('td', { class: 'num' }, count(m.ranges)), el('td', { class: 'num' }, percent(m.memory ?? 0)), el('td', { class: 'num' }, percent(m.warmth)))
