@@ -87,7 +87,7 @@ func (s *Server) sendUsers(c *fiber.Ctx, ids []string) error {
 		return err
 	}
 	defer hold.Release()
-	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
+	ctx, cancel := context.WithTimeout(s.context(c), s.cfg.WorkTimeout)
 	defer cancel()
 	if err := s.work.Acquire(ctx, int64(min(len(ids), maxCharged))); err != nil {
 		return web.ErrBusy

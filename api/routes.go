@@ -42,12 +42,12 @@ func (s *Server) newApp() *fiber.App {
 // routes are what is served, and the role that each needs. Lookups come first: the router tries one after another.
 func (s *Server) routes(router *fiber.App) {
 	app := s.metrics.routes.On(router)
-	app.Get("/v1/users/:id", s.allow(auth.RoleRead, s.getUser))
+	app.Get("/v1/users/:id", s.allow(auth.RoleRead, s.traced("GET /v1/users/{id}", s.getUser)))
 	app.Put("/v1/users/:id", s.allow(auth.RoleWrite, s.ownSite(s.putUser)))
-	app.Post("/v1/users/batch", s.allow(auth.RoleRead, s.batch(s.postBatch)))
+	app.Post("/v1/users/batch", s.allow(auth.RoleRead, s.batch(s.traced("POST /v1/users/batch", s.postBatch))))
 	app.Post("/v1/users/:id/invalidate", s.allow(auth.RoleInvalidate, s.ownSite(s.invalidateUser)))
 	app.Get("/v1/users/:id/why", s.allow(auth.RoleAdmin, s.getWhy))
-	app.Get("/v1/users", s.allow(auth.RoleRead, s.batch(s.getUsers)))
+	app.Get("/v1/users", s.allow(auth.RoleRead, s.batch(s.traced("GET /v1/users", s.getUsers))))
 	app.Get("/v1/stats", s.allow(auth.RoleRead, s.getStats))
 	app.Get("/v1/cluster", s.allow(auth.RoleRead, s.getCluster))
 	app.Get("/v1/prewarm", s.allow(auth.RoleRead, s.getPrewarm))

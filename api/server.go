@@ -113,6 +113,8 @@ type Config struct {
 	DrainTimeout time.Duration
 	// Functions serves edge functions. Default: none are served, and a lookup that names one fails.
 	Functions *FunctionsConfig
+	// Trace makes a span of each lookup; see Tracer. Default: none are made.
+	Trace Tracer
 	// Demo breaks things when POST /v1/demo says so. Default: nothing can be broken.
 	Demo ui.Demo
 	// Logger gets what clients are not told: causes of 5xx answers. Default: nothing is logged.

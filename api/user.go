@@ -40,7 +40,7 @@ func (s *Server) getUser(c *fiber.Ctx) error {
 	if len(through.Functions) > 0 {
 		return s.sendView(c, id, through, want, m)
 	}
-	res, err := s.cfg.Node.GetWith(s.ctx, id, want)
+	res, err := s.cfg.Node.GetWith(s.context(c), id, want)
 	if err != nil {
 		return userError(err, id)
 	}

@@ -199,7 +199,7 @@ func plainLocale(tag string) string {
 
 // sendView answers with what functions show of a user.
 func (s *Server) sendView(c *fiber.Ctx, id string, through node.Through, want tier.Want, m media) error {
-	view, err := s.cfg.Functions.Node.View(s.ctx, id, through, want)
+	view, err := s.cfg.Functions.Node.View(s.context(c), id, through, want)
 	if err != nil {
 		return userError(viewError(c, err), id)
 	}

@@ -49,6 +49,9 @@ type ClientConfig struct {
 	Hedge bool
 	// DialTLS makes the connections of an https URL, handshake included. Default: with the authorities that the system knows.
 	DialTLS func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Trace begins the span of a request, a child of that in ctx, and names it in the request's headers; end gets the status
+	// of the answer, 0 when there was none. Default: none are made.
+	Trace func(ctx context.Context, op string, headers http.Header) (end func(status int))
 	// Logger gets one line for each retry and each change of the breaker. Default: none.
 	Logger *slog.Logger
 }

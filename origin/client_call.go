@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -111,6 +112,11 @@ func (c *Client) fetch(ctx context.Context, call *call) (f fetched) {
 	req, err := c.request(bounded, call)
 	if err != nil {
 		return fetched{failure: &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, verdict: unknown}
+	}
+	if trace := c.cfg.Trace; trace != nil {
+		kind, _, _ := strings.Cut(call.op, " ") // the rest names users
+		end := trace(ctx, "origin "+kind, req.Header)
+		defer func() { end(f.status) }()
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -61,6 +61,8 @@ type ServiceConfig struct {
 	ShutdownTimeout time.Duration
 	// Version is the build of the process, which the metrics tell. Default "unknown".
 	Version string
+	// Trace makes a span of each request; see Tracer. Default: none are made.
+	Trace Tracer
 	// Logger gets what goes wrong inside. Default: none.
 	Logger *slog.Logger
 }
@@ -174,6 +176,9 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	s.guard(s.app.Server())
 	s.app.Server().ConnState = s.conns.track
 	s.app.Use(recovery.New())
+	if cfg.Trace != nil {
+		s.app.Use(s.traced)
+	}
 	s.routes()
 	return s, nil
 }

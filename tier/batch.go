@@ -88,6 +88,7 @@ func (c *Cache) missBatch(ctx context.Context, misses []call, w Want, b *Batch) 
 			b.add(mine.id, Result{}, fmt.Errorf("tier: get: %w", err))
 			continue
 		}
+		c.traced(mine, ctx)
 		load, part := c.join(mine, w)
 		loads, parts = append(loads, load), append(parts, part)
 		if part == lead {

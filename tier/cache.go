@@ -68,6 +68,8 @@ type Config struct {
 	MaxStale time.Duration
 	// CountEvery is the pause between two counts of the profiles in Redis. Default 1 min.
 	CountEvery time.Duration
+	// Trace makes spans of loads: of the questions to Redis and to the origin. Default: none are made.
+	Trace Trace
 	// Logger gets panics of the origin's client and failed counts. Default: none.
 	Logger *slog.Logger
 }

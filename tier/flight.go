@@ -31,6 +31,8 @@ type call struct {
 	fallbackTier Tier
 	// held is what L1 still has, for when nobody answers.
 	held *entry
+	// reader is the context of who began the load, for its spans; nil when none are made.
+	reader context.Context
 	// over says that the load took the place of another of the same key, whose answer did not do.
 	over bool
 

@@ -58,6 +58,7 @@ func (c *Cache) getSlowly(ctx context.Context, s *stripe, mine *call, w Want) (R
 		return c.hit(e, mine.hash, now)
 	}
 	s.misses.Add(1)
+	c.traced(mine, ctx)
 	r, err := c.miss(ctx, mine, w)
 	c.noteMiss(mine.id, mine.began, r, err)
 	return r, err
@@ -121,7 +122,7 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 				ctx, leave = c.within(ctx, mine.began, w)
 				defer leave()
 			}
-			mine = &call{id: mine.id, hash: mine.hash, held: mine.held}
+			mine = &call{id: mine.id, hash: mine.hash, held: mine.held, reader: mine.reader}
 		}
 		load, part := c.join(mine, w)
 		if began == 0 {

@@ -40,12 +40,16 @@ func (c *Cache) load(calls []*call) {
 		}
 	}
 	look := c.shares.from(calls[0].began)
-	rest := c.fromL2(look, calls)
+	reading, read := c.step(look, calls[0], "redis read")
+	rest := c.fromL2(reading, calls)
+	read(nil)
 	if len(rest) == 0 {
 		return
 	}
 	ctx, cancel := context.WithDeadline(c.base, c.clock.at(calls[0].began).Add(c.conf.LoadDeadline))
 	defer cancel()
+	ctx, loaded := c.step(ctx, calls[0], "load from the origin")
+	defer loaded(nil)
 	looks, end := context.WithTimeout(ctx, time.Until(deadline(ctx))-c.conf.LoadDeadline/originShare)
 	defer end()
 	if look.Err() == nil { // else Redis has had its time, and is not asked for leases

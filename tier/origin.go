@@ -69,7 +69,10 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits 
 		defer func() { c.coldReads.began(len(calls), there) }()
 	}
 	found := make(entries, len(calls))
-	for i, v := range c.l2.Begin(ctx, questions, found.room) {
+	ctx, begun := c.step(ctx, calls[0], "redis begin")
+	verdicts := c.l2.Begin(ctx, questions, found.room)
+	begun(nil)
+	for i, v := range verdicts {
 		switch {
 		case v.Err != nil:
 			if c.countL2(v.Err) {
@@ -306,7 +309,9 @@ func (c *Cache) tell(load context.Context, fills []l2.Fill) []error {
 		}()
 		ctx, cancel := context.WithTimeout(c.base, fillWithin)
 		defer cancel()
+		ctx, filled := c.stepOf(ctx, load, "redis fill")
 		errs = c.l2.Fill(ctx, fills)
+		filled(errors.Join(errs...))
 	})
 	late := time.NewTimer(min(c.conf.LoadDeadline/fillShare, time.Until(deadline(load))+fillGrace))
 	defer late.Stop()

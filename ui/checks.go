@@ -207,12 +207,36 @@ func (v view) members() Check {
 	if n := len(v.cluster.Members); n > 1 || len(v.cluster.Gone) > 0 {
 		c.Says = fmt.Sprintf("%s of the cluster: %s.", plural(uint64(n), "node", "nodes"), names(v.cluster.Members))
 	}
+	if list := v.inTrouble(); len(list) > 0 {
+		c.State = Warn
+		c.Says += " In trouble: " + strings.Join(list, ", ") + "."
+	}
 	if len(v.cluster.Gone) > 0 {
 		latest := v.cluster.Gone[0]
 		c.State = Warn
 		c.Says += fmt.Sprintf(" Gone in the last ten minutes: %s, the last %s ago.", names(v.cluster.Gone), span(v.now.at.Sub(latest.Since)))
 	}
 	return c
+}
+
+// inTrouble lists the other members that told of something bad, and what.
+func (v view) inTrouble() (list []string) {
+	for _, m := range v.cluster.Members {
+		var bad []string
+		if m.Fenced && m.Lag > 0 { // else it was held up for a moment
+			bad = append(bad, "fenced")
+		}
+		if m.Redis == "lost" {
+			bad = append(bad, "Redis lost")
+		}
+		if m.Origin == "failing" {
+			bad = append(bad, "origin failing")
+		}
+		if len(bad) > 0 && m.Name != v.cluster.Self {
+			list = append(list, m.Name+" ("+strings.Join(bad, ", ")+")")
+		}
+	}
+	return list
 }
 
 // names lists the first members.

@@ -195,10 +195,14 @@ func TestChecksNameTroubles(t *testing.T) {
 		"slow origin": {func(v *view) { v.lookups = []tier.Lookup{{At: now, Tier: tier.FromOrigin, Took: 2 * time.Second}} }, "origin", Warn, "half of 1 lookup took 2.0 s"},
 		"breaker":     {func(v *view) { v.now.stats.Origin.Breaker = "open" }, "origin", Bad, "is open"},
 		"gone":        {func(v *view) { v.cluster.Gone = []node.Member{{Name: "b", Since: now.Add(-4 * time.Second)}} }, "cluster", Warn, "b, the last 4.0 s ago"},
-		"small":       {func(v *view) { v.now.stats.Cache.L1Bytes, v.now.stats.Cache.Unadmitted = 10<<20, 9 }, "memory", Warn, "9 answers of Redis found no room"},
-		"forbidden":   {func(v *view) { v.now.stats.Watch.Way, v.now.stats.Watch.Links = "sweep", 0 }, "outside writes", Warn, "compares its hottest users"},
-		"unwatched":   {func(v *view) { v.now.stats.Watch.Links = 0 }, "outside writes", Warn, "is not seen"},
-		"function":    {func(v *view) { v.now.stats.Functions[0].Fenced = true }, "functions", Warn, "short"},
+		"another": {func(v *view) {
+			v.cluster.Self = "a"
+			v.cluster.Members = []node.Member{{Name: "a", Fenced: true}, {Name: "b", Fenced: true, Lag: 4000, Redis: "lost", Origin: "failing"}, {Name: "c", Fenced: true, Redis: "ok"}}
+		}, "cluster", Warn, "In trouble: b (fenced, Redis lost, origin failing)."},
+		"small":     {func(v *view) { v.now.stats.Cache.L1Bytes, v.now.stats.Cache.Unadmitted = 10<<20, 9 }, "memory", Warn, "9 answers of Redis found no room"},
+		"forbidden": {func(v *view) { v.now.stats.Watch.Way, v.now.stats.Watch.Links = "sweep", 0 }, "outside writes", Warn, "compares its hottest users"},
+		"unwatched": {func(v *view) { v.now.stats.Watch.Links = 0 }, "outside writes", Warn, "is not seen"},
+		"function":  {func(v *view) { v.now.stats.Functions[0].Fenced = true }, "functions", Warn, "short"},
 	} {
 		v := calm()
 		x.change(&v)

@@ -57,6 +57,7 @@ type originSettings struct {
 	newIsNormal  bool // the database is made for this run
 	clients      ownClients
 	wait         waiting
+	traces       traceSettings
 	listenFlag   string
 	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
@@ -106,6 +107,7 @@ attrs.NAME=COLUMN makes a column an attribute. "edgecache origin check" says wha
 	streamMaxLenFlag(f, &s.streamMaxLen)
 	drainDelayFlag(f, &s.drainDelay)
 	s.access.flags(f)
+	s.traces.flags(f)
 	s.redisFiles.flags(cmd)
 	cmd.AddCommand(p.importCommand(), p.checkCommand())
 	return cmd
@@ -159,6 +161,13 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 		if service.TLS, err = s.access.tls.Server(up.log); err != nil {
 			return "", usagef("--tls-cert, --tls-key, --tls-client-ca: %w", err)
 		}
+	}
+	tracer, err := up.trace(s.traces, "edgecache-origin")
+	if err != nil {
+		return "", err
+	}
+	if tracer != nil {
+		service.Trace = tracer
 	}
 	s.clients.apply(&service)
 	truth, err := source.New(source.Config{Store: store, Redis: client, StreamMaxLen: int64(s.streamMaxLen), Logger: up.log,

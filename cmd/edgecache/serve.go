@@ -18,6 +18,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/tracing"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -47,6 +48,8 @@ type serveSettings struct {
 	foreign      foreignOrigin
 	wait         waiting
 	store        storeSettings
+	traces       traceSettings
+	tracer       *tracing.Tracer // nil for none
 	demo         bool
 }
 
@@ -105,6 +108,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	s.times.flags(f)
 	s.functions.flags(f)
 	s.store.flags(f)
+	s.traces.flags(f)
 	f.BoolVar(&s.demo, "demo", false, "run three embedded nodes with traffic, and have the dashboard at /ui break things; for this machine only")
 	return cmd
 }
@@ -247,6 +251,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 			up.add(up.demo.unplug)
 		}
 	}
+	if s.tracer, err = up.trace(s.traces, "edgecache-node"); err != nil {
+		return nil, err
+	}
 	client, err := up.connectOrigin(ctx, s, redisURL)
 	if err != nil {
 		return nil, err
@@ -254,6 +261,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	conf := node.Config{RedisURL: redisURL, Origin: client, Tier: tier.Config{L1Bytes: int64(s.l1MiB) << 20, FenceAfter: s.fenceAfter},
 		StreamMaxLen: int64(s.streamMaxLen), Store: s.store.node(), Logger: log, Version: build()}
 	s.times.apply(&conf)
+	if s.tracer != nil {
+		conf.Tier.Trace = s.tracer.Span
+	}
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err
 	}
@@ -295,6 +305,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 func (up *parts) newAPI(n *node.Node, s *serveSettings) (*api.Server, error) {
 	conf := api.Config{Node: n, Listen: s.listen, Tokens: s.access.tokens, Access: s.access.access, WorkTimeout: s.times.work(),
 		Functions: s.functions.api(n), DrainDelay: s.drainDelay, DrainTimeout: 2 * time.Second, Logger: up.log}
+	if s.tracer != nil {
+		conf.Trace = s.tracer
+	}
 	if up.demo != nil {
 		conf.Demo = up.demo
 	}
@@ -337,6 +350,9 @@ func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL s
 	}
 	conf := origin.ClientConfig{URL: target, Hedge: s.hedge, Logger: up.log}
 	s.times.applyOrigin(&conf)
+	if s.tracer != nil {
+		conf.Trace = s.tracer.Call
+	}
 	if s.origin != "" {
 		s.foreign.apply(&conf)
 	}
@@ -364,5 +380,5 @@ func (up *parts) embedOrigin(ctx context.Context, s *serveSettings, redisURL str
 		return "", fmt.Errorf("make the folder of --data-dir: %w", err)
 	}
 	return up.startOrigin(ctx, originSettings{wait: s.wait, listen: s.originListen, listenFlag: "origin-listen", redis: redisURL, access: s.access.embedded(),
-		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, noSync: s.dataDir == "", newIsNormal: s.dataDir == "", drain: time.Second})
+		db: "sqlite:" + filepath.Join(dir, "users.db"), sampleUsers: s.sampleUsers, streamMaxLen: s.streamMaxLen, traces: s.traces, noSync: s.dataDir == "", newIsNormal: s.dataDir == "", drain: time.Second})
 }

@@ -40,15 +40,18 @@ export function members(cluster) {
 }
 
 function row(m, self, dot) {
-  const state = m.state === 'alive' ? 'ok' : 'warn'
-  return el('tr', null, el('td', null, dot, m.name, self ? ' (this one)' : ''), el('td', null, el('span', { class: 'badge', 'data-state': state }, m.state)),
-    el('td', { class: 'num' }, count(m.ranges)), el('td', { class: 'num' }, percent(m.warmth)))
+  const trouble = m.fenced && m.lagMs ? 'fenced' : m.redis === 'lost' ? 'no Redis' : m.origin === 'failing' ? 'no origin' : ''
+  const state = trouble ? 'bad' : m.state === 'alive' ? 'ok' : 'warn'
+  return el('tr', null, el('td', null, dot, m.name, self ? ' (this one)' : ''), el('td', null, el('span', { class: 'badge', 'data-state': state }, trouble || m.state)),
+    el('td', { class: 'num' }, count(m.ranges)), el('td', { class: 'num' }, percent(m.memory ?? 0)), el('td', { class: 'num' }, percent(m.warmth)))
 }
 
 export function memory(s, hottest) {
   meter($('memory-bar'), $('memory-fill'), s.cache.l1Bytes / s.cache.l1Capacity)
   facts($('memory'), [
     ['In use', `${bytes(s.cache.l1Bytes)} of ${bytes(s.cache.l1Capacity)}`],
+    ['Users held', count(s.cache.l1Entries)],
+    ['Evicted for want of room', count(s.cache.l1Evictions)],
     ['Invalidated', count(s.cache.invalidations)],
     ['Refreshed by events', count(s.cache.refreshes)],
     ['Refused for want of room', count(s.cache.unadmitted)],

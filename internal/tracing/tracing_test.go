@@ -1,0 +1,87 @@
+package tracing
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConfig(t *testing.T) {
+	for endpoint, ratio := range map[string]float64{"": 0, "127.0.0.1:4318": 0, "ftp://127.0.0.1": 0, "http://": 0, "http://a/?x=1": 0, "http://a": 1.5, "http://b": -1} {
+		if _, err := New(Config{Endpoint: endpoint, Ratio: ratio}); !errors.Is(err, ErrConfig) {
+			t.Errorf("%q, %g: %v", endpoint, ratio, err)
+		}
+	}
+}
+
+// A collector that is away costs one line, and one when it is back; nothing waits for it.
+func TestALostCollectorIsOneLine(t *testing.T) {
+	var away atomic.Bool
+	var got atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		got.Add(1)
+	}))
+	defer server.Close()
+	var log bytes.Buffer
+	tracer, err := New(Config{Endpoint: server.URL + "/", Ratio: 1, Service: "s", Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell := func() {
+		ctx, end := tracer.Serve(t.Context(), "op", "", "")
+		headers := http.Header{}
+		tracer.Call(ctx, "call", headers)(0)
+		if headers.Get("traceparent") == "" {
+			t.Error("the call is not told of its parent")
+		}
+		end(200)
+		if err := tracer.provider.ForceFlush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell()
+	away.Store(true)
+	tell()
+	tell()
+	away.Store(false)
+	tell()
+	if err := tracer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := log.String()
+	if got.Load() != 2 || strings.Count(text, "does not take spans") != 1 || strings.Count(text, "takes spans again") != 1 {
+		t.Errorf("%d came; the log is\n%s", got.Load(), text)
+	}
+}
+
+// What nobody traces makes no spans, and sends no header.
+func TestNoSpanWithoutAParent(t *testing.T) {
+	tracer, err := New(Config{Endpoint: "http://127.0.0.1:1", Ratio: 1, Service: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := tracer.Span(t.Context(), context.Background(), "op")
+	end(nil)
+	headers := http.Header{}
+	tracer.Call(ctx, "op", headers)(200)
+	if ctx != t.Context() || len(headers) > 0 {
+		t.Errorf("%v", headers)
+	}
+	if err := tracer.Close(); err != nil {
+		t.Error(err)
+	}
+}
