@@ -100,6 +100,13 @@ func (r *storeRig) changeMost() {
 	r.source.update(ctx, "8")
 }
 
+// lookAtMost has answers for all but the last judged, so that L1 does not hold that one.
+func (r *storeRig) lookAtMost() {
+	for id := 1; id < r.users; id++ {
+		_, _ = r.look(r.Context(), 0, strconv.Itoa(id))
+	}
+}
+
 // A node that was down while users changed, and the stream with them, answers nothing that is old, and from its store what has
 // not changed.
 func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
@@ -115,7 +122,7 @@ func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 				c := server.Client()
 				r := newStoreRig(t, server.URL(), watch)
 				n := r.up()
-				r.source.update(t.Context(), "10")
+				r.source.update(t.Context(), "5")
 				r.fill(n)
 				var err error
 				r.backup, err = c.Dump(t.Context(), stream.Name).Result()
@@ -128,7 +135,11 @@ func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 				wait(t.Context(), 2*bound) // so that all that was acknowledged binds
 				n = r.up()
 				for n.Stats().Cache.Fenced {
-					r.lookAtAll()
+					r.lookAtMost()
+				}
+				eventually(t, "user 10 to count", func() bool { _, ok := n.store.Get("10"); return ok })
+				if got, err := r.look(t.Context(), 0, "10"); err != nil || got.Tier != tier.FromStore {
+					t.Errorf("user 10, who has not changed, is answered from %v, %v", got.Tier, err)
 				}
 				r.lookAtAll()
 				wanted := 1
@@ -137,9 +148,6 @@ func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 				}
 				if got := len(n.Stats().Stream.Gaps); got != wanted {
 					t.Errorf("gaps %v, want %d", n.Stats().Stream.Gaps, wanted)
-				}
-				if st := n.Stats(); st.Cache.StoreHits == 0 {
-					t.Errorf("the store has answered nobody: %+v, %+v", st.Cache, st.Store)
 				}
 				r.verdict()
 			})
