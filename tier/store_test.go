@@ -344,8 +344,8 @@ func TestStormWithStores(t *testing.T) {
 	if err := s.oracle.Err(); err != nil {
 		t.Error(err)
 	}
-	if hits < 10 {
-		t.Errorf("the store answered %d times: the storm did not blow", hits)
+	if hits == 0 {
+		t.Errorf("the store has answered nothing: the storm did not blow")
 	}
 }
 
