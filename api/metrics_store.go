@@ -21,7 +21,7 @@ func (c *nodeCollector) addStore() {
 	counter, gauge := prometheus.CounterValue, prometheus.GaugeValue
 	c.add("store_hits_total", "Lookups answered by the store on disk.", counter,
 		func(s *node.Stats) float64 { return float64(s.Cache.StoreHits) })
-	c.add("store_vouched_total", "Profiles of the store that count again after a gap in the stream.", counter,
+	c.add("store_vouched_total", "Profiles of the store that count again after a gap.", counter,
 		func(s *node.Stats) float64 { return float64(s.Cache.Vouched) })
 	c.add("store_entries", "Profiles in the store on disk.", gauge,
 		of(func(s *node.StoreStats) float64 { return float64(s.Entries) }))
@@ -31,7 +31,7 @@ func (c *nodeCollector) addStore() {
 		of(func(s *node.StoreStats) float64 { return flag(s.Off != "") }))
 	c.add("store_alone", "1 while the node has started without Redis.", gauge,
 		of(func(s *node.StoreStats) float64 { return flag(s.Alone) }))
-	c.add("store_commit_age_seconds", "How long ago the oldest change that waits for the store came, about.", gauge,
+	c.add("store_commit_age_seconds", "For how long changes have waited for the store's disk.", gauge,
 		of(commitAge))
 	c.add("store_replayed_events", "Events read at the start to catch up with the stream.", gauge,
 		of(func(s *node.StoreStats) float64 { return float64(s.Replayed) }))

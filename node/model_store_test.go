@@ -30,7 +30,7 @@ func (m *model) storeTail(n *modelNode, conf stream.TailConfig) (*stream.Tail, e
 		conf.Resume, n.resumes = at, true
 	}
 	conf.Checkpoint = func(at []byte) {
-		time.Sleep(1) // in the bubble's time: until the shadow has the read that this is of
+		time.Sleep(time.Nanosecond) // in the bubble's time: until the shadow has the read that this is of
 		m.server.mu.Lock()
 		n.marks[string(at)] = n.shadow
 		m.server.mu.Unlock()

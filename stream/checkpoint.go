@@ -53,7 +53,10 @@ func (t *Tail) resume(text []byte) error {
 	for _, id := range []struct {
 		text string
 		to   *entryID
-	}{{c.Cursor, &l.cursor}, {c.Mark, &l.mark}, {c.Deleted, &l.deleted}, {c.End, &l.end}, {c.Hint, &t.hinted}} {
+	}{
+		{c.Cursor, &l.cursor}, {c.Mark, &l.mark}, {c.Deleted, &l.deleted}, {c.End, &l.end},
+		{c.Hint, &t.hinted},
+	} {
 		var ok bool
 		if *id.to, ok = parseEntryID(id.text); !ok {
 			return fmt.Errorf("%w: %q is no id of an entry", ErrCheckpoint, id.text)

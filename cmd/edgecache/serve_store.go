@@ -17,7 +17,8 @@ type storeSettings struct {
 }
 
 func (s *storeSettings) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.dir, "store-dir", "", "keep what the node holds in `DIR`, on a local disk, over restarts; nowhere when not given")
+	f.StringVar(&s.dir, "store-dir", "",
+		"keep what the node holds in `DIR`, on a local disk, over restarts; nowhere when not given")
 	f.IntVar(&s.mib, "store-mib", 1024, "room for profiles in --store-dir, in `MiB`")
 }
 
@@ -37,18 +38,21 @@ func (s storeSettings) node() *kv.Config {
 }
 
 // meetOrigin waits for the origin, unless the node has a store that can answer meanwhile.
-func (up *parts) meetOrigin(ctx context.Context, s *serveSettings, n *node.Node, start func(context.Context) error) error {
-	look := s.wait.reach
+func (up *parts) meetOrigin(
+	ctx context.Context, s *serveSettings, n *node.Node, start func(context.Context) error,
+) (err error) {
 	if n.Holds() {
-		look = func(ctx context.Context, _ string, f func(context.Context) error) error { return reach(ctx, f) }
+		err = reach(ctx, start)
+	} else {
+		err = s.wait.reach(ctx, "the origin", start)
 	}
-	err := look(ctx, "the origin", start)
 	if err != nil && n.Holds() && notYet(err) {
 		up.log.Warn("the origin is not there; the node starts with its store", "error", err)
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot reach the origin at %s (--origin): %w", redactURL(s.originURL()), s.toOrigin.explain(err))
+		return fmt.Errorf("cannot reach the origin at %s (--origin): %w",
+			redactURL(s.originURL()), s.toOrigin.explain(err))
 	}
 	return nil
 }

@@ -62,7 +62,8 @@ func (p *program) storeCompact() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use: "compact", Short: "Give the free room in the file of a store back to the disk", Args: noArgs,
-		Long:    "Writes the file of a store anew, without what is free in it, and puts it in the place of the old one.",
+		Long: "Writes the file of a store anew, without what is free in it, " +
+			"and puts it in the place of the old one.",
 		Example: "  edgecache store compact --dir /var/lib/edgecache",
 		RunE: func(*cobra.Command, []string) error {
 			if dir == "" {
@@ -104,10 +105,13 @@ func storeTable(r kv.Report, now time.Time) string {
 	}
 	text := fmt.Sprintf("profiles    %d\n", r.Entries)
 	if r.Doubtful+r.Damaged > 0 {
-		text += fmt.Sprintf("in doubt    %d, from before a gap in the stream\ndamaged     %d\n", r.Doubtful, r.Damaged)
+		text += fmt.Sprintf("in doubt    %d, from before a gap in the stream\ndamaged     %d\n",
+			r.Doubtful, r.Damaged)
 	}
-	text += fmt.Sprintf("in use      %s of a file of %s\nloaded      %s to %s\nwritten     %s\nclosed      %s\nopened      %d times\n",
-		mebibytes(r.Bytes), mebibytes(r.FileBytes), ago(r.Oldest), ago(r.Newest), ago(r.At), closed, r.Sessions)
+	text += fmt.Sprintf("in use      %s of a file of %s\nloaded      %s to %s\n",
+		mebibytes(r.Bytes), mebibytes(r.FileBytes), ago(r.Oldest), ago(r.Newest))
+	text += fmt.Sprintf("written     %s\nclosed      %s\nopened      %d times\n",
+		ago(r.At), closed, r.Sessions)
 	if r.Refused != "" {
 		text += "a node will throw it away: " + printable(r.Refused) + "\n"
 	}

@@ -69,7 +69,8 @@ func BenchmarkChanges(b *testing.B) {
 	}
 	b.StopTimer()
 	check1(b, syscall.Getrusage(syscall.RUSAGE_SELF, &after))
-	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() -
+		before.Utime.Nano() - before.Stime.Nano())
 	b.ReportMetric(100*used.Seconds()/float64(b.N), "%core")
 }
 

@@ -168,7 +168,8 @@ func (s *Store) open() error {
 	case !errors.Is(why, ErrDamaged) && !errors.Is(why, ErrLayout) && !errors.Is(why, errBoot):
 		return why
 	}
-	s.conf.Logger.Warn("kv: the store is thrown away, and begun anew", "dir", s.conf.Dir, "reason", why)
+	s.conf.Logger.Warn("kv: the store is thrown away, and begun anew",
+		"dir", s.conf.Dir, "reason", why)
 	if err := s.discard(why); err != nil {
 		return err
 	}
