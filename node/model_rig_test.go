@@ -173,9 +173,10 @@ func (m *model) startNode(i int, dir string, marks map[string]shadow) *modelNode
 	}
 	n := &modelNode{judge: m.oracle.Node(name), data: m.server.wire(name, nil)}
 	n.tail = m.server.wire(name, &n.shadow)
-	n.Node = &Node{conf: Config{
+	n.Node = new(Node)
+	n.configure(Config{
 		RedisURL: "redis://model:6379", Origin: m.truth, NoWatch: true, NoWorker: true, NoPrewarm: true, Tier: tier.Config{L1Bytes: 1 << 20},
-	}.withDefaults()}
+	}.withDefaults())
 	if dir != "" {
 		n.conf.Store = m.giveStore(n, dir, marks)
 	}

@@ -84,9 +84,7 @@ func New(conf Config) (*Node, error) {
 		return nil, fmt.Errorf("node: %w", err)
 	}
 	n := &Node{client: client}
-	quiet := newSymptoms(conf.Logger.Handler())
-	conf.Logger = slog.New(quiet)
-	n.conf, n.states.log, n.states.symptoms = conf, conf.Logger, quiet.held
+	n.configure(conf)
 	for i := range n.streams {
 		if n.streams[i], err = redisconn.OpenTailAs([...]string{"tail", "worker"}[i], conf.RedisURL); err != nil {
 			return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
@@ -108,6 +106,13 @@ func New(conf Config) (*Node, error) {
 		return nil, errors.Join(err, n.store.Close(), n.disconnect())
 	}
 	return n, nil
+}
+
+// configure takes conf, and has the log hold back what repeats itself while Redis is lost.
+func (n *Node) configure(conf Config) {
+	quiet := newSymptoms(conf.Logger.Handler())
+	conf.Logger = slog.New(quiet)
+	n.conf, n.states.log, n.states.symptoms = conf, conf.Logger, quiet.held
 }
 
 func (n *Node) disconnect() (err error) {
@@ -201,6 +206,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.started, n.startedAt = true, time.Now()
+	n.background.Go(func() { n.watchStates(n.base) })
 	return nil
 }
 
@@ -224,15 +230,7 @@ func (n *Node) startParts(ctx context.Context) error {
 			return fmt.Errorf("node: functions on Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
 		}
 	}
-	if err := n.meet(ctx); err != nil {
-		return err
-	}
-	n.started, n.startedAt = true, time.Now()
-	n.background.Go(func() { n.watchStates(n.base) })
-	if n.runner != nil {
-		n.background.Go(func() { n.keepWarm(n.base) })
-	}
-	return nil
+	return n.meet(ctx)
 }
 
 // meet finds the other nodes, then takes part in what they do together.
