@@ -37,6 +37,9 @@ type Why struct {
 	// Memory is what this node holds, Fenced says that its memory does not answer as fresh.
 	Memory Copy `json:"memory"`
 	Fenced bool `json:"fenced"`
+	// Store is what its store on disk holds, nil without one. It is asked when memory holds nothing
+	// that an event has not ended.
+	Store *Copy `json:"store,omitempty"`
 	// Flushed is how long ago this node last gave up all that it held; 0 for never.
 	Flushed int64 `json:"flushedMs,omitempty"`
 	// News is the highest version that an event told of in the last minute, 0 for none: what Redis
@@ -58,7 +61,7 @@ type Why struct {
 
 // Reading is what a read would be answered.
 type Reading struct {
-	// Tier is who would answer: "L1", "L2", "origin", "stale", or "none" when nobody can.
+	// Tier is who would answer: "L1", "L1.5", "L2", "origin", "stale", or "none" when nobody can.
 	Tier string `json:"tier"`
 	// Missing says that the answer is that there is no such user.
 	Missing bool `json:"missing,omitempty"`
@@ -118,9 +121,14 @@ func (c *Cache) Why(ctx context.Context, id string) (Why, error) {
 	defer cancel()
 	w := Why{ID: id, RedisDown: c.l2.Down()}
 	held := c.whyMemory(&w)
+	kept := c.whyStore(&w)
 	c.whyRedis(ctx, &w)
 	c.whyOrigin(ctx, &w)
-	w.Read = c.whyRead(&w, held)
+	where := "in memory"
+	if held == nil {
+		held, where = kept, "on disk"
+	}
+	w.Read = c.whyRead(&w, held, where)
 	return w, nil
 }
 
@@ -148,6 +156,27 @@ func (c *Cache) whyMemory(w *Why) (held *entry) {
 		return e
 	}
 	return nil
+}
+
+// whyStore fills in what the store holds, and returns it if it would be shown for want of a better
+// copy.
+func (c *Cache) whyStore(w *Why) (kept *entry) {
+	if !c.store.On() {
+		return nil
+	}
+	now, e := c.clock.tick(), (*entry)(nil)
+	if e, _ = c.stored(w.ID); e != nil {
+		e.pair = c.l1.stamps.of(c.l1.hash(w.ID))
+	}
+	held := c.copyOf(e, c.l1.stamps.of(c.l1.hash(w.ID)), now)
+	if held.State == CopyValid && !c.storeCounts() {
+		held.State = CopyFenced
+	}
+	w.Store = &held
+	if e == nil || e.profile.UpdatedAt < w.News || now-e.loaded > int64(c.conf.MaxStale) {
+		return nil
+	}
+	return e
 }
 
 // copyOf describes what memory holds; now is the node's clock.
@@ -208,16 +237,20 @@ func (c *Cache) whyOrigin(ctx context.Context, w *Why) {
 	}
 }
 
-// whyRead goes the way of a read over what was found.
-func (c *Cache) whyRead(w *Why, held *entry) Reading {
+// whyRead goes the way of a read over what was found; held is shown for want of a better copy, and
+// is where.
+func (c *Cache) whyRead(w *Why, held *entry, where string) Reading {
 	if r, ok := w.readMemory(); ok {
 		return r
 	}
 	why := w.notMemory()
+	if r, ok := w.readStore(why); ok {
+		return r
+	}
 	if r, ok := w.readRedis(why); ok {
 		return r
 	}
-	return w.readOrigin(why+"; "+w.notRedis(), held)
+	return w.readOrigin(why+"; "+w.notRedis(), held, where)
 }
 
 // readMemory is the answer of a valid copy.
@@ -233,6 +266,17 @@ func (w *Why) readMemory() (Reading, bool) {
 		r.Version = m.Profile.UpdatedAt
 	}
 	return r, true
+}
+
+// readStore is the answer of the store, which is asked unless memory has as much.
+func (w *Why) readStore(why string) (Reading, bool) {
+	s := w.Store
+	if s == nil || s.State != CopyValid || w.Memory.State == CopyExpired ||
+		w.Memory.State == CopyFenced || w.Hint != "" || s.Profile.UpdatedAt < w.News {
+		return Reading{}, false
+	}
+	return Reading{Tier: FromStore.String(), Version: s.Profile.UpdatedAt, Because: fmt.Sprintf(
+		"%s; the store on disk holds it: loaded %v ago, good for %v", why, millis(s.Age), millis(s.Left))}, true
 }
 
 // notMemory says why memory does not answer.
@@ -302,7 +346,7 @@ func (w *Why) notRedis() string {
 }
 
 // readOrigin is the answer of the origin, or of what is shown for want of one.
-func (w *Why) readOrigin(why string, held *entry) Reading {
+func (w *Why) readOrigin(why string, held *entry, where string) Reading {
 	r := Reading{Tier: FromOrigin.String(), Because: why}
 	switch o := &w.Origin; {
 	case o.Profile != nil:
@@ -323,7 +367,7 @@ func (w *Why) readOrigin(why string, held *entry) Reading {
 		r.Because += ": what another service wrote is shown, marked stale"
 	case held != nil:
 		r.Tier, r.Version = FromStale.String(), held.profile.UpdatedAt
-		r.Because += ": the copy in memory is shown, marked stale"
+		r.Because += ": the copy " + where + " is shown, marked stale"
 	default:
 		r.Tier = FromNone.String()
 		r.Because += ", and there is no copy that may be shown"

@@ -218,3 +218,41 @@ func TestWhyWithoutRedis(t *testing.T) {
 		t.Errorf("%+v %q; want the origin, because Redis does not answer", w.Read, w.RedisError)
 	}
 }
+
+// What a store on disk would answer is foretold, too.
+func TestWhyKnowsTheStore(t *testing.T) {
+	for name, c := range map[string]struct {
+		bring   func(*Cache, *truth)
+		state   CopyState
+		from    string
+		because string
+	}{
+		"a copy":     {func(*Cache, *truth) {}, CopyValid, "L1.5", "the store on disk holds it"},
+		"nothing":    {func(c *Cache, _ *truth) { c.store.Delete("1") }, CopyNone, "L2", "Redis has the record"},
+		"news of it": {func(c *Cache, o *truth) { o.set(user("1", 2)); c.recent.learn("1", 2, c.clock.tick()) }, CopyValid, "origin", "older than the news"},
+		"fenced":     {func(c *Cache, _ *truth) { c.store.caughtUp.Store(false) }, CopyFenced, "L2", "Redis has the record"},
+		"nobody else": {func(c *Cache, o *truth) {
+			c.store.caughtUp.Store(false)
+			check(t, c.l2.Invalidate(t.Context(), "1"))
+			o.before = func(context.Context, string) error { return errors.New("down") }
+		}, CopyFenced, "stale", "the copy on disk is shown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := newTruth(1)
+			cache := withStore(t, redistest.Server(t).URL(), origin, openStore(t, t.TempDir()), nil)
+			ask(t, cache, "1")
+			settled(t, cache)
+			cache.forgetMemory()
+			c.bring(cache, origin)
+			w, err := cache.Why(t.Context(), "1")
+			check(t, err)
+			if w.Store == nil || w.Store.State != c.state || w.Read.Tier != c.from || !strings.Contains(w.Read.Because, c.because) {
+				t.Errorf("the store is %+v, a read would be answered by %+v; want %s, %s, %q", w.Store, w.Read, c.state, c.from, c.because)
+			}
+			got, err := cache.Get(t.Context(), "1")
+			if err != nil || got.Tier.String() != w.Read.Tier || got.Version() != w.Read.Version {
+				t.Errorf("the read is answered by %v, version %d, %v; foretold was %+v", got.Tier, got.Version(), err, w.Read)
+			}
+		})
+	}
+}

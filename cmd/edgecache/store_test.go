@@ -50,6 +50,9 @@ func TestServeWithAStore(t *testing.T) {
 	}
 	serve(args, func(node string) {
 		eventually(t, "the store", func() bool { return strings.Contains(status(t, node, "2"), "detail=L1") })
+		if got := command(t, "", nil, "why", "2", "--node", node); got.err != nil || !strings.Contains(got.stdout, "\n  on disk:   version ") {
+			t.Errorf("why: %v\n%s", got.err, got.stdout)
+		}
 		if got := storeStats(t, node); got.Entries < 3 {
 			t.Errorf("%+v", got)
 		}

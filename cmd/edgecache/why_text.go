@@ -40,13 +40,17 @@ func whyNode(a whyAnswer) string {
 	if a.err != nil {
 		return fmt.Sprintf("%s: not known: %s\n", name, printable(a.err.Error()))
 	}
-	return fmt.Sprintf("%s: %s\n  because %s\n  in memory: %s\n", name, whyAnswered(a.why.Read),
+	text := fmt.Sprintf("%s: %s\n  because %s\n  in memory: %s\n", name, whyAnswered(a.why.Read),
 		printable(a.why.Read.Because), printable(whyMemory(&a.why.Why)))
+	if s := a.why.Store; s != nil {
+		text += fmt.Sprintf("  on disk:   %s\n", printable(whyCopy(s, "nothing")))
+	}
+	return text
 }
 
 // whyAnswered is what a read would be answered.
 func whyAnswered(r tier.Reading) string {
-	from := map[string]string{"L1": "from its memory", "L2": "from Redis", "origin": "from the origin",
+	from := map[string]string{"L1": "from its memory", "L1.5": "from its store on disk", "L2": "from Redis", "origin": "from the origin",
 		"stale": "with a copy that is marked stale"}[r.Tier]
 	switch {
 	case r.Tier == tier.FromNone.String():
@@ -63,12 +67,16 @@ func whyVersion(v int64) string {
 }
 
 func whyMemory(w *tier.Why) string {
-	m := &w.Memory
+	if w.Loading {
+		return whyCopy(&w.Memory, "nothing yet, a load is under way")
+	}
+	return whyCopy(&w.Memory, "nothing")
+}
+
+// whyCopy says what a tier of a node holds; nothing is said where it holds nothing.
+func whyCopy(m *tier.Copy, nothing string) string {
 	if m.State == tier.CopyNone {
-		if w.Loading {
-			return "nothing yet, a load is under way"
-		}
-		return "nothing"
+		return nothing
 	}
 	what := "that there is no such user"
 	if m.Profile != nil {
