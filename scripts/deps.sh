@@ -28,6 +28,8 @@ fi
 # The dashboard is tested in a real browser.
 browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 browser >/dev/null || packages+=(chromium fonts-dejavu-core)
+# promtool tests the alerts, and the names of metrics.
+command -v promtool >/dev/null || { packages+=(prometheus); services+=(prometheus); }
 # A build in a checkout asks Git which commit it is of.
 command -v git >/dev/null || packages+=(git)
 # The race detector is linked by a C compiler.
@@ -40,7 +42,7 @@ if [ ${#packages[@]} -eq 0 ]; then
   exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 18 or newer, Chromium and a C compiler with your system's packages, then run this again."
+  say "missing: ${packages[*]}. Install Redis 7 or newer, PostgreSQL, Node.js 18 or newer, Chromium, promtool of Prometheus and a C compiler with your system's packages, then run this again."
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then

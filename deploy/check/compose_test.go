@@ -185,8 +185,13 @@ func TestNetworks(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(read(t, "deploy/prometheus.yml")), &scrape); err != nil {
 		t.Fatal(err)
 	}
-	if len(scrape.Configs) != 1 || len(scrape.Configs[0].DNS) != 1 || !slices.Equal(scrape.Configs[0].DNS[0].Names, []string{"nodes"}) || scrape.Configs[0].DNS[0].Port != 8003 {
-		t.Errorf("Prometheus asks %+v; want nodes, port 8003", scrape)
+	for i, want := range []struct {
+		name string
+		port int
+	}{{"nodes", 8003}, {"origin", 8001}} {
+		if len(scrape.Configs) != 2 || len(scrape.Configs[i].DNS) != 1 || !slices.Equal(scrape.Configs[i].DNS[0].Names, []string{want.name}) || scrape.Configs[i].DNS[0].Port != want.port {
+			t.Errorf("Prometheus asks %+v; want %+v", scrape, want)
+		}
 	}
 }
 

@@ -11,8 +11,11 @@ import (
 
 // dashboard is what is checked of Grafana's.
 type dashboard struct {
-	Title  string
-	UID    string
+	Title       string
+	UID         string
+	Annotations struct {
+		List []struct{ Name, Expr string }
+	}
 	Panels []struct {
 		ID         int
 		Title      string
@@ -22,9 +25,15 @@ type dashboard struct {
 	}
 }
 
-func theDashboard(t *testing.T) (d dashboard) {
+// nodesDashboard and originDashboard are the files of the two.
+const (
+	nodesDashboard  = "deploy/grafana/edgecache.json"
+	originDashboard = "deploy/grafana/edgecache-origin.json"
+)
+
+func theDashboard(t *testing.T, file string) (d dashboard) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(read(t, "deploy/grafana/edgecache.json")), &d); err != nil {
+	if err := json.Unmarshal([]byte(read(t, file)), &d); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -33,23 +42,50 @@ func theDashboard(t *testing.T) (d dashboard) {
 // metricPattern leaves out process_…, which a node exports only where there is a /proc: not in the empty root of the test.
 var metricPattern = regexp.MustCompile(`\b(edgecache|go)_[a-z0-9_]+`)
 
-// checkDashboard compares the dashboard with what a node exports: it shows what exists, and all that edgecache counts itself.
-func checkDashboard(t *testing.T, metrics string) {
-	t.Helper()
-	exported, shown := map[string]bool{}, map[string]bool{}
+// exportedNames are the metrics of a page, and true for those that are histograms.
+func exportedNames(metrics string) map[string]bool {
+	exported := map[string]bool{}
 	for line := range strings.Lines(metrics) {
 		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
-			name, _, _ := strings.Cut(rest, " ")
-			exported[name] = true
+			name, kind, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			exported[name] = kind == "histogram"
 		}
 	}
-	for _, p := range theDashboard(t).Panels {
+	return exported
+}
+
+// metricsIn are the metrics that an expression reads: of a histogram its name, not those of its series.
+func metricsIn(expr string, exported map[string]bool) (names []string) {
+	for _, name := range metricPattern.FindAllString(expr, -1) {
+		for _, series := range []string{"_bucket", "_sum", "_count"} {
+			if of, ok := strings.CutSuffix(name, series); ok && exported[of] {
+				name = of
+			}
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// checkDashboard compares a dashboard with what is exported: it shows what exists, and all that edgecache counts itself.
+func checkDashboard(t *testing.T, file, metrics string) {
+	t.Helper()
+	exported, shown := exportedNames(metrics), map[string]bool{}
+	d := theDashboard(t, file)
+	for _, p := range d.Panels {
 		for _, target := range p.Targets {
-			for _, name := range metricPattern.FindAllString(target.Expr, -1) {
+			for _, name := range metricsIn(target.Expr, exported) {
 				shown[name] = true
-				if !exported[name] {
-					t.Errorf("%s shows %s, which no node exports", p.Title, name)
+				if _, ok := exported[name]; !ok {
+					t.Errorf("%s shows %s, which is not exported", p.Title, name)
 				}
+			}
+		}
+	}
+	for _, a := range d.Annotations.List {
+		for _, name := range metricsIn(a.Expr, exported) {
+			if _, ok := exported[name]; !ok {
+				t.Errorf("the annotation %s reads %s, which is not exported", a.Name, name)
 			}
 		}
 	}
@@ -60,8 +96,16 @@ func checkDashboard(t *testing.T, metrics string) {
 	}
 }
 
-func TestTheDashboardIsWhole(t *testing.T) {
-	d := theDashboard(t)
+func TestTheDashboardsAreWhole(t *testing.T) {
+	for _, file := range []string{nodesDashboard, originDashboard} {
+		t.Run(file, func(t *testing.T) { checkWhole(t, theDashboard(t, file)) })
+	}
+}
+
+func checkWhole(t *testing.T, d dashboard) {
+	if len(d.Annotations.List) == 0 {
+		t.Error("it has no annotations")
+	}
 	seen := map[int]bool{}
 	for _, p := range d.Panels {
 		if p.Title == "" || seen[p.ID] || len(p.Targets) == 0 || p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {

@@ -174,7 +174,15 @@ func TestTheImageServes(t *testing.T) {
 	})
 	t.Run("the dashboard shows metrics that exist", func(t *testing.T) {
 		_, metrics := get(t, node+"/metrics")
-		checkDashboard(t, metrics)
+		checkDashboard(t, nodesDashboard, metrics)
+		checkAlerts(t, metrics)
+		lint(t, metrics)
+	})
+	t.Run("and the origin's", func(t *testing.T) {
+		_, origin, _ := strings.Cut(waitFor(t, out, `Origin +embedded, http://[0-9.]+:\d+`), ", ")
+		_, metrics := get(t, origin+"/metrics")
+		checkDashboard(t, originDashboard, metrics)
+		lint(t, metrics)
 	})
 
 	began := time.Now()
