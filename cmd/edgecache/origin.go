@@ -58,6 +58,7 @@ type originSettings struct {
 	clients      ownClients
 	wait         waiting
 	traces       traceSettings
+	debug        debugSettings
 	listenFlag   string
 	drainDelay   time.Duration
 	drain        time.Duration // how long requests in flight may take to end
@@ -108,6 +109,7 @@ attrs.NAME=COLUMN makes a column an attribute. "edgecache origin check" says wha
 	drainDelayFlag(f, &s.drainDelay)
 	s.access.flags(f)
 	s.traces.flags(f)
+	s.debug.flags(f)
 	s.redisFiles.flags(cmd)
 	cmd.AddCommand(p.importCommand(), p.checkCommand())
 	return cmd
@@ -187,6 +189,9 @@ func (up *parts) startOrigin(ctx context.Context, s originSettings) (addr string
 	if err := fill(ctx, store, s.sampleUsers); err != nil {
 		return "", err
 	}
+	if _, err := up.startDebug(ctx, s.debug, s.access.tokens); err != nil {
+		return "", err
+	}
 	if err := truth.Start(ctx); err != nil {
 		return "", listenError(err, s.listenFlag, s.listen)
 	}
@@ -198,7 +203,7 @@ func (s originSettings) check() error {
 	if s.sampleUsers < 0 {
 		return usagef("--sample-users %d: want 0 or more", s.sampleUsers)
 	}
-	if err := errors.Join(s.clients.check(), s.wait.check()); err != nil {
+	if err := errors.Join(s.clients.check(), s.wait.check(), s.debug.check(s.access.tokens)); err != nil {
 		return err
 	}
 	if err := checkStreamMaxLen(s.streamMaxLen); err != nil {

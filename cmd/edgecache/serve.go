@@ -51,6 +51,7 @@ type serveSettings struct {
 	traces       traceSettings
 	tracer       *tracing.Tracer // nil for none
 	demo         bool
+	debug        debugSettings
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -110,6 +111,7 @@ With JWT_SECRET in the environment, or JWT_SECRET_FILE, each request needs a bea
 	s.store.flags(f)
 	s.traces.flags(f)
 	f.BoolVar(&s.demo, "demo", false, "run three embedded nodes with traffic, and have the dashboard at /ui break things; for this machine only")
+	s.debug.flags(f)
 	return cmd
 }
 
@@ -181,6 +183,9 @@ func (s serveSettings) check() error {
 		return err
 	}
 	if err := s.checkDemo(); err != nil {
+		return err
+	}
+	if err := s.debug.check(s.access.tokens); err != nil {
 		return err
 	}
 	if s.l1MiB < 1 {
@@ -295,6 +300,9 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		return nil, err
 	}
 	up.add(server.Close)
+	if _, err := up.startDebug(ctx, s.debug, s.access.tokens); err != nil {
+		return nil, err
+	}
 	if err := server.Start(ctx); err != nil {
 		return nil, listenError(err, "listen", s.listen)
 	}
