@@ -75,7 +75,7 @@ func (l redisLook) kind(info map[string]string, at string) {
 	case info["server_name"] == "valkey", info["valkey_version"] != "":
 		l.add(fine, what, "Valkey "+info["valkey_version"], "it is used like Redis 7.2; from 9.1 on Lua is a module that must be there.")
 	case info["rlec_version"] != "", strings.Contains(info["redis_build_id"], "rlec"):
-		l.add(lossy, what, "Redis Software or Redis Cloud, "+version, "it refuses CLIENT TRACKING with REDIRECT, so that writes of others are seen late.")
+		l.add(lossy, what, "Redis Software or Redis Cloud, "+version, "it refuses CLIENT TRACKING with REDIRECT; pushes of RESP3 come first.")
 	case strings.Contains(info["os"], "ElastiCache"), strings.Contains(info["os"], "Amazon"):
 		l.add(lossy, what, "ElastiCache or MemoryDB, "+version, "a serverless one may name another server at each connection, which flushes memory.")
 	case version == "" && info["run_id"] != "":
@@ -95,7 +95,7 @@ func (l redisLook) release(what, version string) {
 	case m < 5:
 		l.add(failing, what, found, "it has no streams: nodes cannot know what has changed.")
 	case m < 6:
-		l.add(lossy, what, found, "it has no CLIENT TRACKING: writes of others are seen when memory's time ends.")
+		l.add(lossy, what, found, "it has no CLIENT TRACKING: what sees the writes of others is below.")
 	case m == 6 && n < 2:
 		l.add(lossy, what, found, "it has no XAUTOCLAIM and no XTRIM MINID: workers claim one by one, and trim without regard for other groups.")
 	case m < 7:

@@ -91,7 +91,7 @@ func OpenPush(rawURL string) (redis.UniversalClient, error) {
 		return nil, err
 	}
 	o.Protocol, o.ReadTimeout = 3, 3*time.Second
-	o.PoolSize, o.MaxRetries, o.PipelinePoolSize = 3, -1, -1
+	o.PoolSize, o.MaxRetries, o.PipelinePoolSize, o.OnConnect = 3, -1, -1, named("watch", nil)
 	return redis.NewUniversalClient(o), nil
 }
 
