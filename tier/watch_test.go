@@ -172,6 +172,10 @@ func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
 	if n := c.Stats().Flushes - flushes; n != 1 {
 		t.Errorf("%d flushes, want 1", n)
 	}
+	eventually(t, "another link", func() bool { return w.Stats().Links == 1 })
+	if way := w.Stats().Way; way != "push" {
+		t.Errorf("the second link is by %s; want push, as the first", way)
+	}
 }
 
 // Servers that refuse one way or the other are watched by the next. Each refusal is one warning, and

@@ -89,8 +89,10 @@ func (p pushed) HandlePushNotification(_ context.Context, _ push.NotificationHan
 func (w *Watch) listenPush(ctx context.Context, server *redis.Client, linked func()) error {
 	conn := server.EphemeralConn()
 	defer conn.Close()
-	if err := conn.RegisterPushNotificationHandler("invalidate", pushed{w}, false); err != nil {
-		return no("this connection takes no pushes: " + err.Error())
+	if server.GetPushNotificationHandler("invalidate") == nil { // the client keeps that of a link before
+		if err := conn.RegisterPushNotificationHandler("invalidate", pushed{w}, false); err != nil {
+			return no("this connection takes no pushes: " + err.Error())
+		}
 	}
 	hello, err := conn.Do(ctx, "HELLO").Result()
 	if err != nil {

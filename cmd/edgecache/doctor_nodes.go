@@ -125,6 +125,20 @@ func (d *doctor) lookAtNodes(ctx context.Context) error {
 	return nil
 }
 
+// memoryOf says that a node's memory is too small for the last prewarm.
+func (f *findings) memoryOf(ctx context.Context, name string, at nodeClient) {
+	var s struct {
+		MemoryShort string `json:"memoryShort"`
+	}
+	a, err := at.do(ctx, http.MethodGet, "/v1/stats", nil)
+	if err == nil {
+		err = json.Unmarshal(a.Body, &s)
+	}
+	if err == nil && s.MemoryShort != "" {
+		f.add(lossy, "memory of node "+name, s.MemoryShort, "the others are read from Redis, each time: raise --l1-mib.")
+	}
+}
+
 func (d *doctor) lookAtNode(ctx context.Context, m node.Member, self bool) {
 	f, at, what := &d.findings, d.node, "node "+m.Name
 	if !self {
@@ -150,5 +164,6 @@ func (d *doctor) lookAtNode(ctx context.Context, m node.Member, self bool) {
 	}
 	if err == nil {
 		f.dateClock("clock of node "+m.Name, a.Header)
+		f.memoryOf(ctx, m.Name, at)
 	}
 }
