@@ -89,7 +89,7 @@ func TestWhyForetellsTheRead(t *testing.T) {
 			r.fence()
 			check(r.t, r.redis.Del(r.t.Context(), profile.Key("1")).Err())
 			r.fail()
-		}, CopyFenced, "stale", 1, "the copy that this node holds is shown"},
+		}, CopyFenced, "stale", 1, "the copy in memory is shown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db++
