@@ -33,6 +33,7 @@ seeded: ## remove one safeguard at a time and see that the oracle or the model n
 
 soak: ## the long forms of the storm and of every fault, about 40 minutes; writes benchmarks/results/faults.md and rehearsal.md
 	go test -timeout 20m -run TestStorm -v ./tier -storm 60s
+	go test -timeout 5m -run TestRedisAwayInAFewLines -v ./cmd/edgecache -away 16s
 	go test -timeout 20m -run TestNoNodeIsOlderThanTheBound -v ./node -puts 10000
 	benchmarks/record.sh faults
 	benchmarks/record.sh rehearsal

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
@@ -99,6 +100,7 @@ func (w *warming) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.sayShort(ctx)
 	return w.report(end)
 }
 
@@ -200,6 +202,15 @@ func (w *warming) report(s prewarm.Status) error {
 		fmt.Fprintf(w.stderr, "nothing to do: no source named anyone who was active in the last %d days\n", s.Options.DaysBack)
 	}
 	return err
+}
+
+// sayShort says of the node in --node that its memory is too small for what was loaded.
+func (w *warming) sayShort(ctx context.Context) {
+	var s node.Stats
+	a, err := w.node.do(ctx, http.MethodGet, "/v1/stats", nil)
+	if err == nil && json.Unmarshal(a.Body, &s) == nil && s.MemoryShort != "" {
+		fmt.Fprintln(w.stderr, printable(s.MemoryShort+" (--l1-mib of the node)"))
+	}
 }
 
 // sourcesFailed reports the sources that could not be read to their end: the plan lacks whom they would have named.

@@ -146,3 +146,18 @@ func TestPrewarmByAQuery(t *testing.T) {
 		t.Errorf("prewarm: %+v", got)
 	}
 }
+
+// A node whose memory is too small for what was loaded says so: to who asked for the run, in its log,
+// and to who looks for troubles.
+func TestPrewarmIntoAMemoryThatIsTooSmall(t *testing.T) {
+	redis := redistest.Server(t).URL()
+	origin := start(t, "origin", "--redis", redis, "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"), "--sample-users", "4000", "--listen", "127.0.0.1:0")
+	serve := start(t, "serve", "--redis", redis, "--origin", origin.urls()[0], "--listen", "127.0.0.1:0", "--l1-mib", "1", "--prewarm-source", activeFile(t, 4000))
+	const short = " of 4000 users; "
+	got := command(t, "", nil, "prewarm", "--unlimited", "--node", serve.urls()[0])
+	if got.err != nil || !strings.Contains(got.stderr, "memory holds ") || !strings.Contains(got.stderr, short) {
+		t.Errorf("prewarm: %+v", got)
+	}
+	says(t, command(t, "", nil, "doctor", "--node", serve.urls()[0]), 1, "warning  memory of node alone: memory holds ", short)
+	within(t, 10*time.Second, "the log to say so", func() bool { return strings.Contains(serve.stderr.String(), short) })
+}
