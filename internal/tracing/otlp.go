@@ -8,40 +8,39 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // sendTimeout bounds one request to the collector.
 const sendTimeout = 3 * time.Second
 
-// exporter sends spans. It is written by hand over the wire format: the library that generates it
-// links gRPC, and would make the binary a fifth larger.
+// exporter sends spans. It is written by hand over the wire format: the libraries for it would make
+// the binary larger than an image may be. It is used by one goroutine.
 type exporter struct {
 	url    string
+	about  []byte // the Resource
 	client *http.Client
 	log    *slog.Logger
-	lost   atomic.Bool
+	lost   bool
 }
 
-// ExportSpans implements sdk.SpanExporter. What cannot be sent is dropped.
-func (e *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
+// export sends spans. What cannot be sent is dropped.
+func (e *exporter) export(spans []*span) {
 	if len(spans) == 0 {
-		return nil
+		return
 	}
-	err := e.send(ctx, appendRequest(nil, spans))
+	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	defer cancel()
+	err := e.send(ctx, appendRequest(nil, e.about, spans))
 	switch {
-	case err != nil && !e.lost.Swap(true):
+	case err != nil && !e.lost:
 		e.log.Warn("tracing: the collector does not take spans; they are dropped until it does", "error", err)
-	case err == nil && e.lost.Swap(false):
+	case err == nil && e.lost:
 		e.log.Info("tracing: the collector takes spans again")
 	}
-	return nil
+	e.lost = err != nil
 }
 
 func (e *exporter) send(ctx context.Context, body []byte) error {
@@ -62,23 +61,16 @@ func (e *exporter) send(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// Shutdown implements sdk.SpanExporter.
-func (e *exporter) Shutdown(context.Context) error {
-	e.client.CloseIdleConnections()
-	return nil
-}
-
 // Fields of opentelemetry/proto/collector/trace/v1 and what is in it.
 const (
 	requestSpans = 1 // ExportTraceServiceRequest.resource_spans
 
-	resourceOf, resourceScopes   = 1, 2 // ResourceSpans
-	resourceAttributes           = 1    // Resource
-	scopeOf, scopeSpans          = 1, 2 // ScopeSpans
-	scopeName                    = 1    // InstrumentationScope
-	keyOf, valueOf               = 1, 2 // KeyValue
-	valueText, valueBool         = 1, 2 // AnyValue
-	valueInt                     = 3
+	resourceOf, resourceScopes   = 1, 2    // ResourceSpans
+	resourceAttributes           = 1       // Resource
+	scopeOf, scopeSpans          = 1, 2    // ScopeSpans
+	scopeName                    = 1       // InstrumentationScope
+	keyOf, valueOf               = 1, 2    // KeyValue
+	valueText, valueInt          = 1, 3    // AnyValue
 	spanTrace, spanID, spanState = 1, 2, 3 // Span
 	spanParent, spanName         = 4, 5
 	spanKind, spanStart, spanEnd = 6, 7, 8
@@ -88,56 +80,46 @@ const (
 	statusError                  = 2
 )
 
-// appendRequest appends an ExportTraceServiceRequest. All spans are of one Tracer.
-func appendRequest(b []byte, spans []sdk.ReadOnlySpan) []byte {
-	var about, scoped []byte
-	for _, a := range spans[0].Resource().Attributes() {
-		about = appendMessage(about, resourceAttributes, keyValue(a))
-	}
-	scoped = appendMessage(scoped, scopeOf, appendText(nil, scopeName, spans[0].InstrumentationScope().Name))
+// resource says who tells.
+func resource(conf Config) (b []byte) {
+	b = appendMessage(b, resourceAttributes, keyValue("service.name", appendText(nil, valueText, conf.Service)))
+	return appendMessage(b, resourceAttributes, keyValue("service.version", appendText(nil, valueText, conf.Version)))
+}
+
+// appendRequest appends an ExportTraceServiceRequest.
+func appendRequest(b, about []byte, spans []*span) []byte {
+	scoped := appendMessage(nil, scopeOf, appendText(nil, scopeName, scope))
 	for _, s := range spans {
-		scoped = appendMessage(scoped, scopeSpans, span(s))
+		scoped = appendMessage(scoped, scopeSpans, s.encode())
 	}
 	all := appendMessage(nil, resourceOf, about)
 	return appendMessage(b, requestSpans, appendMessage(all, resourceScopes, scoped))
 }
 
-func span(s sdk.ReadOnlySpan) (b []byte) {
-	ctx := s.SpanContext()
-	id, self := ctx.TraceID(), ctx.SpanID()
-	b = appendMessage(b, spanTrace, id[:])
-	b = appendMessage(b, spanID, self[:])
-	if state := ctx.TraceState().String(); state != "" {
-		b = appendText(b, spanState, state)
+func (s *span) encode() (b []byte) {
+	b = appendMessage(b, spanTrace, s.trace[:])
+	b = appendMessage(b, spanID, s.id[:])
+	if s.state != "" {
+		b = appendText(b, spanState, s.state)
 	}
-	if parent := s.Parent(); parent.HasSpanID() {
-		above := parent.SpanID()
-		b = appendMessage(b, spanParent, above[:])
+	if s.parent != [8]byte{} {
+		b = appendMessage(b, spanParent, s.parent[:])
 	}
-	b = appendText(b, spanName, s.Name())
-	b = appendNumber(b, spanKind, uint64(s.SpanKind()))
-	b = appendTime(b, spanStart, s.StartTime())
-	b = appendTime(b, spanEnd, s.EndTime())
-	for _, a := range s.Attributes() {
-		b = appendMessage(b, spanAttributes, keyValue(a))
+	b = appendText(b, spanName, s.name)
+	b = appendNumber(b, spanKind, s.kind)
+	b = appendTime(b, spanStart, s.began)
+	b = appendTime(b, spanEnd, s.ended)
+	if s.status != 0 {
+		b = appendMessage(b, spanAttributes, keyValue("http.response.status_code", appendNumber(nil, valueInt, uint64(s.status))))
 	}
-	if status := s.Status(); status.Code == codes.Error {
-		b = appendMessage(b, spanStatus, appendNumber(appendText(nil, statusMessage, status.Description), statusCode, statusError))
+	if s.failed {
+		b = appendMessage(b, spanStatus, appendNumber(appendText(nil, statusMessage, s.why), statusCode, statusError))
 	}
-	return binary.LittleEndian.AppendUint32(protowire.AppendTag(b, spanFlags, protowire.Fixed32Type), uint32(ctx.TraceFlags()))
+	return binary.LittleEndian.AppendUint32(protowire.AppendTag(b, spanFlags, protowire.Fixed32Type), uint32(s.flags))
 }
 
-func keyValue(a attribute.KeyValue) []byte {
-	var value []byte
-	switch a.Value.Type() {
-	case attribute.INT64:
-		value = appendNumber(nil, valueInt, uint64(a.Value.AsInt64()))
-	case attribute.BOOL:
-		value = appendNumber(nil, valueBool, protowire.EncodeBool(a.Value.AsBool()))
-	default:
-		value = appendText(nil, valueText, a.Value.Emit())
-	}
-	return appendMessage(appendText(nil, keyOf, string(a.Key)), valueOf, value)
+func keyValue(key string, value []byte) []byte {
+	return appendMessage(appendText(nil, keyOf, key), valueOf, value)
 }
 
 func appendMessage(b []byte, field protowire.Number, message []byte) []byte {

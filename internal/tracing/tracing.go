@@ -12,14 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
-
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // ErrConfig reports a Config that cannot work; the text names the field.
@@ -41,10 +35,23 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+const (
+	// maxQueue is how many spans wait to be sent; what comes above is dropped.
+	maxQueue = 4096
+	// maxBatch is how many go in one request, and sendEvery the longest wait for as many.
+	maxBatch  = 512
+	sendEvery = 2 * time.Second
+)
+
 // Tracer makes spans. Its methods may be called concurrently.
 type Tracer struct {
-	provider *sdk.TracerProvider
-	tracer   trace.Tracer
+	limit   uint64 // traces whose number is below it are sampled
+	out     *exporter
+	queue   chan *span
+	flushes chan chan struct{}
+	done    chan struct{}
+	end     sync.Once
+	group   sync.WaitGroup
 }
 
 // New returns a Tracer, which sends what it has every 2 s until Close. Errors wrap ErrConfig.
@@ -60,45 +67,108 @@ func New(conf Config) (*Tracer, error) {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
 	u.Path = strings.TrimRight(u.Path, "/") + "/v1/traces"
-	out := &exporter{url: u.String(), client: &http.Client{Timeout: sendTimeout, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}, log: conf.Logger}
-	about := resource.NewSchemaless(attribute.String("service.name", conf.Service), attribute.String("service.version", conf.Version))
-	provider := sdk.NewTracerProvider(sdk.WithResource(about), sdk.WithSampler(sdk.ParentBased(sdk.TraceIDRatioBased(conf.Ratio))),
-		sdk.WithBatcher(out, sdk.WithBatchTimeout(2*time.Second), sdk.WithExportTimeout(sendTimeout)))
-	return &Tracer{provider, provider.Tracer(scope)}, nil
+	t := &Tracer{limit: uint64(conf.Ratio * (1 << 63)), queue: make(chan *span, maxQueue), flushes: make(chan chan struct{}), done: make(chan struct{}),
+		out: &exporter{url: u.String(), about: resource(conf), log: conf.Logger,
+			client: &http.Client{Timeout: sendTimeout, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}}}}
+	t.group.Go(t.run)
+	return t, nil
 }
 
-// Close sends what there is, and ends, within the time of a send.
-func (t *Tracer) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
-	defer cancel()
-	_ = t.provider.ForceFlush(ctx) // the collector may be away: that is logged, and no failure of what was served
-	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("tracing: close: %w", err)
+// run sends spans until Close.
+func (t *Tracer) run() {
+	tick := time.NewTicker(sendEvery)
+	defer tick.Stop()
+	var batch []*span
+	send := func() {
+		t.out.export(batch)
+		batch = nil
 	}
+	for {
+		select {
+		case s := <-t.queue:
+			if batch = append(batch, s); len(batch) >= maxBatch {
+				send()
+			}
+		case <-tick.C:
+			send()
+		case told := <-t.flushes:
+			for len(t.queue) > 0 {
+				batch = append(batch, <-t.queue)
+			}
+			send()
+			close(told)
+		case <-t.done:
+			return
+		}
+	}
+}
+
+// flush sends what there is.
+func (t *Tracer) flush() {
+	told := make(chan struct{})
+	select {
+	case t.flushes <- told:
+		<-told
+	case <-t.done:
+	}
+}
+
+// Close sends what there is, and ends. It may be called twice.
+func (t *Tracer) Close() error {
+	t.end.Do(func() {
+		t.flush()
+		close(t.done)
+		t.group.Wait()
+		t.out.client.CloseIdleConnections()
+	})
 	return nil
+}
+
+// begin begins a span, a child of parent or, where there is none, of nothing.
+func (t *Tracer) begin(parent spanContext, op string, kind uint64) *span {
+	s := &span{spanContext: parent, parent: parent.id, name: op, kind: kind, began: time.Now()}
+	if !parent.valid() {
+		s.spanContext = newTrace(t.limit)
+	}
+	s.id = newID()
+	return s
+}
+
+// finish ends a span, and has it sent if it is sampled.
+func (t *Tracer) finish(s *span) {
+	if s.flags&sampled == 0 {
+		return
+	}
+	s.ended = time.Now()
+	select {
+	case t.queue <- s:
+	default: // the collector is slower than the requests
+	}
 }
 
 // Serve begins the span of a request that is served, a child of what its headers name. end is told
 // the status of the answer.
 func (t *Tracer) Serve(ctx context.Context, op, parent, state string) (context.Context, func(status int)) {
-	headers := propagation.MapCarrier{"traceparent": parent, "tracestate": state}
-	ctx = propagation.TraceContext{}.Extract(ctx, headers)
-	ctx, span := t.tracer.Start(ctx, op, trace.WithSpanKind(trace.SpanKindServer))
-	return ctx, func(status int) { endHTTP(span, status, http.StatusInternalServerError) }
+	s := t.begin(parseParent(parent, state), op, kindServer)
+	return s.in(ctx), func(status int) {
+		s.status, s.failed = status, status < 100 || status >= http.StatusInternalServerError
+		t.finish(s)
+	}
 }
 
 // Span begins a span inside the process, a child of that in parent, and returns ctx with it. Where
 // there is none, nobody asked for what is done, and no span is made.
 func (t *Tracer) Span(ctx, parent context.Context, op string) (context.Context, func(error)) {
-	if !trace.SpanContextFromContext(parent).IsValid() {
+	above := spanOf(parent)
+	if !above.valid() {
 		return ctx, func(error) {}
 	}
-	_, span := t.tracer.Start(parent, op)
-	return trace.ContextWithSpan(ctx, span), func(err error) {
+	s := t.begin(above, op, kindInternal)
+	return s.in(ctx), func(err error) {
 		if err != nil {
-			span.SetStatus(codes.Error, err.Error())
+			s.failed, s.why = true, err.Error()
 		}
-		span.End()
+		t.finish(s)
 	}
 }
 
@@ -106,19 +176,17 @@ func (t *Tracer) Span(ctx, parent context.Context, op string) (context.Context, 
 // request's headers; nothing where there is none. end is told the status of the answer, 0 when there
 // was none.
 func (t *Tracer) Call(ctx context.Context, op string, headers http.Header) (end func(status int)) {
-	if !trace.SpanContextFromContext(ctx).IsValid() {
+	above := spanOf(ctx)
+	if !above.valid() {
 		return func(int) {}
 	}
-	ctx, span := t.tracer.Start(ctx, op, trace.WithSpanKind(trace.SpanKindClient))
-	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(headers))
-	return func(status int) { endHTTP(span, status, http.StatusBadRequest) }
-}
-
-// endHTTP ends a span with a status, which is an error from bad on, and below 100.
-func endHTTP(span trace.Span, status, bad int) {
-	span.SetAttributes(attribute.Int("http.response.status_code", status))
-	if status < 100 || status >= bad {
-		span.SetStatus(codes.Error, http.StatusText(status))
+	s := t.begin(above, op, kindClient)
+	headers.Set("Traceparent", s.traceparent())
+	if s.state != "" {
+		headers.Set("Tracestate", s.state)
 	}
-	span.End()
+	return func(status int) {
+		s.status, s.failed = status, status < 100 || status >= http.StatusBadRequest
+		t.finish(s)
+	}
 }

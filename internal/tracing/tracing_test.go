@@ -49,9 +49,7 @@ func TestALostCollectorIsOneLine(t *testing.T) {
 			t.Error("the call is not told of its parent")
 		}
 		end(200)
-		if err := tracer.provider.ForceFlush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		tracer.flush()
 	}
 	tell()
 	away.Store(true)
@@ -83,5 +81,45 @@ func TestNoSpanWithoutAParent(t *testing.T) {
 	}
 	if err := tracer.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestParents(t *testing.T) {
+	good := "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	if c := parseParent(good, "a=b"); !c.valid() || c.traceparent() != good || c.state != "a=b" {
+		t.Errorf("%+v", c)
+	}
+	if c := parseParent("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later", strings.Repeat("x", 513)); !c.valid() || c.state != "" {
+		t.Errorf("a later version: %+v", c)
+	}
+	for _, bad := range []string{"", "00", "ff" + good[2:], strings.ToUpper(good), good + "-x", good[:54], good + "0", "00-" + strings.Repeat("0", 32) + good[35:],
+		good[:36] + strings.Repeat("0", 16) + "-01", "0x" + good[2:], "00-" + good[3:34] + "--" + good[36:]} {
+		if c := parseParent(bad, "a=b"); c.valid() {
+			t.Errorf("%q: %+v", bad, c)
+		}
+	}
+}
+
+func FuzzParent(f *testing.F) {
+	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	f.Fuzz(func(t *testing.T, text string) {
+		if c := parseParent(text, ""); c.valid() && strings.HasPrefix(text, "00") && !strings.HasPrefix(c.traceparent(), text[:53]) {
+			t.Errorf("%q is read as %q", text, c.traceparent())
+		}
+	})
+}
+
+// The ratio of the traces that are sampled is the one asked for.
+func TestRatio(t *testing.T) {
+	for _, want := range []float64{0, 0.1, 1} {
+		n := 0
+		for range 20_000 {
+			if newTrace(uint64(want*(1<<63))).flags&sampled != 0 {
+				n++
+			}
+		}
+		if got := float64(n) / 20_000; got < want-0.02 || got > want+0.02 {
+			t.Errorf("%g of the traces are sampled, want %g", got, want)
+		}
 	}
 }

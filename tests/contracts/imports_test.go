@@ -71,7 +71,7 @@ func TestImportsPointOneWay(t *testing.T) {
 var light = []string{"node", "tier", "origin", "profile", "stream", "gossip", "prewarm"}
 
 // heavy are what these link none of.
-var heavy = []string{module + "source", "go.opentelemetry.io", "github.com/jackc/pgx", "modernc.org/sqlite", "go.mongodb.org",
+var heavy = []string{module + "source", "github.com/jackc/pgx", "modernc.org/sqlite", "go.mongodb.org",
 	"github.com/gofiber/fiber", "github.com/valyala/fasthttp"}
 
 // brokenRules returns a line for each import that should not be.
