@@ -75,7 +75,7 @@ func TestEventsTailShowsEachForm(t *testing.T) {
 			ids[0] + "  2", "user.profile.created", "  1  10  whole", ids[1], "  2  11  patch", ids[2], "user.profile.invalidated  3  -  bare",
 			ids[3], "  -  -  malformed: malformed event: payload:"}},
 		{"--from " + ids[1] + " --count 1", []string{ids[2]}},
-		{"--from start --count 2 --json", []string{`{"id":"` + ids[0] + `","at":"20`, `"kind":"user.profile.created","user":"1","version":10,"form":"whole"}`, `"form":"patch"}`}},
+		{"--from start --count 2 --json", []string{`{"id":"` + ids[0] + `","at":"20`, `"kind":"user.profile.created","user":"1","version":10,"form":"whole"}`, `"form":"patch","hint":true}`}},
 	} {
 		got := command(t, "", nil, append([]string{"events", "tail", "--redis", server.URL()}, strings.Fields(c.args)...)...)
 		if got.err != nil || strings.Contains(got.stdout, "\x1b") {
