@@ -12,7 +12,8 @@ import (
 const (
 	// judgeEvery is how often a node looks whether a trial is worse than what serves.
 	judgeEvery = time.Second
-	// judgeCalls is how many calls of the version on trial it takes to say so.
+	// judgeCalls is how many calls of the version on trial it takes to say so, and of the one that serves
+	// to compare refusals and fuel.
 	judgeCalls = 50
 	// moreFailed and moreRefused are by how much the share of calls that fail, or refuse, may be
 	// above that of the version that serves.
@@ -181,9 +182,9 @@ func worse(on, serves FunctionStats) string {
 	switch {
 	case failed > was+moreFailed:
 		return fmt.Sprintf("%.1f %% of its calls fail, and %.1f %% of version %d's", 100*failed, 100*was, serves.Version)
-	case refused > wasRefused+moreRefused:
+	case serves.Calls >= judgeCalls && refused > wasRefused+moreRefused:
 		return fmt.Sprintf("%.1f %% of its calls refuse, and %.1f %% of version %d's", 100*refused, 100*wasRefused, serves.Version)
-	case serves.Calls > 0 && on.FuelP99 >= moreFuel*(serves.FuelP99+1):
+	case serves.Calls >= judgeCalls && on.FuelP99 >= moreFuel*(serves.FuelP99+1):
 		return fmt.Sprintf("99 of 100 of its calls need up to %d units of fuel, and version %d's up to %d", on.FuelP99,
 			serves.Version, serves.FuelP99)
 	}

@@ -64,6 +64,7 @@ func TestSymptomsOfALostRedisAreLeftOut(t *testing.T) {
 		fail("worker")
 		log.Warn("of something else")
 		time.Sleep(symptomRest + time.Second) // Redis is there
+		synctest.Wait()
 		if got := b.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `msg="it failed" x=1 link=tail error=EOF more=2 of="tail, worker"`) {
 			t.Errorf("a link failed, and the log says\n%s", got)
 		}
@@ -74,11 +75,13 @@ func TestSymptomsOfALostRedisAreLeftOut(t *testing.T) {
 		}
 		fail("tail")
 		time.Sleep(2 * symptomRest)
+		synctest.Wait()
 		if dropped := h.end(); dropped != 2 || b.Len() > 0 {
 			t.Errorf("%d lines were left out, and the log says\n%s", dropped, b)
 		}
 		fail("tail")
 		time.Sleep(symptomRest + time.Second)
+		synctest.Wait()
 		if strings.Count(b.String(), "\n") != 1 {
 			t.Errorf("Redis is back, a link failed, and the log says\n%s", b)
 		}

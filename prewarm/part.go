@@ -251,14 +251,15 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	if items[0].tries > 0 {
 		want.MaxAge = 1 // what memory has since the first try may not be in Redis
 	}
-	began, before := time.Now(), p.r.conf.Cache.Stats().L2Errors
+	began, before := time.Now(), unfilled(p.r.conf.Cache)
 	b, err := p.r.conf.Cache.BatchGet(ctx, ids, want)
 	now := time.Now()
 	became, asked := judge(ids, b, err)
-	doubted := p.r.conf.Cache.Stats().L2Errors != before && doubt(ids, b, became)
+	after := unfilled(p.r.conf.Cache)
+	doubted := after != before && doubt(ids, b, became)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if doubted {
+	if doubted && after.L2Errors != before.L2Errors {
 		p.beatAt = time.Time{} // nothing more before Redis takes a beat again
 	}
 	p.pace.end(t, asked, now)
@@ -300,8 +301,16 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 	return became, asked
 }
 
-// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another,
-// and reports whether there were any.
+// fills counts why the origin's answers may not be in Redis.
+type fills struct{ L2Errors, Unleased uint64 }
+
+func unfilled(c Cache) fills {
+	s := c.Stats()
+	return fills{s.L2Errors, s.Unleased}
+}
+
+// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
+// had given their lease to a node that is dead, and reports whether there were any.
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
 		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {

@@ -43,6 +43,7 @@ type counters struct {
 	originLoads, originCalls, originErrors atomic.Uint64
 	originUnanswered                       atomic.Uint64
 	joined, leaseWaits, refused, behind    atomic.Uint64
+	unleased                               atomic.Uint64
 	l2Errors, malformed, panics            atomic.Uint64
 	hints, foreignRecords, partialRecords  atomic.Uint64
 	reasked                                atomic.Uint64
@@ -109,6 +110,9 @@ type Stats struct {
 	Joined uint64 `json:"joined"`
 	// LeaseWaits counts polls while another node had the lease.
 	LeaseWaits uint64 `json:"leaseWaits"`
+	// Unleased counts users who were asked of the origin although another node has the lease, for too
+	// long: what it answers does not fill Redis.
+	Unleased uint64 `json:"unleased"`
 	// FillsRefused counts fills that lost their lease or were older than what was known.
 	FillsRefused uint64 `json:"fillsRefused"`
 	// Behind counts answers of the origin that were older than what was known.
@@ -164,7 +168,7 @@ func (c *Cache) Stats() Stats {
 		StoreHits: n.storeHits.Load(), StoreStale: n.storeStale.Load(), Vouched: n.vouched.Load(),
 		OriginLoads: n.originLoads.Load(), OriginCalls: n.originCalls.Load(),
 		OriginErrors: n.originErrors.Load(), OriginUnanswered: n.originUnanswered.Load(), Absent: n.absent.Load(), Stale: n.stale.Load(),
-		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(),
+		Joined: n.joined.Load(), LeaseWaits: n.leaseWaits.Load(), Unleased: n.unleased.Load(),
 		FillsRefused: n.refused.Load(), Behind: n.behind.Load(),
 		L2Errors: n.l2Errors.Load(), Malformed: n.malformed.Load(),
 		Hints: n.hints.Load(), ForeignRecords: n.foreignRecords.Load(),

@@ -87,6 +87,7 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits 
 			c.hints.answered(calls[i].id, calls[i].hint)
 			c.finishAbsent(calls[i], FromL2, true)
 		case c.overdue(v.Wait):
+			c.counters.unleased.Add(1)
 			asks = append(asks, leased{calls[i], ""})
 		default:
 			waits = append(waits, calls[i]) // and asks again, for what is known then

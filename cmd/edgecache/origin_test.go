@@ -278,7 +278,9 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		within(t, 5*time.Second, "the process to drain", func() bool { return strings.Contains(s.out.String(), "stopping") })
 		began := time.Now()
 		s.signal(t, syscall.SIGHUP)
+		giveUp := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() }) // a process that ignores it
 		err := s.cmd.Wait()
+		giveUp.Stop()
 		status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
 		if !ok || !status.Signaled() || status.Signal() != syscall.SIGHUP || time.Since(began) > 2*time.Second {
 			t.Errorf("%s ended after %v with %v; want at once, by the signal\n%s", args[0], time.Since(began), err, s.out.String())
