@@ -12,9 +12,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/edge/guests"
-	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/openapi"
-	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -222,19 +220,7 @@ func functionExchanges(t *testing.T) []exchange {
 // running returns a configuration with edge functions of a real node, whose Redis is away unless up.
 func running(t *testing.T, up bool) func(*Config) {
 	t.Helper()
-	redis, err := embedded.StartRedis()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = redis.Close() })
-	n, err := node.New(node.Config{RedisURL: redis.URL(), Origin: new(registry), Functions: &edge.FunctionsConfig{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = n.Close() })
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	n, redis := functionNode(t)
 	if !up {
 		_ = redis.Close()
 	}

@@ -58,9 +58,8 @@ func (r *registry) LoadBatch(ctx context.Context, ids []string) (profile.Batch, 
 	return b, nil
 }
 
-// guarded serves a node on which everybody goes through hide-matricule but those with the role
-// read; admins may push.
-func guarded(t *testing.T) (*Server, *node.Node) {
+// functionNode starts a node that runs edge functions, and its Redis.
+func functionNode(t *testing.T) (*node.Node, *embedded.Redis) {
 	t.Helper()
 	redis, err := embedded.StartRedis()
 	if err != nil {
@@ -75,6 +74,14 @@ func guarded(t *testing.T) (*Server, *node.Node) {
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return n, redis
+}
+
+// guarded serves a node on which everybody goes through hide-matricule but those with the role
+// read; admins may push.
+func guarded(t *testing.T) (*Server, *node.Node) {
+	t.Helper()
+	n, _ := functionNode(t)
 	return serve(t, n, func(c *Config) {
 		withTokens(c)
 		c.Functions = &FunctionsConfig{Node: n, Roles: map[string]string{"read": "hide-matricule"},

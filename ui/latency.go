@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// Buckets is how many a Latency has, PerDecade of them from one power of ten to the next.
-	Buckets   = 40
+	// Buckets is how many a Latency has.
+	Buckets = 40
+	// PerDecade is how many of them lie between one power of ten and the next.
 	PerDecade = 5
 	// shortest is where the first bucket begins.
 	shortest = 100 * time.Nanosecond

@@ -234,6 +234,24 @@ func (s serveSettings) check() error {
 // redactURL returns raw with its passwords hidden, whether it parses or not.
 func redactURL(raw string) string { return redact.Address(raw) }
 
+// embedRedis starts a Redis in this process, which a demonstration can break, and returns its URL.
+func (up *parts) embedRedis(s *serveSettings) (string, error) {
+	redis, err := embedded.StartRedis()
+	if err != nil {
+		return "", err
+	}
+	up.add(redis.Close)
+	s.redisURL = redis.URL()
+	if !s.demo {
+		return s.redisURL, nil
+	}
+	if up.demo, err = newDemo(redis, up.log); err != nil {
+		return "", err
+	}
+	up.add(up.demo.unplug)
+	return s.redisURL, nil
+}
+
 // startNode starts Redis and the origin where s names none, then the node, then the API. It leaves in s where they are.
 func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, error) {
 	log := up.log
@@ -243,17 +261,8 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 	}
 	if redisURL == "" {
 		log = slog.New(severe{log.Handler()})
-		redis, err := embedded.StartRedis()
-		if err != nil {
+		if redisURL, err = up.embedRedis(s); err != nil {
 			return nil, err
-		}
-		up.add(redis.Close)
-		redisURL, s.redisURL = redis.URL(), redis.URL()
-		if s.demo {
-			if up.demo, err = newDemo(redis, up.log); err != nil {
-				return nil, err
-			}
-			up.add(up.demo.unplug)
 		}
 	}
 	if s.tracer, err = up.trace(s.traces, "edgecache-node"); err != nil {
