@@ -53,8 +53,10 @@ func (c *Cache) Forget(id string, version int64) {
 
 // drop ends the validity of what is held of id, and of every load of it under way.
 func (c *Cache) drop(id string, h hash) {
-	c.l1.invalidate(h) // first: what a load under way brings into the store now does not count
-	c.store.Delete(id)
+	// Together: what loads under way bring into the store does not count, and those that begin under
+	// the new stamp do not find what was in it.
+	c.store.DeleteAs(id, func() { c.l1.stamps.bump(h) })
+	c.l1.free(h)
 }
 
 // Remind is Forget for what this node has been told before it was restarted: what its store holds
@@ -114,7 +116,7 @@ func (c *Cache) replace(h hash, e *entry, from pair) bool {
 // something may have been missed.
 func (c *Cache) Flush() {
 	c.counters.flushes.Add(1)
-	c.l1.flush()
-	c.store.flush()
+	c.store.flush(c.l1.stamps.flush)
+	c.l1.clear()
 	c.flushed.Store(c.clock.tick())
 }

@@ -111,6 +111,7 @@ func (f *flights) bind(c *call, e *entry, stamps *stamps) (valid bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tellLocked(c, e)
+	c.entry = e // for loads that begin before it is shown
 	now := stamps.of(c.hash)
 	rival := s.rivalLocked(c, now)
 	if c.pair != now {
@@ -144,6 +145,14 @@ func (c *call) hear(e *entry) {
 	if e != nil && e.beyond(c.heard) {
 		c.heard = e
 	}
+}
+
+// superseded reports whether another load of c's id has answered more than e.
+func (f *flights) superseded(c *call, e *entry) bool {
+	s := f.shard(c.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.heard != nil && c.heard.beyond(e)
 }
 
 // beyond reports whether e says more than held did. Everything is more than nil.

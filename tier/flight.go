@@ -43,7 +43,7 @@ type call struct {
 	heard  *entry
 	next   *call
 
-	// The outcome; set together with finished.
+	// The outcome; set together with finished, but entry, which bind sets: an answer about to be shown.
 	entry *entry
 	tier  Tier
 	err   error
@@ -189,9 +189,7 @@ func (s *flightShard) addLocked(c *call) {
 	s.calls[c.hash] = c
 	for o := c.next; o != nil; o = o.next {
 		c.hear(o.heard)
-		if o.finished {
-			c.hear(o.entry)
-		}
+		c.hear(o.entry)
 	}
 }
 

@@ -165,9 +165,8 @@ func (l *l1) free(h hash) {
 	}
 }
 
-// flush ends the validity of everything, then frees it.
-func (l *l1) flush() {
-	l.stamps.flush()
+// clear frees everything, whose validity the caller has ended.
+func (l *l1) clear() {
 	l.open.Lock()
 	defer l.open.Unlock()
 	if !l.closed {

@@ -18,8 +18,11 @@ import (
 //
 //   - What ends an entry of L1 ends that of the store, before its caller goes on. An outcome of a
 //     load is in the store, or what the store had is gone, before anybody is shown the outcome.
-//   - What a load brings is taken under its pair: an invalidation raises the stamp first, then
-//     deletes, so that of the two orders in which Put and Delete can come neither leaves an old entry.
+//   - What a load brings is taken under its pair, and an invalidation raises the stamp and deletes
+//     under the store's lock: no Put of a load from before it stays, and no load that begins after it
+//     finds what was there before.
+//   - Redis does not go back; the store may still have what is older than the answer that a load is
+//     about to show. A load that hears of that answer does not take it.
 //   - The checkpoint of the stream is in the transaction of what came before it. An entry that
 //     outlives the process is therefore one that no change up to the checkpoint has ended, and the
 //     changes after it are read by the tail that resumes there, before anything of the store counts.
@@ -62,9 +65,10 @@ func (s *store) doubt() {
 	}
 }
 
-// flush ends what the store has, until Redis has shown that it has the same.
-func (s *store) flush() {
-	s.Flush()
+// flush ends what the store has, until Redis has shown that it has the same, and with it what end
+// ends.
+func (s *store) flush(end func()) {
+	s.Flush(end)
 	s.doubt()
 }
 
@@ -132,7 +136,7 @@ func (c *Cache) freshStored(call *call) *entry {
 	e, inherited := c.stored(call.id)
 	switch {
 	case e == nil, c.clock.nanos() >= c.expires(e), call.oldest != 0 && e.loaded < call.oldest,
-		c.outdated(call, e), inherited && !c.store.show(call.id):
+		c.outdated(call, e), c.flights.superseded(call, e), inherited && !c.store.show(call.id):
 		return nil
 	}
 	return e
@@ -263,7 +267,7 @@ func (c *Cache) adopt(id string, now *entry, err error, before pair, began int64
 	}
 	if e != nil {
 		e.loaded = began
-		c.store.Put(id, c.recordOf(e), func() bool { return c.l1.stamps.of(h) == before })
+		c.store.Renew(id, c.recordOf(e), func() bool { return c.l1.stamps.of(h) == before })
 	}
 	return true
 }

@@ -314,6 +314,30 @@ func TestStoreLargerThanMemory(t *testing.T) {
 	}
 }
 
+// What the store has is older than what another load is about to show: a load that began in between
+// does not take it.
+func TestStoreIsNotOlderThanAnAnswer(t *testing.T) {
+	c := withStore(t, redistest.Server(t).URL(), newTruth(1), openStore(t, t.TempDir()), nil)
+	ask(t, c, "1")
+	settled(t, c)
+	h := c.l1.hash("1")
+	load := func() *call { return &call{id: "1", hash: h, pair: c.l1.stamps.of(h), began: c.clock.tick()} }
+	newer, later := load(), load()
+	c.flights.join(newer, 0, false)
+	c.l1.stamps.bump(h) // the pair of newer has ended
+	c.flights.bind(newer, newEntry(user("1", 2)), c.l1.stamps)
+	later.pair = c.l1.stamps.of(h)
+	c.flights.join(later, 0, false)
+	if e := c.freshStored(later); e != nil {
+		t.Errorf("the store answers version %d, while 2 is about to be shown", e.profile.UpdatedAt)
+	}
+	c.flights.finish(newer, nil, FromNone, ErrUnavailable, false)
+	c.flights.finish(later, nil, FromNone, ErrUnavailable, false)
+	if e := c.freshStored(load()); e == nil {
+		t.Error("the store has nothing")
+	}
+}
+
 // TestStormWithStores is TestStorm over nodes that have a store, and lose their memory all the time.
 func TestStormWithStores(t *testing.T) {
 	s := newStorm(t)

@@ -214,7 +214,10 @@ func (f *flights) look(h hash, p pair) (ended *entry, loading bool) {
 	if c == nil {
 		return nil, false
 	}
-	return c.entry, !c.finished
+	if !c.finished {
+		return nil, true
+	}
+	return c.entry, false
 }
 
 func (c *Cache) whyRedis(ctx context.Context, w *Why) {

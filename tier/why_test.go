@@ -28,13 +28,19 @@ type whyRig struct {
 // read has user 1 read once.
 func (r *whyRig) read() { get(r.t, r.cache, "1", Want{}) }
 
-// age moves the entry of user 1 back in time.
-func (r *whyRig) age(by time.Duration) {
+// inMemory waits until memory alone shows the entry of user 1.
+func (r *whyRig) inMemory() {
 	h := r.cache.l1.hash("1")
 	eventually(r.t, "the entry to be in memory alone", func() bool {
 		ended, _ := r.cache.flights.look(h, r.cache.l1.stamps.of(h))
 		return ended == nil && r.cache.l1.peek(h) != nil
 	})
+}
+
+// age moves the entry of user 1 back in time.
+func (r *whyRig) age(by time.Duration) {
+	h := r.cache.l1.hash("1")
+	r.inMemory()
 	old := r.cache.l1.peek(h)
 	e := newEntry(&old.profile)
 	e.pair, e.check, e.loaded, e.refreshAt = old.pair, old.check, old.loaded-int64(by), old.refreshAt-int64(by)
@@ -70,7 +76,7 @@ func TestWhyForetellsTheRead(t *testing.T) {
 		"a copy":                   {(*whyRig).read, CopyValid, "L1", 1, "no news of the user since"},
 		"a copy that was flushed": {func(r *whyRig) { r.read(); r.cache.Flush() }, CopyNone, "L2", 1,
 			"everything was flushed"},
-		"a copy that news ended": {func(r *whyRig) { r.read(); r.cache.l1.stamps.bump(r.cache.l1.hash("1")) }, CopyInvalidated, "L2", 1,
+		"a copy that news ended": {func(r *whyRig) { r.read(); r.inMemory(); r.cache.l1.stamps.bump(r.cache.l1.hash("1")) }, CopyInvalidated, "L2", 1,
 			"ended by news of the user; Redis has the record"},
 		"a copy that has expired": {func(r *whyRig) { r.read(); r.age(time.Hour) }, CopyExpired, "L2", 1, "expired"},
 		"a fenced node":           {func(r *whyRig) { r.read(); r.fence() }, CopyFenced, "L2", 1, "fenced"},

@@ -68,6 +68,7 @@ var bugs = map[string][]witness{
 	"store-cursor-apart":      {{"tier/kv", "TestWriteFailureGivesTheStoreUp", nil, "want what the first checkpoint vouches for"}},
 	"store-deletes-unwritten": {{"tier/kv", "TestModel", []string{"-rapid.nofailfile", "-rapid.shrinktime=0s"}, ", want "}, {"node", "TestStartAlone", nil, "from stale"}},
 	"store-keeps-invalidated": {{"tier", "TestStormWithStores", nil, oracleSays}},
+	"store-ends-apart":        {{"tier/kv", "TestEndsTogether", nil, "found what had ended"}},
 	"store-counts-too-early":  {{"tier", "TestStoreIsFenced", nil, "answered from L1.5, want L2"}},
 }
 

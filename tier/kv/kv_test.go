@@ -153,7 +153,7 @@ func TestModel(t *testing.T) {
 				s.Checkpoint([]byte(w.at))
 			},
 			"flush": func(t *rapid.T) {
-				s.Flush()
+				s.Flush(func() {})
 				maps.Copy(w.doubt, w.now)
 				w.now = map[string]int64{}
 			},
@@ -530,4 +530,50 @@ func FuzzCheck(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// Who learns that the rest has ended does not find in the store what ended with it.
+func TestEndsTogether(t *testing.T) {
+	for name, end := range map[string]func(*Store, func()){
+		"a deletion": func(s *Store, end func()) { s.DeleteAs("1", end) },
+		"a flush":    (*Store).Flush,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, quiet(t.TempDir()))
+			defer s.Close()
+			put(s, "1", 1, "one")
+			found := make(chan bool, 1)
+			end(s, func() {
+				go func() { _, ok := s.Get("1"); found <- ok }()
+				select {
+				case ok := <-found:
+					found <- ok
+				case <-time.After(20 * time.Millisecond):
+				}
+			})
+			if <-found {
+				t.Error("a reader who began after the end found what had ended")
+			}
+		})
+	}
+}
+
+// A doubtful entry of which a change came to the file while it was looked at is not put back.
+func TestVouchLooksAgain(t *testing.T) {
+	s := mustOpen(t, quiet(t.TempDir()))
+	defer s.Close()
+	put(s, "1", 1, "one")
+	s.commit()
+	s.Flush(func() {})
+	looked := s.exchange("1", func(held *Record) *Record {
+		if held.Version == 1 {
+			put(s, "1", 2, "two")
+			s.commit()
+			return held
+		}
+		return nil
+	}, always)
+	if held := holds(s, "1"); looked || held != 2 {
+		t.Errorf("put back: %v; held: version %d", looked, held)
+	}
 }

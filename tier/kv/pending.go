@@ -34,6 +34,10 @@ func (s *Store) Get(id string) (Record, bool) {
 func (s *Store) changed(id string) (*Record, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.changedLocked(id)
+}
+
+func (s *Store) changedLocked(id string) (*Record, bool) {
 	if r, there := s.pending[id]; there {
 		return r, true
 	}
@@ -99,11 +103,18 @@ func (s *Store) putLocked(id string, r *Record) {
 }
 
 // Delete ends what is held of id.
-func (s *Store) Delete(id string) {
+func (s *Store) Delete(id string) { s.DeleteAs(id, func() {}) }
+
+// DeleteAs is Delete at the moment at which end, which it calls once, ends the rest of what is held
+// of id: no Get that begins after end finds what was there before, and no Put whose valid was asked
+// before stays.
+func (s *Store) DeleteAs(id string, end func()) {
 	if !s.On() {
+		end()
 		return
 	}
 	s.mu.Lock()
+	end()
 	s.deleteLocked(id)
 	behind := s.deletes > maxDeletes
 	s.mu.Unlock()
@@ -119,13 +130,16 @@ func (s *Store) deleteLocked(id string) {
 	s.pending[id] = nil
 }
 
-// Flush ends what is held of everyone, until Vouch says that it still counts.
-func (s *Store) Flush() {
+// Flush ends what is held of everyone, until Vouch says that it still counts, at the moment at which
+// end, which it calls once, ends the rest; see DeleteAs.
+func (s *Store) Flush(end func()) {
 	if !s.On() {
+		end()
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	end()
 	s.generation.Add(1)
 	s.dirty = true
 }
@@ -146,39 +160,54 @@ func (s *Store) Checkpoint(at []byte) {
 // Renew is Put in the place of what is held of id: it reports false, and does nothing, when that is
 // nothing, or newer.
 func (s *Store) Renew(id string, r Record, valid func() bool) bool {
-	for range renewTries {
+	return s.exchange(id, func(held *Record) *Record {
+		if held == nil || held.generation != s.generation.Load() || held.Version > r.Version {
+			return nil
+		}
+		r.session = s.session
+		return &r
+	}, valid)
+}
+
+// exchangeTries is how often exchange looks again because something came between.
+const exchangeTries = 3
+
+// exchange puts what take makes of what is held of id in its place, if valid, which is called as that
+// of Put is, says so. take gets nil for nothing, and may return nil to leave it.
+func (s *Store) exchange(id string, take func(held *Record) *Record, valid func() bool) bool {
+	for range exchangeTries {
 		commits := s.counters.commits.Load()
-		held, ok := s.Get(id)
-		if !ok || held.Version > r.Version {
+		held, waits := s.changed(id)
+		if !waits {
+			held = s.read(id)
+		}
+		r := take(held)
+		if r == nil {
 			return false
 		}
-		done, again := s.renew(id, r, commits, valid)
-		if !again {
+		if done, again := s.exchangeNow(id, held, waits, commits, r, valid); !again {
 			return done
 		}
 	}
 	return false
 }
 
-// renewTries is how often Renew looks again because a transaction came between.
-const renewTries = 3
-
-func (s *Store) renew(id string, r Record, commits uint64, valid func() bool) (done, again bool) {
+// exchangeNow reports again when what was held has changed since it was looked at: it was one of the
+// changes that wait, or it was in the file after so many transactions.
+func (s *Store) exchangeNow(
+	id string, held *Record, waits bool, commits uint64, r *Record, valid func() bool,
+) (done, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.counters.commits.Load() != commits {
+	now, still := s.changedLocked(id)
+	if waits != still || waits && now != held || !waits && s.counters.commits.Load() != commits {
 		return false, true
 	}
-	now, there := s.pending[id]
-	if !there {
-		now, there = s.committing[id]
-	}
-	if there && (now == nil || now.Version > r.Version) || !s.On() || len(s.pending) >= maxPending ||
-		!valid() {
+	if !s.On() || len(s.pending) >= maxPending || !valid() {
 		return false, false
 	}
-	r.session, r.generation = s.session, s.generation.Load()
-	s.putLocked(id, &r)
+	r.generation = s.generation.Load()
+	s.putLocked(id, r)
 	return true, false
 }
 
@@ -252,26 +281,17 @@ func (s *Store) Discard(d Doubt) {
 }
 
 // Vouch says that an entry from before the last Flush still counts if it has this version, and
-// valid, which is called as that of Put is, says so.
+// valid, which is called as that of Put is, says so. It counts as one of an earlier session.
 func (s *Store) Vouch(d Doubt, valid func() bool) bool {
 	if !s.On() {
 		return false
 	}
-	if _, there := s.changed(d.ID); there {
-		return false // that decides
-	}
-	r := s.read(d.ID)
-	if r == nil || r.Version != d.Version {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, pending := s.pending[d.ID]
-	_, committing := s.committing[d.ID]
-	if pending || committing || !s.On() || len(s.pending) >= maxPending || !valid() {
-		return false
-	}
-	r.session, r.generation = 0, s.generation.Load() // no session is 0
-	s.putLocked(d.ID, r)
-	return true
+	return s.exchange(d.ID, func(held *Record) *Record {
+		if held == nil || held.generation == s.generation.Load() || held.Version != d.Version {
+			return nil
+		}
+		r := *held
+		r.session = 0 // no session is 0
+		return &r
+	}, valid)
 }
