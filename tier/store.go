@@ -68,7 +68,7 @@ func (s *store) doubt() {
 // flush ends what the store has, until Redis has shown that it has the same, and with it what end
 // ends.
 func (s *store) flush(end func()) {
-	s.Flush(end)
+	s.FlushAs(end)
 	s.doubt()
 }
 

@@ -153,7 +153,7 @@ func TestModel(t *testing.T) {
 				s.Checkpoint([]byte(w.at))
 			},
 			"flush": func(t *rapid.T) {
-				s.Flush(func() {})
+				s.Flush()
 				maps.Copy(w.doubt, w.now)
 				w.now = map[string]int64{}
 			},
@@ -536,7 +536,7 @@ func FuzzCheck(f *testing.F) {
 func TestEndsTogether(t *testing.T) {
 	for name, end := range map[string]func(*Store, func()){
 		"a deletion": func(s *Store, end func()) { s.DeleteAs("1", end) },
-		"a flush":    (*Store).Flush,
+		"a flush":    (*Store).FlushAs,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := mustOpen(t, quiet(t.TempDir()))
@@ -564,7 +564,7 @@ func TestVouchLooksAgain(t *testing.T) {
 	defer s.Close()
 	put(s, "1", 1, "one")
 	s.commit()
-	s.Flush(func() {})
+	s.Flush()
 	looked := s.exchange("1", func(held *Record) *Record {
 		if held.Version == 1 {
 			put(s, "1", 2, "two")

@@ -130,9 +130,12 @@ func (s *Store) deleteLocked(id string) {
 	s.pending[id] = nil
 }
 
-// Flush ends what is held of everyone, until Vouch says that it still counts, at the moment at which
-// end, which it calls once, ends the rest; see DeleteAs.
-func (s *Store) Flush(end func()) {
+// Flush ends what is held of everyone, until Vouch says that it still counts.
+func (s *Store) Flush() { s.FlushAs(func() {}) }
+
+// FlushAs is Flush at the moment at which end, which it calls once, ends the rest of what is held;
+// see DeleteAs.
+func (s *Store) FlushAs(end func()) {
 	if !s.On() {
 		end()
 		return
