@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -178,7 +179,7 @@ func (w *world) edgecacheL1(ctx context.Context) (*contender, error) {
 func (w *world) judgedGet(ctx context.Context, seen *oracle.Node, n *node.Node, id string) {
 	read := seen.Begin(id)
 	if got, err := n.Get(ctx, id); err == nil {
-		read.End(got.Version(), got.Tier == tier.FromStale)
+		read.End(got.Version(), got.Tier == look.FromStale)
 	}
 }
 

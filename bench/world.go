@@ -26,6 +26,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -349,7 +350,7 @@ func (w *world) readAll(ctx context.Context, n *node.Node) (misses int, err erro
 			return 0, fmt.Errorf("%d of the users %q to %q are there; want all", len(got.Found), some[0], some[len(some)-1])
 		}
 		for _, r := range got.Found {
-			if r.Tier != tier.FromL1 {
+			if r.Tier != look.FromL1 {
 				misses++
 			}
 		}

@@ -57,8 +57,6 @@ type Config struct {
 	// Functions lets this node run edge functions; its Client, Announce and Logger are the node's. Default: it runs none,
 	// and View with one fails.
 	Functions *edge.FunctionsConfig
-	// ViewBytes is how much memory what functions made may take, beside that of L1. Default 32 MiB.
-	ViewBytes int64
 	// Version is the build of the process, told to the other nodes. Default: none.
 	Version string
 	// Logger gets what an operator should know: one line for each state that the node gets into, and
@@ -72,9 +70,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadyWithin == 0 {
 		c.ReadyWithin = time.Minute
-	}
-	if c.ViewBytes == 0 {
-		c.ViewBytes = 32 << 20
 	}
 	return c
 }
@@ -96,8 +91,6 @@ func (c Config) validate() error {
 		return errors.New("node: Config.Prewarm and Config.NoPrewarm; want one of them")
 	case c.ReadyAt > 0 && c.Prewarm == nil:
 		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
-	case c.ViewBytes < 0:
-		return fmt.Errorf("node: Config.ViewBytes is %d; want a number of bytes, or 0 for the default", c.ViewBytes)
 	case c.Store != nil && c.Store.Check() != nil:
 		return fmt.Errorf("node: Config.Store: %w", c.Store.Check())
 	case c.ReadyWithin < 0:

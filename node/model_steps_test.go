@@ -14,6 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // The steps of the model.
@@ -390,7 +391,7 @@ func (m *model) healed(last bool) error {
 	for i, n := range m.nodes {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
-			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == tier.FromStale || n.cache.Stats().Fenced {
+			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == look.FromStale || n.cache.Stats().Fenced {
 				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
 			}
 			if id := strconv.Itoa(id); err == nil && last && m.foreignLocked(id, got.Version()) {

@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // mute takes the client's own lines, one per refused connection, out of the output.
@@ -134,7 +135,7 @@ func resident(t *testing.T, n *Node, id string) (r tier.Result) {
 	eventually(t, id+" to be in L1", func() (ok bool) {
 		var err error
 		r, err = n.Get(t.Context(), id)
-		return err == nil && r.Tier == tier.FromL1
+		return err == nil && r.Tier == look.FromL1
 	})
 	return r
 }

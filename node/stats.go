@@ -9,6 +9,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/watch"
 )
 
 // Stats is a snapshot of the node's counters.
@@ -22,7 +23,7 @@ type Stats struct {
 	// Worker tells what this node applied to Redis from the stream; nil with NoWorker.
 	Worker *stream.WorkerStats `json:"worker,omitempty"`
 	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
-	Watch *tier.WatchStats `json:"watch,omitempty"`
+	Watch *watch.Stats `json:"watch,omitempty"`
 	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when Config.Origin does not say.
 	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// Gossip tells how the node does among the others; nil without Config.Cluster.
@@ -59,7 +60,7 @@ func (n *Node) Stats() Stats {
 	s.Cache.L1Hits, s.Cache.L1Misses = s.Cache.L1Hits-hits, s.Cache.L1Misses-misses
 	s.Store = n.storeStats(s.Stream.CaughtUp)
 	if n.functions != nil {
-		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()
+		s.Functions, s.ViewBytes = n.functions.Stats(), s.Cache.ViewBytes
 	}
 	if n.runner != nil {
 		s.Hot, s.Prewarm = n.hot.Stats(), n.runner.Status()

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -19,7 +19,7 @@ type Why struct {
 	// Node is the name of the node that tells, At its time.
 	Node string    `json:"node"`
 	At   time.Time `json:"at"`
-	tier.Why
+	look.Why
 	// Past is what the stream has of the user, PastError why it could not be looked through.
 	Past      stream.Past `json:"past"`
 	PastError string      `json:"pastError,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -285,7 +286,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 	for i, id := range ids {
 		r, found := b.Found[id]
 		switch {
-		case found && r.Tier != tier.FromStale:
+		case found && r.Tier != look.FromStale:
 			became[i].cached = true
 		case missing[id]:
 			became[i].missing = true
@@ -294,7 +295,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 		default:
 			became[i].reason = reason(b.Errors[id], err)
 		}
-		if !found || r.Tier == tier.FromOrigin || r.Tier == tier.FromStale {
+		if !found || r.Tier == look.FromOrigin || r.Tier == look.FromStale {
 			asked++
 		}
 	}
@@ -313,7 +314,7 @@ func unfilled(c Cache) fills {
 // had given their lease to a node that is dead, and reports whether there were any.
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
-		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
+		if r, found := b.Found[id]; found && r.Tier != look.FromL2 && became[i].cached {
 			became[i], any = outcome{doubtful: true, reason: "Redis did not take the user"}, true
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -159,7 +160,7 @@ func fill(ctx context.Context, n *node.Node, ids []string) error {
 				return err
 			}
 			for _, one := range got.Found {
-				if one.Tier != tier.FromL1 {
+				if one.Tier != look.FromL1 {
 					misses++
 				}
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -120,7 +121,7 @@ func (j *judge) note(i int, id string, began time.Time, took time.Duration, got 
 		j.failed++
 		j.why = err
 		return
-	case got.Tier == tier.FromStale:
+	case got.Tier == look.FromStale:
 		j.stale++
 		return
 	case heldUp:
