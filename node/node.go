@@ -19,6 +19,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/prewarm/hot"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -51,7 +52,7 @@ type Node struct {
 	tail      *stream.Tail
 	worker    *stream.Worker // nil with NoWorker
 	watch     *watch.Watch   // nil with NoWatch
-	hot       *prewarm.Hot   // nil with NoPrewarm, as runner is
+	hot       *hot.List      // nil with NoPrewarm, as runner is
 	runner    *prewarm.Runner
 	gossip    *gossip.Cluster // nil without Config.Cluster
 	functions *edge.Functions // nil without Config.Functions
@@ -176,7 +177,7 @@ func (n *Node) composeCluster() (err error) {
 	if n.conf.NoPrewarm {
 		return nil
 	}
-	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
+	if n.hot, err = hot.New(hot.Config{Client: n.client, Logger: n.conf.Logger}); err != nil {
 		return err
 	}
 	n.lookups = &prewarmLookups{Cache: n.cache}

@@ -141,14 +141,10 @@ func resident(t *testing.T, n *Node, id string) (r tier.Result) {
 }
 
 func TestPutAndInvalidateReachEveryNode(t *testing.T) {
-	for name, start3 := range map[string]func(*testing.T) string{
-		"redis":    func(t *testing.T) string { return redistest.Server(t).URL() },
-		"cluster":  func(t *testing.T) string { return redistest.Cluster(t).URL() },
-		"sentinel": func(t *testing.T) string { return redistest.Sentinel(t, redistest.Options{}).URL() },
-	} {
+	for _, name := range []string{"redis", "cluster", "sentinel"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, origin := start3(t), newPeople(2)
+			url, origin := redistest.Kinds()[name](t), newPeople(2)
 			nodes := []*Node{start(t, url, origin), start(t, url, origin), start(t, url, origin)}
 			for _, n := range nodes {
 				resident(t, n, "1")

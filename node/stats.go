@@ -7,6 +7,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/prewarm/hot"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/watch"
@@ -30,9 +31,9 @@ type Stats struct {
 	Gossip *gossip.Stats `json:"gossip,omitempty"`
 	// Hot tells of the list of users whom the nodes have shown, Prewarm of this node's part in the run that is under way, or
 	// was the last, and Warmth is 0 to 1.
-	Hot     prewarm.HotStats `json:"hot"`
-	Prewarm prewarm.Status   `json:"prewarm"`
-	Warmth  float64          `json:"warmth"`
+	Hot     hot.Stats      `json:"hot"`
+	Prewarm prewarm.Status `json:"prewarm"`
+	Warmth  float64        `json:"warmth"`
 	// MemoryWarmth is how many users this node's memory holds, of those that the run has planned:
 	// 0 to 1. MemoryShort says in words that its memory is too small for them; "" when it is not.
 	MemoryWarmth float64 `json:"memoryWarmth"`
