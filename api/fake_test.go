@@ -11,7 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
@@ -48,7 +48,7 @@ func result(id string, t look.Tier) tier.Result {
 	p := &profile.Profile{ID: id, Nom: "Ngo Bassong", Prenom: "Thérèse", FullName: "Thérèse Ngo Bassong",
 		Avatar: "/avatars/" + id + ".webp", Matricule: "MAT-" + id, Ministere: "Ministère de la Santé publique",
 		Sexe: "F", UpdatedAt: 1732406400000}
-	return tier.Result{Tier: t, Age: 42*time.Second}.As(p)
+	return tier.Result{Tier: t, Age: 42 * time.Second}.As(p)
 }
 
 func (f *fakeNode) GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error) {
@@ -117,12 +117,12 @@ func (f *fakeNode) Invalidate(_ context.Context, id string) error {
 
 // Why knows of the users that GetWith finds.
 func (f *fakeNode) Why(_ context.Context, id string) (node.Why, error) {
-	w := node.Why{Node: "a", At: time.Now(), Past: stream.Past{Events: []stream.Line{}}}
+	w := node.Why{Node: "a", At: time.Now(), Past: history.Past{Events: []history.Line{}}}
 	w.ID, w.Read, w.Memory.State = id, look.Reading{Tier: "origin", Missing: true, Because: "nobody has it"}, look.CopyNone
 	if res, ok := f.users[id]; ok {
 		w.Read = look.Reading{Tier: "L1", Version: res.Version(), Because: "memory holds it"}
 		w.Memory = look.Copy{State: look.CopyValid, Profile: res.Profile, Age: 5}
-		w.Past.Events = append(w.Past.Events, stream.Line{ID: "5-0", At: time.UnixMilli(5), User: id, Form: "bare"})
+		w.Past.Events = append(w.Past.Events, history.Line{ID: "5-0", At: time.UnixMilli(5), User: id, Form: "bare"})
 	}
 	return w, f.fails
 }

@@ -267,7 +267,7 @@ func (r *record) has(want map[string]int) bool {
 func badEntry(n int, user string) map[string]any {
 	switch n % 100 {
 	case 0:
-		return map[string]any{"payload": `{"event":"user.profile.updated","userId":"` + user + `","fullName":"` + strings.Repeat("x", stream.MaxPayload) + `"}`}
+		return map[string]any{"payload": `{"event":"user.profile.updated","userId":"` + user + `","fullName":"` + strings.Repeat("x", 64<<10) + `"}`}
 	case 1:
 		return map[string]any{"payload": "{", "profile": strings.Repeat("\xdd", profile.MaxSize+1)}
 	}

@@ -286,7 +286,7 @@ func TestDeadLettersRefuse(t *testing.T) {
 	if _, err := NewDeadLetters(DeadConfig{}); !errors.Is(err, errConfig) {
 		t.Error(err)
 	}
-	fields := map[string]any{"payload": strings.Repeat("x", MaxPayload+1)}
+	fields := map[string]any{"payload": strings.Repeat("x", maxPayload+1)}
 	for i := range 50 {
 		fields[fmt.Sprintf("f%d", i)] = "y"
 	}
@@ -312,7 +312,7 @@ func TestBadEntriesDoNotStopAWorker(t *testing.T) {
 	m := newMemory()
 	w := startWorker(t, server.URL(), m)
 	put(t, c, "*", "payload", "{")
-	put(t, c, "*", "payload", strings.Repeat("x", MaxPayload+1))
+	put(t, c, "*", "payload", strings.Repeat("x", maxPayload+1))
 	put(t, c, "*", "payload", `{"userId":"8","event":"user.profile.renamed"}`)
 	add(t, c, 1)
 	await(t, "the good entry", func() bool { return m.snapshot()["7"] == 1 })

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 )
 
 const (
@@ -136,7 +137,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 		return nil
 	}
 	for _, entry := range read[0].Messages {
-		if err := t.show(stream.LineOf(entry)); err != nil {
+		if err := t.show(history.LineOf(entry)); err != nil {
 			return &outputError{err}
 		}
 		if t.cursor, t.shown = entry.ID, t.shown+1; t.shown == t.count {
@@ -146,7 +147,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 	return nil
 }
 
-func (t *eventsTail) show(l stream.Line) error {
+func (t *eventsTail) show(l history.Line) error {
 	if t.json {
 		return t.line(l)
 	}

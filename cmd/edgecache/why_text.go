@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
@@ -181,7 +181,7 @@ func whyOrigin(o look.Truth) string {
 	return fmt.Sprintf("%s; answered in %d ms", whyProfile(o.Profile), o.Took)
 }
 
-func whyPast(past stream.Past, failed string, now time.Time) (lines []string) {
+func whyPast(past history.Past, failed string, now time.Time) (lines []string) {
 	for _, e := range past.Events {
 		by := "announced"
 		if e.Hint {
