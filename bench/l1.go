@@ -27,7 +27,7 @@ const (
 	perUser = 2 * meanEntry
 )
 
-const l1Note = "Lookups of users whom the process holds in memory, by a goroutine on each processor but one; whom, as a chat would ask. A whole node, " +
+const l1Note = "Lookups of users that the process holds in memory, by a goroutine on each processor but one; which, as a chat would ask. A whole node, " +
 	"its stream followed, every check on, while users change; and the cache library under it alone, with the same profiles. " +
 	"Groups of 64 lookups are due together and the first of each is timed, because no timer plans single ones of 100 ns; " +
 	"the rows of the harness are at edgecache's loads and do nothing, and what it shows (the clock, the loop, a processor taken away) is in the others as well."

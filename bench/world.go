@@ -47,7 +47,7 @@ type world struct {
 	redis    redis.UniversalClient
 	truth    truth
 	ids      []string
-	popular  order // whom a chat asks for
+	popular  order // the users that a chat asks for
 	judge    *judge
 	progress progress
 	closers  []func() error

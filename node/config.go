@@ -43,9 +43,9 @@ type Config struct {
 	// Cluster says how this node finds the others, with which it divides the work of a prewarm; its Logger is the node's when
 	// it has none. Default: the node is on its own.
 	Cluster *gossip.Config
-	// NoPrewarm keeps this node out of prewarms, and from noting whom it shows.
+	// NoPrewarm keeps this node out of prewarms, and from noting the users that it shows.
 	NoPrewarm bool
-	// Sources say who was active lately, for a prewarm, beside the list of whom the nodes have shown, which they keep in
+	// Sources say who was active lately, for a prewarm, beside the list of users that the nodes have shown, which they keep in
 	// Redis. Default: that list alone.
 	Sources []prewarm.Source
 	// Prewarm is the run that Start begins, unless one is under way. Default: none; BeginPrewarm begins one.

@@ -361,7 +361,7 @@ func (s *truth) update(ctx context.Context, id string) int64 {
 	return v
 }
 
-// invalidate changes a user of whom the cluster is told only that something has changed.
+// invalidate changes a user, and tells the cluster only that something has changed.
 func (s *truth) invalidate(ctx context.Context, id string) {
 	v := s.next(id)
 	s.set(person(id, v))

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// sampleBits make one in 64 hits of L1 noted. Whoever was not in L1 is noted each time, so no user who was shown is missing
+	// sampleBits make one in 64 hits of L1 noted. A user who was not in L1 is noted each time, so no user who was shown is missing
 	// from the list; what is sampled is only how often.
 	sampleBits = 6
 	sampleHits = 1 << sampleBits

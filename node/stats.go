@@ -29,7 +29,7 @@ type Stats struct {
 	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// Gossip tells how the node does among the others; nil without Config.Cluster.
 	Gossip *gossip.Stats `json:"gossip,omitempty"`
-	// Hot tells of the list of users whom the nodes have shown, Prewarm of this node's part in the run that is under way, or
+	// Hot tells of the list of users that the nodes have shown, Prewarm of this node's part in the run that is under way, or
 	// was the last, and Warmth is 0 to 1.
 	Hot     hot.Stats      `json:"hot"`
 	Prewarm prewarm.Status `json:"prewarm"`

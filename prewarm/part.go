@@ -30,7 +30,7 @@ type part struct {
 	rec  *record
 	kick chan struct{} // holds one element when there is something to report
 
-	// gone are the ranges that need no look: done, by whomever, or without users. Only the goroutine of work uses it.
+	// gone are the ranges that need no look: done, by any node, or without users. Only the goroutine of work uses it.
 	gone [profile.Ranges]bool
 
 	mu     sync.Mutex
@@ -275,7 +275,7 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	return p.queue.idle()
 }
 
-// judge says what became of ids, and how many of them the origin was asked for. Whoever neither tier answered counts as asked,
+// judge says what became of ids, and how many of them the origin was asked for. A user who neither tier answered counts as asked,
 // also when Redis knew that he does not exist.
 func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) {
 	became = make([]outcome, len(ids))
@@ -310,7 +310,7 @@ func unfilled(c Cache) fills {
 	return fills{s.L2Errors, s.Unleased}
 }
 
-// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
+// doubt takes back that users that the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
 // had given their lease to a node that is dead, and reports whether there were any.
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {

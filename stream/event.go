@@ -44,7 +44,7 @@ var (
 	ErrNoEntry = errors.New("stream: no such entry")
 )
 
-// functionsID is the user of entries about edge functions, whom nobody is. Whoever does not know of
+// functionsID is the user of entries about edge functions; nobody has that id. A reader that does not know of
 // functions reads such an entry as the invalidation of that user, which changes nothing.
 const functionsID = "edgecache:functions"
 

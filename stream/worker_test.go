@@ -357,7 +357,7 @@ func runID(t testing.TB, c *redis.Client) string {
 	return who.runID
 }
 
-// TestAnEntryThatNeverFinishesIsBuriedUntried: whoever takes it may be killed by it.
+// TestAnEntryThatNeverFinishesIsBuriedUntried: the worker that takes it may be killed by it.
 func TestAnEntryThatNeverFinishesIsBuriedUntried(t *testing.T) {
 	server := redistest.Server(t)
 	c := server.Client()

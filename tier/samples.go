@@ -57,7 +57,7 @@ func (s *samples) add(l look.Lookup) {
 }
 
 // timed is GetWith of a lookup that entered s, with a look at the clock before and after. It notes
-// hits, and has them counted for all that are not timed; whoever misses is timed where that is found.
+// hits, and has them counted for all that are not timed; a miss is timed where it is found.
 func (c *Cache) timed(ctx context.Context, s *stripe, id string, w Want, counts bool) (Result, error) {
 	defer s.leaveAgain()
 	began := c.clock.tick()

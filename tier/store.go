@@ -179,7 +179,7 @@ func (c *Cache) recordOf(e *entry) kv.Record {
 	}
 }
 
-// renew is replace for a user whom the store has and L1 does not. It reports false, and has ended
+// renew is replace for a user that the store has and L1 does not. It reports false, and has ended
 // nothing for certain, when the store has nothing older, or another change comes between.
 func (c *Cache) renew(p *profile.Profile, h hash, before pair) bool {
 	if !c.store.On() || p.UpdatedAt < c.recent.floor(p.ID, c.clock.nanos()) {

@@ -165,7 +165,7 @@ func TestAChangeRenewsTheStore(t *testing.T) {
 	}
 	c.Refresh(user("2", 5))
 	if _, ok := c.store.Get("2"); ok {
-		t.Error("a change brought a user into the store whom nobody had asked for")
+		t.Error("a change brought a user into the store that nobody had asked for")
 	}
 }
 

@@ -134,7 +134,7 @@ func whyRigOn(t *testing.T, addr string, db int) *whyRig {
 	return r
 }
 
-// TestWhyTellsOfAbsence looks at a user whom nobody knows, before and after Redis and memory do.
+// TestWhyTellsOfAbsence looks at a user that nobody knows, before and after Redis and memory do.
 func TestWhyTellsOfAbsence(t *testing.T) {
 	r := newWhyRig(t)
 	for _, from := range []string{"origin", "L1"} {

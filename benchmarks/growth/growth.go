@@ -86,7 +86,7 @@ type result struct {
 	fill            time.Duration
 }
 
-// people is the source of truth: it makes up whoever is asked for.
+// people is the source of truth: it makes up every user that it is asked for.
 type people struct{}
 
 // Load implements tier.Loader.

@@ -49,8 +49,7 @@ func (l redisLook) watching(ctx context.Context) {
 	}
 }
 
-// watch makes a write, and returns by which way and after how long it was seen; a sweep would see none
-// of a user whom nobody is shown.
+// watch makes a write, and returns by which way and after how long it was seen; a sweep would see none of a user that nobody is shown.
 func (l redisLook) watch(ctx context.Context) (way string, took time.Duration, err error) {
 	w, end, err := l.openWatch(ctx)
 	if err != nil {

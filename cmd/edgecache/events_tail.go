@@ -38,9 +38,9 @@ func (p *program) eventsTailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show the changes as they come",
-		Long: `Prints one line for each entry of the stream: its id, when it was added, what happened to whom
-and in which version, and whether the event holds the whole profile, parts of it (patch), or
-nothing of it (bare). What is no event is malformed, with the reason. It changes nothing, goes
+		Long: `Prints one line for each entry of the stream: its id, when it was added, what happened to
+which user and in which version, and whether the event holds the whole profile, parts of it
+(patch), or nothing of it (bare). What is no event is malformed, with the reason. It changes nothing, goes
 on when Redis comes back, and ends on an interrupt.`,
 		Example: `  edgecache events tail
   edgecache events tail --from start --count 10

@@ -41,7 +41,7 @@ time, whatever those before it take.
 A line of the trace is a message: "ts_ms room user mentions", separated by tabs, mentions
 by commas, after one line of heading; the file may be gzipped. A chat node shows a message
 to those members of the room that it serves, so it looks up the sender and everyone
-mentioned. Each user belongs to one node; whoever has spoken in a room is a member of it.`,
+mentioned. Each user belongs to one node; a user who has spoken in a room is a member of it.`,
 		Example: `  edgecache replay --trace chat_trace.tsv.gz --nodes 3
   edgecache replay --trace chat_trace.tsv.gz --redis redis://127.0.0.1:6379/1
   edgecache replay --trace chat_trace.tsv.gz --rate 2000 --lookups 120000 --origin-latency 200ms`,

@@ -241,7 +241,7 @@ func (h *List) send(ctx context.Context, pairs []any) {
 func (h *List) Name() string { return "hot" }
 
 // Active implements prewarm.Source: the users whose score is since or later. LastActive is the score, which for many visits may lie
-// after now. Whoever is in the list during the whole reading is yielded. What this List has noted is sent first.
+// after now. A user who is in the list during the whole reading is yielded. What this List has noted is sent first.
 func (h *List) Active(ctx context.Context, since time.Time) iter.Seq2[prewarm.User, error] {
 	return func(yield func(prewarm.User, error) bool) {
 		h.flush(ctx)

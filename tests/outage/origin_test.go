@@ -79,7 +79,7 @@ func (o *outage) allOpen() bool {
 }
 
 // TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
-// two nodes, users whom nobody has asked for before on all three, and on the third users whose copies age.
+// two nodes, users that nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) { canary.Judge(t, originOutage) }
 
 func originOutage(t *testing.T, bird *canary.Canary) {

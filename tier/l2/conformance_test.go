@@ -262,7 +262,7 @@ func (s suite) foreignVersions(t *testing.T) {
 	}
 }
 
-// hints follows a user whom another service changes, from its event to the origin's answer.
+// hints follows a user that another service changes, from its event to the origin's answer.
 func (s suite) hints(t *testing.T) {
 	l, id := s.l2(t, Config{}), s.id(t)
 	name := "Jeanne Dupont"

@@ -208,7 +208,7 @@ func (w *Watch) follow(ctx context.Context, server *redis.Client) {
 	}
 }
 
-// linked notes that a link stands; whoever calls it calls unlinked at its end.
+// linked notes that a link stands; its caller calls unlinked at the end.
 func (w *Watch) linked(by *way, again bool) {
 	if again && by != sweeping {
 		w.conf.Cache.Flush()
