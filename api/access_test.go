@@ -22,6 +22,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const testSecret = "0123456789abcdef0123456789abcdef"
@@ -369,7 +370,7 @@ func TestUnavailableSaysTheLimit(t *testing.T) {
 		"did not answer within 1s (--origin-timeout)": &origin.Error{Op: "load", Limit: time.Second, Err: profile.ErrUnavailable},
 		"answered 502 Bad Gateway":                    &origin.Error{Op: "load", Status: 502, Detail: "inside", Err: profile.ErrUnavailable},
 		"asked again in 2s":                           &origin.Error{Op: "load", RetryAfter: 2 * time.Second, Err: profile.ErrUnavailable},
-		"until the 2s of a load were over":            &tier.Waited{For: "Redis took all the time", Limit: 2 * time.Second, Cause: context.DeadlineExceeded},
+		"until the 2s of a load were over":            &look.Waited{For: "Redis took all the time", Limit: 2 * time.Second, Cause: context.DeadlineExceeded},
 		"could not be reached in time":                profile.ErrUnavailable,
 	} {
 		f := newFake()

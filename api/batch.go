@@ -14,6 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // maxAnswer is the largest answer to a batch in bytes. 10,000 typical profiles take 2.5 MB; only profiles far larger than
@@ -263,18 +264,18 @@ func (a answer) encodeSources(enc *msgpack.Encoder) error {
 
 // batchCacheStatus counts a batch's answers per tier; it is a hit when nothing had to come from further on.
 func batchCacheStatus(batch tier.Batch) []byte {
-	var counts [tier.FromStale + 1]int
+	var counts [look.FromStale + 1]int
 	for _, res := range batch.Found {
-		counts[min(res.Tier, tier.FromStale)]++
+		counts[min(res.Tier, look.FromStale)]++
 	}
 	state := "hit"
-	if counts[tier.FromOrigin]+len(batch.Missing)+len(batch.Errors) > 0 {
+	if counts[look.FromOrigin]+len(batch.Missing)+len(batch.Errors) > 0 {
 		state = "fwd=miss"
 	}
 	store := ""
-	if n := counts[tier.FromStore]; n > 0 {
+	if n := counts[look.FromStore]; n > 0 {
 		store = fmt.Sprintf(" L1.5=%d", n)
 	}
 	return fmt.Appendf(nil, `edgecache; %s; detail="L1=%d%s L2=%d origin=%d stale=%d"`,
-		state, counts[tier.FromL1], store, counts[tier.FromL2], counts[tier.FromOrigin], counts[tier.FromStale])
+		state, counts[look.FromL1], store, counts[look.FromL2], counts[look.FromOrigin], counts[look.FromStale])
 }

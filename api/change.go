@@ -83,7 +83,7 @@ func checkBody(p *profile.Profile, id string) error {
 	return nil
 }
 
-// invalidateUser serves POST /v1/users/:id/invalidate. A user whom nobody knows is no error.
+// invalidateUser serves POST /v1/users/:id/invalidate. A user that nobody knows is no error.
 func (s *Server) invalidateUser(c *fiber.Ctx) error {
 	id, err := pathID(c)
 	if err != nil {

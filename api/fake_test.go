@@ -11,8 +11,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -37,22 +38,22 @@ type fakeNode struct {
 func newFake(ids ...string) *fakeNode {
 	f := &fakeNode{users: make(map[string]tier.Result), errs: make(map[string]error)}
 	for _, id := range ids {
-		f.users[id] = result(id, tier.FromL1)
+		f.users[id] = result(id, look.FromL1)
 	}
 	return f
 }
 
 // result is a typical answer: some 160 bytes packed.
-func result(id string, t tier.Tier) tier.Result {
+func result(id string, t look.Tier) tier.Result {
 	p := &profile.Profile{ID: id, Nom: "Ngo Bassong", Prenom: "Thérèse", FullName: "Thérèse Ngo Bassong",
 		Avatar: "/avatars/" + id + ".webp", Matricule: "MAT-" + id, Ministere: "Ministère de la Santé publique",
 		Sexe: "F", UpdatedAt: 1732406400000}
-	return tier.MakeResult(p, t, 42*time.Second)
+	return tier.Result{Tier: t, Age: 42 * time.Second}.As(p)
 }
 
 func (f *fakeNode) GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error) {
 	if f.generated {
-		return result(id, tier.FromL1), nil
+		return result(id, look.FromL1), nil
 	}
 	if f.blocked != nil {
 		f.entered <- struct{}{}
@@ -91,7 +92,7 @@ func (f *fakeNode) BatchGet(ctx context.Context, ids []string, want tier.Want) (
 		} else if res, ok := f.users[id]; ok {
 			b.Found[id] = res
 		} else if f.generated {
-			b.Found[id] = result(id, tier.FromL2)
+			b.Found[id] = result(id, look.FromL2)
 		} else if !missing[id] {
 			missing[id] = true
 			b.Missing = append(b.Missing, id)
@@ -116,12 +117,12 @@ func (f *fakeNode) Invalidate(_ context.Context, id string) error {
 
 // Why knows of the users that GetWith finds.
 func (f *fakeNode) Why(_ context.Context, id string) (node.Why, error) {
-	w := node.Why{Node: "a", At: time.Now(), Past: stream.Past{Events: []stream.Line{}}}
-	w.ID, w.Read, w.Memory.State = id, tier.Reading{Tier: "origin", Missing: true, Because: "nobody has it"}, tier.CopyNone
+	w := node.Why{Node: "a", At: time.Now(), Past: history.Past{Events: []history.Line{}}}
+	w.ID, w.Read, w.Memory.State = id, look.Reading{Tier: "origin", Missing: true, Because: "nobody has it"}, look.CopyNone
 	if res, ok := f.users[id]; ok {
-		w.Read = tier.Reading{Tier: "L1", Version: res.Version(), Because: "memory holds it"}
-		w.Memory = tier.Copy{State: tier.CopyValid, Profile: res.Profile, Age: 5}
-		w.Past.Events = append(w.Past.Events, stream.Line{ID: "5-0", At: time.UnixMilli(5), User: id, Form: "bare"})
+		w.Read = look.Reading{Tier: "L1", Version: res.Version(), Because: "memory holds it"}
+		w.Memory = look.Copy{State: look.CopyValid, Profile: res.Profile, Age: 5}
+		w.Past.Events = append(w.Past.Events, history.Line{ID: "5-0", At: time.UnixMilli(5), User: id, Form: "bare"})
 	}
 	return w, f.fails
 }
@@ -158,10 +159,10 @@ func (f *fakeNode) SampleLookups() (stop func()) {
 	return func() { f.sampled.Add(-1) }
 }
 
-func (f *fakeNode) Lookups() []tier.Lookup {
-	return []tier.Lookup{
-		{At: time.UnixMilli(1732406400000), ID: "1", Tier: tier.FromL1, Took: 400 * time.Nanosecond},
-		{At: time.UnixMilli(1732406401000), ID: "12", Tier: tier.FromOrigin, Took: 60 * time.Millisecond},
+func (f *fakeNode) Lookups() []look.Lookup {
+	return []look.Lookup{
+		{At: time.UnixMilli(1732406400000), ID: "1", Tier: look.FromL1, Took: 400 * time.Nanosecond},
+		{At: time.UnixMilli(1732406401000), ID: "12", Tier: look.FromOrigin, Took: 60 * time.Millisecond},
 		{At: time.UnixMilli(1732406402000), ID: "9", Absent: true, Took: 2 * time.Millisecond},
 	}
 }
@@ -180,7 +181,7 @@ type hotNode struct {
 	res tier.Result
 }
 
-func newHot(id string) hotNode { return hotNode{newFake(id), result(id, tier.FromL1)} }
+func newHot(id string) hotNode { return hotNode{newFake(id), result(id, look.FromL1)} }
 
 func (h hotNode) GetWith(context.Context, string, tier.Want) (tier.Result, error) { return h.res, nil }
 

@@ -12,18 +12,19 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 func TestUserHeaders(t *testing.T) {
 	f := newFake("1")
 	for _, c := range []struct {
-		tier tier.Tier
+		tier look.Tier
 		want string
 	}{
-		{tier.FromL1, "edgecache; hit; detail=L1"},
-		{tier.FromL2, "edgecache; hit; detail=L2"},
-		{tier.FromOrigin, "edgecache; fwd=miss; detail=origin"},
-		{tier.FromStale, "edgecache; hit; ttl=-42; detail=stale"},
+		{look.FromL1, "edgecache; hit; detail=L1"},
+		{look.FromL2, "edgecache; hit; detail=L2"},
+		{look.FromOrigin, "edgecache; fwd=miss; detail=origin"},
+		{look.FromStale, "edgecache; hit; ttl=-42; detail=stale"},
 	} {
 		f.users[c.tier.String()] = result("1", c.tier)
 	}
@@ -148,10 +149,10 @@ func TestIfNoneMatch(t *testing.T) {
 
 // A record that another service wrote by hand may keep its version and still be another.
 func TestETagDiffersWhenTheBytesDo(t *testing.T) {
-	a := result("1", tier.FromL1)
+	a := result("1", look.FromL1)
 	other := a.Profile.Clone()
 	other.Nom = "Nga Bassong"
-	b := tier.MakeResult(other, tier.FromL1, 0)
+	b := tier.Result{Tier: look.FromL1}.As(other)
 	if x, y := appendETag(nil, a, mediaJSON, 0), appendETag(nil, b, mediaJSON, 0); bytes.Equal(x, y) {
 		t.Errorf("both have the ETag %s", x)
 	}
@@ -192,7 +193,7 @@ func TestWants(t *testing.T) {
 
 func TestBatchJSON(t *testing.T) {
 	f := newFake("1", "3", "5")
-	f.users["3"] = result("3", tier.FromOrigin)
+	f.users["3"] = result("3", look.FromOrigin)
 	f.errs["4"] = fmt.Errorf("tier: get: %w: breaker open", profile.ErrUnavailable)
 	r := send(t, serve(t, f), "POST", "/v1/users/batch", `{"ids":["5","1","2","b d","4","3","1","9"]}`, jsonType)
 	var got struct {
@@ -246,9 +247,9 @@ func TestAnswerThatIsTooLarge(t *testing.T) {
 	f := newFake()
 	var asked []string
 	const kept = 4 << 10 // for what a record has beside its longest field
-	whole := result("big", tier.FromL1).Profile.Clone()
+	whole := result("big", look.FromL1).Profile.Clone()
 	whole.Attrs = map[string]string{"long": strings.Repeat("x", profile.MaxSize-kept)}
-	big := tier.MakeResult(whole, tier.FromL1, 0)
+	big := tier.Result{Tier: look.FromL1}.As(whole)
 	for _, id := range ids(maxAnswer / (profile.MaxSize - kept)) {
 		f.users[id] = big
 		asked = append(asked, `"`+id+`"`)

@@ -14,7 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// everyone is a source of truth that knows everybody, and counts how often it was asked for whom.
+// everyone is a source of truth that knows everybody, and counts how often it was asked for each.
 type everyone struct {
 	mu    sync.Mutex
 	asked map[string]int
@@ -36,7 +36,7 @@ func (e *everyone) LoadBatch(ctx context.Context, ids []string) (profile.Batch, 
 }
 
 // The whole way, through flights, leases and both tiers: the ids that the node keeps are those that were asked for. Half of
-// the requests ask for a user whom another connection asks for too.
+// the requests ask for a user that another connection asks for too.
 func TestEachBodyHasTheIDAskedForThroughTheNode(t *testing.T) {
 	const conns, each = 8, 1000
 	redis, err := embedded.StartRedis()

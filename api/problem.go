@@ -20,6 +20,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // problemBase precedes the names of the problems; docs/problems.md explains each under its name.
@@ -154,7 +155,7 @@ func problemLimit(l *gate.Limited) *problem {
 
 // unavailable says what was waited for, and the limit, without what a stranger need not know of the inside.
 func unavailable(err error) string {
-	if w, ok := errors.AsType[*tier.Waited](err); ok {
+	if w, ok := errors.AsType[*look.Waited](err); ok {
 		return fmt.Sprintf("%s, until the %v of a load were over", w.For, w.Limit)
 	}
 	e, ok := errors.AsType[*origin.Error](err)

@@ -45,6 +45,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -82,7 +83,7 @@ type Node interface {
 	PrewarmStatus(ctx context.Context) (prewarm.Status, error)
 	// SampleLookups and Lookups are those of tier.Cache.
 	SampleLookups() (stop func())
-	Lookups() []tier.Lookup
+	Lookups() []look.Lookup
 }
 
 // Config is what New takes. Its zero value, with a Node, is the documented default.

@@ -185,7 +185,7 @@ func TestNotReadyWhileClosing(t *testing.T) {
 	}
 }
 
-// Two servers take turns in closing, as in a rolling restart. Clients keep connections, ask whoever is ready, and never ask
+// Two servers take turns in closing, as in a rolling restart. Clients keep connections, ask the one that is ready, and never ask
 // twice: they lose nothing.
 func TestDrainLosesNoRequest(t *testing.T) {
 	f := newFake("1")

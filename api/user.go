@@ -13,6 +13,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // maxPooledBody is the largest buffer that is kept for the next answer; one large batch shall not be held for ever.
@@ -105,9 +106,9 @@ func (s *Server) sendUser(c *fiber.Ctx, res tier.Result, m media, tag uint64) {
 func appendCacheStatus(dst []byte, res tier.Result) []byte {
 	dst = append(dst, "edgecache; "...)
 	switch res.Tier {
-	case tier.FromOrigin:
+	case look.FromOrigin:
 		dst = append(dst, "fwd=miss; detail="...)
-	case tier.FromStale:
+	case look.FromStale:
 		dst = strconv.AppendInt(append(dst, "hit; ttl="...), -int64(res.Age/time.Second), 10)
 		dst = append(dst, "; detail="...)
 	default:

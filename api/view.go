@@ -33,7 +33,7 @@ type Caller struct {
 	Claims edge.Values
 }
 
-// RoleNone is the role of a caller of whom nothing is known.
+// RoleNone is the role of a caller of which nothing is known.
 const RoleNone = "none"
 
 // FunctionsConfig says how edge functions are served.

@@ -15,6 +15,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const batchNote = "Lookups of many users at once, each batch at 80 % of how many such batches can be had; the latency is that of the whole batch. " +
@@ -158,7 +159,7 @@ func (w *world) judgedBatch(name string, n *node.Node) bulk {
 			}
 		}
 		first := got.Found[ids[0]]
-		read.End(first.Version(), first.Tier == tier.FromStale)
+		read.End(first.Version(), first.Tier == look.FromStale)
 		return nil
 	}
 }

@@ -1,5 +1,5 @@
 // Package bench measures what each tier of edgecache costs, and what a miss costs: on parts that it
-// starts itself, on the Redis and the origin of whoever asks, or on running nodes. It finds out what
+// starts itself, on the Redis and the origin of the caller, or on running nodes. It finds out what
 // each contender can do, then puts load on it in an open loop (package load), while an oracle judges
 // what edgecache answers. What it found is a report.Result.
 //
@@ -80,7 +80,7 @@ type Config struct {
 	Zipf float64
 	// Goroutines is how many operations may be under way. Default 64.
 	Goroutines int
-	// Seed makes the users and whom is asked for. Default 1.
+	// Seed makes the users and the order in which they are asked for. Default 1.
 	Seed uint64
 	// Version is the build that measures, for the result.
 	Version string

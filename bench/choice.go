@@ -9,7 +9,7 @@ import (
 // orderLength is how many choices are drawn before a run, a power of two.
 const orderLength = 1 << 18
 
-// order is whom the n-th operation asks for, drawn before.
+// order is the user that the n-th operation asks for, drawn before.
 type order []uint32
 
 func (o order) at(n uint64) int { return int(o[n%uint64(len(o))]) }

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	perUser = 2 * meanEntry
 )
 
-const l1Note = "Lookups of users whom the process holds in memory, by a goroutine on each processor but one; whom, as a chat would ask. A whole node, " +
+const l1Note = "Lookups of users that the process holds in memory, by a goroutine on each processor but one; which, as a chat would ask. A whole node, " +
 	"its stream followed, every check on, while users change; and the cache library under it alone, with the same profiles. " +
 	"Groups of 64 lookups are due together and the first of each is timed, because no timer plans single ones of 100 ns; " +
 	"the rows of the harness are at edgecache's loads and do nothing, and what it shows (the clock, the loop, a processor taken away) is in the others as well."
@@ -178,7 +179,7 @@ func (w *world) edgecacheL1(ctx context.Context) (*contender, error) {
 func (w *world) judgedGet(ctx context.Context, seen *oracle.Node, n *node.Node, id string) {
 	read := seen.Begin(id)
 	if got, err := n.Get(ctx, id); err == nil {
-		read.End(got.Version(), got.Tier == tier.FromStale)
+		read.End(got.Version(), got.Tier == look.FromStale)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const l2Note = "Lookups that Redis answers, all users alike. edgecache is a whole node whose memory keeps nobody, so that each lookup goes to " +
@@ -109,7 +110,7 @@ func (w *world) getting(n *node.Node, who order, name string, strays func(tier.S
 			read := seen.Begin(id)
 			got, err := n.Get(context.WithoutCancel(ctx), id)
 			if err == nil {
-				read.End(got.Version(), got.Tier == tier.FromStale)
+				read.End(got.Version(), got.Tier == look.FromStale)
 			}
 			return err
 		},

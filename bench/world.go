@@ -26,6 +26,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -46,7 +47,7 @@ type world struct {
 	redis    redis.UniversalClient
 	truth    truth
 	ids      []string
-	popular  order // whom a chat asks for
+	popular  order // the users that a chat asks for
 	judge    *judge
 	progress progress
 	closers  []func() error
@@ -349,7 +350,7 @@ func (w *world) readAll(ctx context.Context, n *node.Node) (misses int, err erro
 			return 0, fmt.Errorf("%d of the users %q to %q are there; want all", len(got.Found), some[0], some[len(some)-1])
 		}
 		for _, r := range got.Found {
-			if r.Tier != tier.FromL1 {
+			if r.Tier != look.FromL1 {
 				misses++
 			}
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	// ErrNotFound reports a user whom the source of truth does not know.
+	// ErrNotFound reports a user that the source of truth does not know.
 	ErrNotFound = profile.ErrNotFound
 	// ErrInvalidID reports an id that breaks the rule for ids.
 	ErrInvalidID = profile.ErrInvalidID

@@ -110,7 +110,7 @@ func (m Map) Value(name string) (string, bool) {
 	return v, ok
 }
 
-// Request is what a call gets beside the profile. The zero value is a caller of whom nothing is
+// Request is what a call gets beside the profile. The zero value is a caller of which nothing is
 // known.
 type Request struct {
 	// Claims is what is known of the caller; nil for nothing.
@@ -137,7 +137,7 @@ type Config struct {
 	// half of GOMAXPROCS, at least 1.
 	Concurrency int
 	// CacheDir is a directory for native code, so that a node that starts again need not compile.
-	// Whoever can write to it can run code in the node. Default: none.
+	// A client that can write to it can run code in the node. Default: none.
 	CacheDir string
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // Serving is the version of a function that a node serves. It stays what it is when another version
-// takes its place, so that whoever has one sees no mixture. Its methods may be called concurrently.
+// takes its place, so that a holder of one sees no mixture. Its methods may be called concurrently.
 type Serving struct {
 	// Name is the function's, Version what Redis says of this version.
 	Name    string
@@ -121,7 +121,7 @@ type FunctionStats struct {
 	Sum     string `json:"sha256"`
 	// Loaded says that it is compiled. Fenced says that it is not called at present, and Fences how
 	// often that began.
-	// Share is that of the users for whom a version on trial serves; 0 for the one that serves the others.
+	// Share is that of the users for which a version on trial serves; 0 for the one that serves the others.
 	Share  float64 `json:"share,omitempty"`
 	Loaded bool    `json:"loaded"`
 	Fenced bool    `json:"fenced"`

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// linesPerSecond is how many lines of memberlist's are passed on. Whoever can send a packet to the port causes a line.
+// linesPerSecond is how many lines of memberlist's are passed on. A host that can send a packet to the port causes a line.
 const linesPerSecond = 10
 
 // maxLine is how many bytes of a line are passed on. Some quote what a stranger sent.

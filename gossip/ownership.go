@@ -19,8 +19,7 @@ type Ownership struct {
 }
 
 // Owners gives each range to the member with the highest score for it (rendezvous hashing). It depends on the names and weights
-// of the members that are Alive and on nothing else: not on their order, this process or the past. So whoever sees the
-// same members says the same, and when one leaves only its ranges change hands.
+// of the members that are Alive and on nothing else: not on their order, this process or the past. So nodes that see the same members say the same, and when one leaves only its ranges change hands.
 //
 // With weights the score is w / -ln(u), where u in (0,1) is the member's hash for the range: the weighted form of rendezvous hashing
 // (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, SPAA 2005, "logarithmic method"). A member wins

@@ -43,9 +43,9 @@ type Config struct {
 	// Cluster says how this node finds the others, with which it divides the work of a prewarm; its Logger is the node's when
 	// it has none. Default: the node is on its own.
 	Cluster *gossip.Config
-	// NoPrewarm keeps this node out of prewarms, and from noting whom it shows.
+	// NoPrewarm keeps this node out of prewarms, and from noting the users that it shows.
 	NoPrewarm bool
-	// Sources say who was active lately, for a prewarm, beside the list of whom the nodes have shown, which they keep in
+	// Sources say who was active lately, for a prewarm, beside the list of users that the nodes have shown, which they keep in
 	// Redis. Default: that list alone.
 	Sources []prewarm.Source
 	// Prewarm is the run that Start begins, unless one is under way. Default: none; BeginPrewarm begins one.
@@ -57,8 +57,6 @@ type Config struct {
 	// Functions lets this node run edge functions; its Client, Announce and Logger are the node's. Default: it runs none,
 	// and View with one fails.
 	Functions *edge.FunctionsConfig
-	// ViewBytes is how much memory what functions made may take, beside that of L1. Default 32 MiB.
-	ViewBytes int64
 	// Version is the build of the process, told to the other nodes. Default: none.
 	Version string
 	// Logger gets what an operator should know: one line for each state that the node gets into, and
@@ -72,9 +70,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReadyWithin == 0 {
 		c.ReadyWithin = time.Minute
-	}
-	if c.ViewBytes == 0 {
-		c.ViewBytes = 32 << 20
 	}
 	return c
 }
@@ -96,8 +91,6 @@ func (c Config) validate() error {
 		return errors.New("node: Config.Prewarm and Config.NoPrewarm; want one of them")
 	case c.ReadyAt > 0 && c.Prewarm == nil:
 		return errors.New("node: Config.ReadyAt without Config.Prewarm; nothing would warm the node")
-	case c.ViewBytes < 0:
-		return fmt.Errorf("node: Config.ViewBytes is %d; want a number of bytes, or 0 for the default", c.ViewBytes)
 	case c.Store != nil && c.Store.Check() != nil:
 		return fmt.Errorf("node: Config.Store: %w", c.Store.Check())
 	case c.ReadyWithin < 0:

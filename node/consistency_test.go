@@ -22,6 +22,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 var puts = flag.Int("puts", 1_000, "how many changes the consistency test makes at the origin")
@@ -156,7 +157,7 @@ func lookOnce(ctx context.Context, t *testing.T, n *Node, judge *oracle.Node, id
 		}
 		return ctx.Err() != nil
 	}
-	read.End(r.Version(), r.Tier == tier.FromStale)
+	read.End(r.Version(), r.Tier == look.FromStale)
 	return true
 }
 

@@ -20,7 +20,7 @@ const (
 	hotSince = 7 * 24 * time.Hour
 )
 
-// Difference is a user whom two versions of a function show differently.
+// Difference is a user that two versions of a function show differently.
 type Difference struct {
 	ID string `json:"id"`
 	// Before and After are what they show, or why they do not.
@@ -36,7 +36,7 @@ type Shown struct {
 
 // Diff is how a module differs from the version of a function that serves.
 type Diff struct {
-	// Compared counts the users that both were called for, Different those whom they show
+	// Compared counts the users that both were called for, Different those that they show
 	// differently.
 	Compared  int `json:"compared"`
 	Different int `json:"different"`

@@ -48,7 +48,7 @@ func TestEverythingFailsAtRandom(t *testing.T) {
 	}
 }
 
-// empty makes Redis and the nodes forget users of whom nothing changed, so that the origin is asked.
+// empty makes Redis and the nodes forget users who were not changed, so that the origin is asked.
 func (r *rig) empty(ctx context.Context) {
 	for id := 0; ctx.Err() == nil; id++ {
 		user := strconv.Itoa(1 + id%r.users)

@@ -24,6 +24,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 var long = flag.Bool("long", false, "run the fault tests in full instead of in seconds")
@@ -237,7 +238,7 @@ func (r *rig) look(ctx context.Context, node int, id string) (tier.Result, error
 	got, err := r.nodes[node].Get(ctx, id)
 	switch {
 	case err == nil:
-		judged.End(got.Version(), got.Tier == tier.FromStale)
+		judged.End(got.Version(), got.Tier == look.FromStale)
 	case errors.Is(err, profile.ErrNotFound):
 		judged.Missing()
 	case ctx.Err() == nil:
@@ -278,7 +279,7 @@ func (r *rig) awaitService(since time.Time, most time.Duration) {
 	for n := range r.nodes {
 		eventually(r.T, "service on node "+strconv.Itoa(n+1), func() bool {
 			got, err := r.look(r.Context(), n, id)
-			return err == nil && got.Tier == tier.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced
+			return err == nil && got.Tier == look.FromL1 && got.Version() == version && !r.nodes[n].Stats().Cache.Fenced
 		})
 		if at := time.Now(); !r.canary.Excuses("service", since, at, most) {
 			r.Errorf("node %d: service only %v after Redis was back, want %v; stream %+v", n+1, at.Sub(since), most, r.nodes[n].Stats().Stream)
@@ -360,7 +361,7 @@ func (s *truth) update(ctx context.Context, id string) int64 {
 	return v
 }
 
-// invalidate changes a user of whom the cluster is told only that something has changed.
+// invalidate changes a user, and tells the cluster only that something has changed.
 func (s *truth) invalidate(ctx context.Context, id string) {
 	v := s.next(id)
 	s.set(person(id, v))

@@ -19,7 +19,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // A node whose link to the stream falls silent, while all else works, stops to trust L1 in time.
@@ -267,7 +267,7 @@ func (r *record) has(want map[string]int) bool {
 func badEntry(n int, user string) map[string]any {
 	switch n % 100 {
 	case 0:
-		return map[string]any{"payload": `{"event":"user.profile.updated","userId":"` + user + `","fullName":"` + strings.Repeat("x", stream.MaxPayload) + `"}`}
+		return map[string]any{"payload": `{"event":"user.profile.updated","userId":"` + user + `","fullName":"` + strings.Repeat("x", 64<<10) + `"}`}
 	case 1:
 		return map[string]any{"payload": "{", "profile": strings.Repeat("\xdd", profile.MaxSize+1)}
 	}
@@ -449,7 +449,7 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	for id := 1; id <= 500; id++ {
 		id := strconv.Itoa(id)
 		for n := range r.nodes {
-			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == tier.FromStale {
+			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == look.FromStale {
 				lost++
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // beside is three nodes on a real Redis beside services that write there what they like.
@@ -98,7 +99,7 @@ func (b *beside) shown(within time.Duration, what string, want func(p *profile.P
 		var err error
 		for ok := false; !ok; {
 			got, err = n.Get(b.Context(), id)
-			ok = got.Tier != tier.FromStale && (err == nil && want(got.Profile) || errors.Is(err, profile.ErrNotFound) && want(nil))
+			ok = got.Tier != look.FromStale && (err == nil && want(got.Profile) || errors.Is(err, profile.ErrNotFound) && want(nil))
 			if !ok && time.Since(began) >= within {
 				b.Errorf("%s: after %v node %d answers %+v from %v, %v", what, within, i+1, got.Profile, got.Tier, err)
 				return
@@ -248,7 +249,7 @@ func TestHintIsShownWhileTheOriginIsDown(t *testing.T) {
 	b.event("7", `,"fullName":"Said By Others"`, time.Now())
 	eventually(t, "what the event says, marked", func() bool {
 		got, err := b.nodes[1].Get(t.Context(), "7")
-		return err == nil && got.Profile.FullName == "Said By Others" && got.Tier == tier.FromStale
+		return err == nil && got.Profile.FullName == "Said By Others" && got.Tier == look.FromStale
 	})
 	b.down.Store(false)
 	b.truth.set(person("7", 9))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // prewarmLookups is the cache as a prewarm sees it, with lookups of its own: they are no readers'.
@@ -23,7 +24,7 @@ func (p *prewarmLookups) BatchGet(ctx context.Context, ids []string, w tier.Want
 	}
 	hits := uint64(0)
 	for _, r := range b.Found {
-		if r.Tier == tier.FromL1 {
+		if r.Tier == look.FromL1 {
 			hits++
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // TestReadsOutliveLeasesThatNobodyUses leaves leases behind, of a node that is dead, and of nodes that
@@ -20,7 +20,7 @@ func TestReadsOutliveLeasesThatNobodyUses(t *testing.T) {
 		for i, n := range m.nodes {
 			reading.Go(func() {
 				got, err := n.Get(m.ctx, id)
-				if err != nil || got.Tier == tier.FromStale || got.Version() != 1 {
+				if err != nil || got.Tier == look.FromStale || got.Version() != 1 {
 					t.Errorf("%s: node %d answers %v from %v after %v", what, i+1, err, got.Tier, time.Since(began))
 				}
 			})

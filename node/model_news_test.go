@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // TestNewsAboveTheTruthEnds has an origin announce a version that it has lost since, for a user who is
@@ -17,12 +17,12 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 		m := newModel(t, new(compiled))
 		defer m.close()
 		const id = "2"
-		all := func(want tier.Tier, version int64) {
+		all := func(want look.Tier, version int64) {
 			t.Helper()
 			for i, n := range m.nodes {
 				got, err := n.Get(m.ctx, id)
 				check(t, err)
-				if stale := got.Tier == tier.FromStale; stale != (want == tier.FromStale) || got.Version() != version {
+				if stale := got.Tier == look.FromStale; stale != (want == look.FromStale) || got.Version() != version {
 					t.Errorf("after %v node %d answers %d from %v; want %d", time.Since(m.journal.start), i+1, got.Version(), got.Tier, version)
 				}
 			}
@@ -30,11 +30,11 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 		began := time.Now()
 		m.news(id)
 		time.Sleep(time.Second)
-		all(tier.FromStale, 1)
+		all(look.FromStale, 1)
 		time.Sleep(time.Until(began.Add(newsEnds + 100*time.Millisecond)))
 		m.truth.clearAsked()
 		for range 3 {
-			all(tier.FromL1, 1)
+			all(look.FromL1, 1)
 			time.Sleep(time.Second)
 		}
 		if n := m.truth.clearAsked()[id]; n != 1 {

@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // modelNode is a node with its ways to the server, and what the model knows of it.
@@ -343,7 +344,7 @@ func (m *model) look(n *modelNode, id string) {
 		case err == nil && m.foreignLocked(id, got.Version()):
 			// another service wrote the record
 		case err == nil:
-			judged.End(got.Version(), got.Tier == tier.FromStale)
+			judged.End(got.Version(), got.Tier == look.FromStale)
 		case errors.Is(err, profile.ErrNotFound):
 			judged.Missing()
 		}

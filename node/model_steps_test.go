@@ -14,6 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // The steps of the model.
@@ -85,7 +86,7 @@ func (m *model) dataFault(s step, fault func(*wire)) {
 	m.later(s.lasts, m.nodes[s.node].data.heal)
 }
 
-// overtake has a node look twice for a user whom it is made to forget in between, with a change just after that, of which it
+// overtake has a node look twice for a user that it is made to forget in between, with a change just after that, of which it
 // hears late. The first look is done after the change and the second before, and the first is answered first.
 func (m *model) overtake(n *modelNode, s step) {
 	s.lasts = swayLate
@@ -324,7 +325,7 @@ func (m *model) remembered() int {
 	return len(m.past)
 }
 
-// forgive makes others of the users whom then does not know as now does.
+// forgive makes others of the users that then does not know as now does.
 func (m *model) forgive(now, then *keyspace) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -379,7 +380,7 @@ func (m *model) finish() error {
 		return err
 	}
 	for id := range m.truth.clearAsked() {
-		return fmt.Errorf("the origin is asked for user %s, for whom all nodes have just answered\n%s", id, m.journal.of(id))
+		return fmt.Errorf("the origin is asked for user %s, although all nodes have just answered\n%s", id, m.journal.of(id))
 	}
 	return nil
 }
@@ -390,7 +391,7 @@ func (m *model) healed(last bool) error {
 	for i, n := range m.nodes {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
-			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == tier.FromStale || n.cache.Stats().Fenced {
+			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == look.FromStale || n.cache.Stats().Fenced {
 				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
 			}
 			if id := strconv.Itoa(id); err == nil && last && m.foreignLocked(id, got.Version()) {

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// step is one thing that happens, to whom, and how long it is until the next.
+// step is one thing that happens, to which node or user, and how long it is until the next.
 type step struct {
 	what  string
 	node  int

@@ -19,11 +19,14 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/prewarm/hot"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
+	"github.com/chatapp-ngomna/edgecache/tier/watch"
 )
 
 var (
@@ -48,14 +51,13 @@ type Node struct {
 	publisher *stream.Publisher
 	tail      *stream.Tail
 	worker    *stream.Worker // nil with NoWorker
-	watch     *tier.Watch    // nil with NoWatch
-	hot       *prewarm.Hot   // nil with NoPrewarm, as runner is
+	watch     *watch.Watch   // nil with NoWatch
+	hot       *hot.List      // nil with NoPrewarm, as runner is
 	runner    *prewarm.Runner
 	gossip    *gossip.Cluster // nil without Config.Cluster
-	functions *edge.Functions // nil without Config.Functions, as views is
-	views     *tier.Views
-	warm      atomic.Bool // it was ready once
-	store     *kv.Store   // nil without Config.Store, or when it cannot be had, for the reason storeless
+	functions *edge.Functions // nil without Config.Functions
+	warm      atomic.Bool     // it was ready once
+	store     *kv.Store       // nil without Config.Store, or when it cannot be had, for the reason storeless
 	storeless string
 	resumes   bool        // the tail goes on from where the store is true
 	alone     atomic.Bool // started without Redis, which has not been there since
@@ -91,7 +93,7 @@ func New(conf Config) (*Node, error) {
 		}
 	}
 	if n.watching[0], err = redisconn.OpenPush(conf.RedisURL); err == nil {
-		n.watching[1], err = redisconn.OpenWatch(conf.RedisURL, tier.Track)
+		n.watching[1], err = redisconn.OpenWatch(conf.RedisURL, watch.Track)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("node: %w", err), n.disconnect())
@@ -131,6 +133,7 @@ func (n *Node) compose() (err error) {
 	if n.conf.Tier.L2, err = l2.New(n.conf.L2); err != nil {
 		return err
 	}
+	n.conf.Tier.Watched = !n.conf.NoWatch
 	n.openStore()
 	if n.cache, err = tier.New(n.conf.Tier); err != nil {
 		return err
@@ -147,7 +150,7 @@ func (n *Node) compose() (err error) {
 		return err
 	}
 	if !n.conf.NoWatch {
-		if n.watch, err = tier.NewWatch(tier.WatchConfig{Client: n.watching[0], Redirected: n.watching[1],
+		if n.watch, err = watch.New(watch.Config{Client: n.watching[0], Redirected: n.watching[1],
 			Cache: n.cache, Logger: n.conf.Logger}); err != nil {
 			return err
 		}
@@ -174,7 +177,7 @@ func (n *Node) composeCluster() (err error) {
 	if n.conf.NoPrewarm {
 		return nil
 	}
-	if n.hot, err = prewarm.NewHot(prewarm.HotConfig{Client: n.client, Logger: n.conf.Logger}); err != nil {
+	if n.hot, err = hot.New(hot.Config{Client: n.client, Logger: n.conf.Logger}); err != nil {
 		return err
 	}
 	n.lookups = &prewarmLookups{Cache: n.cache}
@@ -325,7 +328,7 @@ func (n *Node) Ready() error {
 // Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, tier.ErrClosed, or the cause of ctx.
 func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
 	got, err := n.cache.GetWith(ctx, id, tier.Want{})
-	if err == nil && (got.Tier != tier.FromL1 || sampled(got.Age)) {
+	if err == nil && (got.Tier != look.FromL1 || sampled(got.Age)) {
 		n.note(got)
 	}
 	return got, err
@@ -335,7 +338,7 @@ func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
 // tier.ErrBehind.
 func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result, error) {
 	got, err := n.cache.GetWith(ctx, id, w)
-	if err == nil && (got.Tier != tier.FromL1 || sampled(got.Age)) {
+	if err == nil && (got.Tier != look.FromL1 || sampled(got.Age)) {
 		n.note(got)
 	}
 	return got, err
@@ -345,7 +348,7 @@ func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result
 func (n *Node) BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Batch, error) {
 	got, err := n.cache.BatchGet(ctx, ids, w)
 	for _, r := range got.Found {
-		if r.Tier != tier.FromL1 || sampled(r.Age) {
+		if r.Tier != look.FromL1 || sampled(r.Age) {
 			n.note(r)
 		}
 	}

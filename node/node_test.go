@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // mute takes the client's own lines, one per refused connection, out of the output.
@@ -134,20 +135,16 @@ func resident(t *testing.T, n *Node, id string) (r tier.Result) {
 	eventually(t, id+" to be in L1", func() (ok bool) {
 		var err error
 		r, err = n.Get(t.Context(), id)
-		return err == nil && r.Tier == tier.FromL1
+		return err == nil && r.Tier == look.FromL1
 	})
 	return r
 }
 
 func TestPutAndInvalidateReachEveryNode(t *testing.T) {
-	for name, start3 := range map[string]func(*testing.T) string{
-		"redis":    func(t *testing.T) string { return redistest.Server(t).URL() },
-		"cluster":  func(t *testing.T) string { return redistest.Cluster(t).URL() },
-		"sentinel": func(t *testing.T) string { return redistest.Sentinel(t, redistest.Options{}).URL() },
-	} {
+	for _, name := range []string{"redis", "cluster", "sentinel"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			url, origin := start3(t), newPeople(2)
+			url, origin := redistest.Kinds()[name](t), newPeople(2)
 			nodes := []*Node{start(t, url, origin), start(t, url, origin), start(t, url, origin)}
 			for _, n := range nodes {
 				resident(t, n, "1")

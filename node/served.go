@@ -4,10 +4,11 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
-	// sampleBits make one in 64 hits of L1 noted. Whoever was not in L1 is noted each time, so no user who was shown is missing
+	// sampleBits make one in 64 hits of L1 noted. A user who was not in L1 is noted each time, so no user who was shown is missing
 	// from the list; what is sampled is only how often.
 	sampleBits = 6
 	sampleHits = 1 << sampleBits
@@ -29,7 +30,7 @@ func (n *Node) note(r tier.Result) {
 		return
 	}
 	weight := 1.0
-	if r.Tier == tier.FromL1 {
+	if r.Tier == look.FromL1 {
 		weight = sampleHits
 	}
 	n.hot.Note(r.Profile.ID, weight)
@@ -39,4 +40,4 @@ func (n *Node) note(r tier.Result) {
 func (n *Node) SampleLookups() (stop func()) { return n.cache.SampleLookups() }
 
 // Lookups returns the lookups that were timed last, the oldest first.
-func (n *Node) Lookups() []tier.Lookup { return n.cache.Lookups() }
+func (n *Node) Lookups() []look.Lookup { return n.cache.Lookups() }

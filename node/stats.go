@@ -7,8 +7,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
+	"github.com/chatapp-ngomna/edgecache/prewarm/hot"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/watch"
 )
 
 // Stats is a snapshot of the node's counters.
@@ -22,16 +24,16 @@ type Stats struct {
 	// Worker tells what this node applied to Redis from the stream; nil with NoWorker.
 	Worker *stream.WorkerStats `json:"worker,omitempty"`
 	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
-	Watch *tier.WatchStats `json:"watch,omitempty"`
+	Watch *watch.Stats `json:"watch,omitempty"`
 	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when Config.Origin does not say.
 	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// Gossip tells how the node does among the others; nil without Config.Cluster.
 	Gossip *gossip.Stats `json:"gossip,omitempty"`
-	// Hot tells of the list of users whom the nodes have shown, Prewarm of this node's part in the run that is under way, or
+	// Hot tells of the list of users that the nodes have shown, Prewarm of this node's part in the run that is under way, or
 	// was the last, and Warmth is 0 to 1.
-	Hot     prewarm.HotStats `json:"hot"`
-	Prewarm prewarm.Status   `json:"prewarm"`
-	Warmth  float64          `json:"warmth"`
+	Hot     hot.Stats      `json:"hot"`
+	Prewarm prewarm.Status `json:"prewarm"`
+	Warmth  float64        `json:"warmth"`
 	// MemoryWarmth is how many users this node's memory holds, of those that the run has planned:
 	// 0 to 1. MemoryShort says in words that its memory is too small for them; "" when it is not.
 	MemoryWarmth float64 `json:"memoryWarmth"`
@@ -59,7 +61,7 @@ func (n *Node) Stats() Stats {
 	s.Cache.L1Hits, s.Cache.L1Misses = s.Cache.L1Hits-hits, s.Cache.L1Misses-misses
 	s.Store = n.storeStats(s.Stream.CaughtUp)
 	if n.functions != nil {
-		s.Functions, s.ViewBytes = n.functions.Stats(), n.views.Used()
+		s.Functions, s.ViewBytes = n.functions.Stats(), s.Cache.ViewBytes
 	}
 	if n.runner != nil {
 		s.Hot, s.Prewarm = n.hot.Stats(), n.runner.Status()

@@ -17,6 +17,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // switched is an origin that can be switched off.
@@ -138,7 +139,7 @@ func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 					r.lookAtMost()
 				}
 				eventually(t, "user 10 to count", func() bool { _, ok := n.store.Get("10"); return ok })
-				if got, err := r.look(t.Context(), 0, "10"); err != nil || got.Tier != tier.FromStore {
+				if got, err := r.look(t.Context(), 0, "10"); err != nil || got.Tier != look.FromStore {
 					t.Errorf("user 10, who has not changed, is answered from %v, %v", got.Tier, err)
 				}
 				r.lookAtAll()
@@ -198,7 +199,7 @@ func TestStartAlone(t *testing.T) {
 		for id := 1; id <= r.users; id++ {
 			got, err := n.Get(t.Context(), strconv.Itoa(id))
 			gone := id == 3 || id == 4
-			if gone && !errors.Is(err, profile.ErrUnavailable) || !gone && (err != nil || got.Tier != tier.FromStale) {
+			if gone && !errors.Is(err, profile.ErrUnavailable) || !gone && (err != nil || got.Tier != look.FromStale) {
 				t.Errorf("user %d: %v from %v, %v", id, got.Profile, got.Tier, err)
 			}
 		}
@@ -213,7 +214,7 @@ func TestStartAlone(t *testing.T) {
 		wait(t.Context(), 2*bound)
 		for id := 1; id <= r.users; id++ {
 			got, err := r.look(t.Context(), 0, strconv.Itoa(id))
-			if id != 3 && (err != nil || got.Tier == tier.FromStale) {
+			if id != 3 && (err != nil || got.Tier == look.FromStale) {
 				t.Errorf("with both back, user %d: from %v, %v", id, got.Tier, err)
 			}
 		}

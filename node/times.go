@@ -2,12 +2,12 @@ package node
 
 import (
 	"github.com/chatapp-ngomna/edgecache/internal/histo"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Times are how long things have taken on this node since it was made.
 type Times struct {
-	tier.Times
+	look.Times
 	// Events are how old the entries of the stream were when they had been handled.
 	Events *histo.Snapshot
 }

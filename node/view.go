@@ -181,7 +181,7 @@ func (n *Node) call(ctx context.Context, r tier.Result, s *edge.Serving, tail []
 		shown = r.As(p)
 	}
 	if ran {
-		n.views.Keep(r, s.ID, tail, shown, err)
+		n.cache.Keep(r, s.ID, tail, shown, err)
 	}
 	return shown, err
 }
@@ -198,7 +198,6 @@ func (n *Node) composeFunctions() (err error) {
 	conf := *n.conf.Functions
 	conf.Client, conf.Announce = n.client, n.publisher.PublishFunction
 	conf.Logger = cmp.Or(conf.Logger, n.conf.Logger)
-	n.views = tier.NewViews(n.conf.ViewBytes)
 	n.functions, err = edge.NewFunctions(conf)
 	return err
 }

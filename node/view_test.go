@@ -131,7 +131,7 @@ func TestStagesGoOneThroughTheOther(t *testing.T) {
 	if _, err := n.View(t.Context(), "1", through("", "nobody"), tier.Want{}); !errors.Is(err, edge.ErrUnknown) {
 		t.Errorf("a function that is not there: %v", err)
 	}
-	if _, err := n.View(t.Context(), "404", all, tier.Want{}); !errors.Is(err, tier.ErrNotFound) {
+	if _, err := n.View(t.Context(), "404", all, tier.Want{}); !errors.Is(err, profile.ErrNotFound) {
 		t.Errorf("a user who is not there: %v", err)
 	}
 }

@@ -23,7 +23,7 @@ func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) (run string,
 	return n.runner.Begin(ctx, o)
 }
 
-// CancelPrewarm ends the run, whoever began it. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or are Redis's.
+// CancelPrewarm ends the run, also one that another node began. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or are Redis's.
 func (n *Node) CancelPrewarm(ctx context.Context) error {
 	if n.runner == nil {
 		return ErrNoPrewarm

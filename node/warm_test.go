@@ -15,6 +15,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // counting notes how often each user is asked for.
@@ -129,7 +130,7 @@ func TestPrewarmOfAClusterAsksForEachUserOnce(t *testing.T) {
 		check(t, err)
 		cold := 0
 		for _, r := range got.Found {
-			if r.Tier != tier.FromL1 {
+			if r.Tier != look.FromL1 {
 				cold++
 			}
 		}
@@ -168,7 +169,7 @@ func TestPrewarmOfWhomTheNodesHaveShown(t *testing.T) {
 		t.Errorf("the run is %s with %d users; want the 60 that were shown", s.State, s.Planned)
 	}
 	got, err := second.Get(t.Context(), "60")
-	if err != nil || got.Tier != tier.FromL1 {
+	if err != nil || got.Tier != look.FromL1 {
 		t.Errorf("a user who was shown comes from %v, %v", got.Tier, err)
 	}
 	if all, repeated := origin.total(); all != 60 || repeated != 0 {

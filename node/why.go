@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -19,10 +19,10 @@ type Why struct {
 	// Node is the name of the node that tells, At its time.
 	Node string    `json:"node"`
 	At   time.Time `json:"at"`
-	tier.Why
+	look.Why
 	// Past is what the stream has of the user, PastError why it could not be looked through.
-	Past      stream.Past `json:"past"`
-	PastError string      `json:"pastError,omitempty"`
+	Past      history.Past `json:"past"`
+	PastError string       `json:"pastError,omitempty"`
 }
 
 // Why says what each tier holds of a user, what the stream has of it, and what a read would be
@@ -35,7 +35,7 @@ func (n *Node) Why(ctx context.Context, id string) (Why, error) {
 		ctx, cancel := context.WithTimeout(ctx, whyStream)
 		defer cancel()
 		var err error
-		w.Past, err = stream.History(ctx, n.client, "", id, whyEvents)
+		w.Past, err = history.Of(ctx, n.client, "", id, whyEvents)
 		looked <- err
 	}()
 	why, err := n.cache.Why(ctx, id)

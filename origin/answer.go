@@ -228,7 +228,7 @@ func (b *bulkAnswer) takeMap(users json.RawMessage, keys *wrapped) error {
 	return nil
 }
 
-// takeRest takes who is missing or failed; whoever is left then was left out.
+// takeRest takes who is missing or failed; those who are left then were left out.
 func (b *bulkAnswer) takeRest(missing []string, failed map[string]string) {
 	for _, id := range missing {
 		if b.undecided[id] {

@@ -122,8 +122,7 @@ func (c ClientConfig) parseURL() (*url.URL, error) {
 // one a second (OpenFor) that finds out whether it is back; that a user is unknown is no failure, nor is a caller who
 // leaves. A Retry-After of the service is kept to, up to 5 s. Safe for concurrent use.
 //
-// A profile that is too large comes without its largest fields (ClientStats.Shed). A user about whom
-// the answer makes no sense is not asked for again for 3 s.
+// A profile that is too large comes without its largest fields (ClientStats.Shed). A user about which the answer makes no sense is not asked for again for 3 s.
 //
 // Errors are *Error and wrap profile.ErrNotFound, profile.ErrInvalidID, or profile.ErrUnavailable for a service that is
 // down, slow, overloaded, or answers what makes no sense, and profile.ErrMalformed as well for the last; those of a caller's cancelled ctx wrap context.Canceled.
@@ -195,7 +194,7 @@ func (c *Client) Start(ctx context.Context) error {
 	return nil // whatever else it says of that user, it takes the token
 }
 
-// startID is whom Start asks for.
+// startID is the user that Start asks for.
 const startID = "0"
 
 // Close closes idle connections; it may be called twice. Calls in progress are their callers' to cancel.

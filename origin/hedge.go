@@ -129,7 +129,7 @@ func (r *race) slow(d time.Duration) bool {
 	}
 }
 
-// next waits for a result. A panic of whoever makes the tokens goes on here, where the caller can catch it.
+// next waits for a result. A panic of what makes the tokens goes on here, where the caller can catch it.
 func (r *race) next() fetched {
 	f := <-r.results
 	r.running--

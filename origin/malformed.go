@@ -20,7 +20,7 @@ const (
 	malformedEvery = time.Minute
 )
 
-// malformed remembers the users about whom the service answered what is no profile. The zero value
+// malformed remembers the users for which the service answered what is no profile. The zero value
 // remembers nobody.
 type malformed struct {
 	count atomic.Int64 // answers

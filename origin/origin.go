@@ -1,6 +1,6 @@
 // Package origin is the protocol between the nodes and the source of truth, and its client: lookups and changes over
 // HTTP, with retries where they are safe and a circuit breaker. What stands behind the protocol is in package source;
-// whoever embeds a node needs this package alone, and links no database and no web server by it.
+// a program that embeds a node needs this package alone, and links no database and no web server by it.
 package origin
 
 import (
@@ -27,7 +27,7 @@ var (
 )
 
 // CheckNewID returns nil for an id that a user may be created with: a valid id (profile.CheckID) that is no word of the
-// service's own paths. GET /health is the service's health whoever asks, so a user "health" could be stored but never be
+// service's own paths. GET /health is the service's health for every caller, so a user "health" could be stored but never be
 // looked up; such ids are refused at creation instead. "." and ".." are refused because URLs give them a meaning of their
 // own. Errors wrap profile.ErrInvalidID.
 func CheckNewID(id string) error {

@@ -47,7 +47,7 @@ func (r *Runner) Begin(ctx context.Context, o Options) (string, error) {
 	return id, nil
 }
 
-// Cancel ends the run under way, whoever began it, and returns its id. What was loaded stays. Nodes hear of it within half a
+// Cancel ends the run under way, also one that another node began, and returns its id. What was loaded stays. Nodes hear of it within half a
 // second.
 //
 // Errors wrap ErrNoRun when there is none, or are Redis's.

@@ -30,12 +30,6 @@ func TestBadConfigsSayWhatIsWrong(t *testing.T) {
 		"Rate is 0.01":                       Options{Rate: 0.01}.withDefaults().validate(),
 		"Rate is NaN":                        Options{Rate: math.NaN()}.withDefaults().validate(),
 		"source 1 is nil":                    Options{Sources: []Source{list{}, nil}}.withDefaults().validate(),
-		"HotConfig.Client is nil":            HotConfig{}.withDefaults().validate(),
-		"HotConfig.Max is -1":                HotConfig{Client: client, Max: -1}.withDefaults().validate(),
-		"HotConfig.Tau is 1s":                HotConfig{Client: client, Tau: time.Second}.withDefaults().validate(),
-		"HotConfig.TTL is 1ms":               HotConfig{Client: client, TTL: time.Millisecond}.withDefaults().validate(),
-		"HotConfig.FlushEvery is 1ns":        HotConfig{Client: client, FlushEvery: 1}.withDefaults().validate(),
-		"HotConfig.MaxPending is 3":          HotConfig{Client: client, MaxPending: 3}.withDefaults().validate(),
 		`JSONLConfig.Path is "" and Reader`:  second(NewJSONL(JSONLConfig{})),
 		`JSONLConfig.Path is "x" and Reader`: second(NewJSONL(JSONLConfig{Path: "x", Reader: strings.NewReader("")})),
 	} {
@@ -112,28 +106,35 @@ func TestLifecycle(t *testing.T) {
 // TestRunOverEachRedis runs two nodes over every kind of Redis.
 func TestRunOverEachRedis(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, url string) {
-		w := newTown(t, url, nil)
-		w.found()
-		w.found()
-		w.origin.fail = func(id string, _ int) error {
-			if id == "u7" {
-				return errDown
-			}
-			return nil
+	for _, name := range []string{"embedded", "redis", "cluster"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runTwice(t, redistest.Kinds()[name](t))
+		})
+	}
+}
+
+func runTwice(t *testing.T, url string) {
+	w := newTown(t, url, nil)
+	w.found()
+	w.found()
+	w.origin.fail = func(id string, _ int) error {
+		if id == "u7" {
+			return errDown
 		}
-		users := people(700)
-		s := w.run(Options{Sources: from(users), Unlimited: true})
-		if s.State != Done || s.Cached != 699 || s.Errors != 1 || len(s.Failures) != 1 || s.Failures[0].ID != "u7" {
-			t.Errorf("ended with %+v", s)
-		}
-		if asked, again := w.origin.total(); asked != 701 || again != 1 {
-			t.Errorf("%d asked, %d of them again", asked, again)
-		}
-		w.warm(append(users[:6:6], users[7:]...))
-		_, err := w.living[1].Begin(t.Context(), Options{Sources: from(users[:1])})
-		check(t, err)
-	})
+		return nil
+	}
+	users := people(700)
+	s := w.run(Options{Sources: from(users), Unlimited: true})
+	if s.State != Done || s.Cached != 699 || s.Errors != 1 || len(s.Failures) != 1 || s.Failures[0].ID != "u7" {
+		t.Errorf("ended with %+v", s)
+	}
+	if asked, again := w.origin.total(); asked != 701 || again != 1 {
+		t.Errorf("%d asked, %d of them again", asked, again)
+	}
+	w.warm(append(users[:6:6], users[7:]...))
+	_, err := w.living[1].Begin(t.Context(), Options{Sources: from(users[:1])})
+	check(t, err)
 }
 
 func TestRecordsThatCannotBeRead(t *testing.T) {

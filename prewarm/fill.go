@@ -13,7 +13,7 @@ import (
 const fillBatch = 500
 
 // fill brings the users of the whole plan into this node's memory, newest first, until as much of it is used as Config.Fill
-// says. The origin is not asked: whoever is not in Redis is passed over. It returns the state of the run then.
+// says. The origin is not asked: a user who is not in Redis is passed over. It returns the state of the run then.
 func (p *part) fill(ctx context.Context) State {
 	if p.r.conf.Fill < 0 {
 		return Done

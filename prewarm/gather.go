@@ -15,7 +15,7 @@ import (
 type gathering struct {
 	most  int
 	since time.Time
-	// seen is when a user was last active. Whoever was forgotten was older than most others, and comes back if a newer time
+	// seen is when a user was last active. A user who was forgotten was older than most others, and comes back if a newer time
 	// of his turns up.
 	seen map[string]int64
 }

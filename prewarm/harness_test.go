@@ -25,6 +25,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 var long = flag.Bool("long", false, "run the fault tests in full instead of in seconds")
@@ -364,7 +365,7 @@ func (w *town) warm(users []User) {
 		cold := 0
 		for _, u := range users {
 			r, err := c.cache.Get(w.Context(), u.ID)
-			if err != nil || r.Tier != tier.FromL1 {
+			if err != nil || r.Tier != look.FromL1 {
 				cold++
 			}
 		}

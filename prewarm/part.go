@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -29,7 +30,7 @@ type part struct {
 	rec  *record
 	kick chan struct{} // holds one element when there is something to report
 
-	// gone are the ranges that need no look: done, by whomever, or without users. Only the goroutine of work uses it.
+	// gone are the ranges that need no look: done, by any node, or without users. Only the goroutine of work uses it.
 	gone [profile.Ranges]bool
 
 	mu     sync.Mutex
@@ -274,7 +275,7 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	return p.queue.idle()
 }
 
-// judge says what became of ids, and how many of them the origin was asked for. Whoever neither tier answered counts as asked,
+// judge says what became of ids, and how many of them the origin was asked for. A user who neither tier answered counts as asked,
 // also when Redis knew that he does not exist.
 func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) {
 	became = make([]outcome, len(ids))
@@ -285,7 +286,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 	for i, id := range ids {
 		r, found := b.Found[id]
 		switch {
-		case found && r.Tier != tier.FromStale:
+		case found && r.Tier != look.FromStale:
 			became[i].cached = true
 		case missing[id]:
 			became[i].missing = true
@@ -294,7 +295,7 @@ func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) 
 		default:
 			became[i].reason = reason(b.Errors[id], err)
 		}
-		if !found || r.Tier == tier.FromOrigin || r.Tier == tier.FromStale {
+		if !found || r.Tier == look.FromOrigin || r.Tier == look.FromStale {
 			asked++
 		}
 	}
@@ -309,11 +310,11 @@ func unfilled(c Cache) fills {
 	return fills{s.L2Errors, s.Unleased}
 }
 
-// doubt takes back that users whom the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
+// doubt takes back that users that the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
 // had given their lease to a node that is dead, and reports whether there were any.
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
-		if r, found := b.Found[id]; found && r.Tier != tier.FromL2 && became[i].cached {
+		if r, found := b.Found[id]; found && r.Tier != look.FromL2 && became[i].cached {
 			became[i], any = outcome{doubtful: true, reason: "Redis did not take the user"}, true
 		}
 	}

@@ -12,7 +12,7 @@ const (
 	// againAfter is how long a second try waits. Together with the deadlines of both tries it outlasts the lease of a node that
 	// died in the middle of a load.
 	againAfter = 3 * time.Second
-	// mostTries is after how many tries a user counts as failed whom Redis does not take, while it takes everything else: half
+	// mostTries is after how many tries a user counts as failed that Redis does not take, while it takes everything else: half
 	// a minute, as a node that cannot report makes no tries.
 	mostTries = 10
 )

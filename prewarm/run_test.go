@@ -75,7 +75,7 @@ func TestKilledNode(t *testing.T) {
 	}
 }
 
-// A node died with the leases of some users. Whoever loads them shows them without, which fills
+// A node died with the leases of some users. A node that loads them shows them without, which fills
 // nothing; a run counts them only once they are in Redis.
 func TestLeasesOfTheDeadAreWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -334,7 +334,7 @@ func redisThatHangsLosesNobody(t *testing.T, bird *canary.Canary) {
 	w.origin.keeps(t, bird, 1000)
 }
 
-// A user whom Redis never takes, here because nobody may touch his key, must not keep the run from its end.
+// A user that Redis never takes, here because nobody may touch his key, must not keep the run from its end.
 func TestUserWhomRedisNeverTakesEndsAsAFailure(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 1, nil)
@@ -479,7 +479,7 @@ func TestMemoryIsFilledToItsShareNewestFirst(t *testing.T) {
 	if after, _ := w.origin.total(); after != asked {
 		t.Errorf("%d users were asked of the origin by the fill", after-asked)
 	}
-	// Whoever is not in Redis is passed over.
+	// A user who is not in Redis is passed over.
 	check(t, small.store.client.FlushAll(t.Context()).Err())
 	if n, err := small.cache.Warm(t.Context(), []string{users[7999].ID}); n != 0 || err != nil {
 		t.Errorf("warmed %d, %v", n, err)

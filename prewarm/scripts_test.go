@@ -35,9 +35,6 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 		}
 		return doneScript.Run(ctx, c, done, "a", ttl, 10, 1, 5, 4, 0, 1, 1, "7", "why").Err()
 	}
-	odd := func(ctx context.Context, c redis.Cmdable) error {
-		return c.ZAdd(ctx, "hot", redis.Z{Score: 5, Member: "1"}).Err()
-	}
 	redistest.ScriptsAreWhole(t, redistest.Server(t), []redistest.ScriptCase{
 		{Name: "claim", Script: claimScript, Keys: run, Args: []any{"a", "node", "{}", ttl, 30_000}},
 		{Name: "publish", Prepare: claimed, Script: publishScript, Keys: run, Args: []any{"a", "running", ttl, "ranges", 2}},
@@ -46,7 +43,6 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 		{Name: "done", Prepare: running, Script: doneScript, Keys: done, Args: []any{"a", ttl, 10, 1, 5, 4, 0, 1, 1, "7", "why"}},
 		{Name: "the last is done", Prepare: underWay, Script: doneScript, Keys: done, Args: []any{"a", ttl, 10, 2, 5, 5, 0, 0, 0}},
 		{Name: "cancel", Prepare: underWay, Script: cancelScript, Keys: run},
-		{Name: "hot", Prepare: odd, Script: hotScript, Keys: []string{"hot"}, Args: []any{1000, 10, ttl, "6.000", "1", "7.000", "2"}},
 	})
 }
 
@@ -76,14 +72,4 @@ func TestClockThatWasSetBack(t *testing.T) {
 	}
 	check(t, client.HSet(t.Context(), s.run(), "beat", int64(ahead)).Err())
 	check(t, s.claim(t.Context(), "b", Options{}))
-}
-
-// TestClockOfANodeThatIsAhead has a node that notes by a clock a year ahead.
-func TestClockOfANodeThatIsAhead(t *testing.T) {
-	t.Parallel()
-	h := newHot(t, redistest.Server(t).URL(), func(c *HotConfig) { c.Tau = time.Hour })
-	h.note("1", scoreOf(time.Now().AddDate(1, 0, 0), 1, time.Hour))
-	if got, most := scores(t, h, time.Time{})["1"], time.Now().Add(21*time.Hour).UnixMilli(); got > most {
-		t.Errorf("the score is %v ahead", time.Until(time.UnixMilli(got)))
-	}
 }

@@ -34,7 +34,7 @@ type Counts struct {
 	TotalProcessed int64 `json:"totalProcessed"`
 	// Cached counts those who are in Redis now, by this run or before it.
 	Cached int64 `json:"cached"`
-	// Missing counts those whom the origin does not know.
+	// Missing counts those that the origin does not know.
 	Missing int64 `json:"missing"`
 	// Errors counts those who could not be loaded, in two tries; in ten when it was Redis that did not take them.
 	Errors int64 `json:"errors"`

@@ -28,7 +28,7 @@ type RelayConfig struct {
 	Timeout time.Duration
 	// Poll is how often the outbox is looked at when nothing woke the relay. Default 500 ms.
 	Poll time.Duration
-	// MaxPause caps the pause after failures of one user; when whoever announces fails for everybody the cap is a second
+	// MaxPause caps the pause after failures of one user; when the Announcer fails for everybody the cap is a second
 	// or MaxPause, whichever is less. Default 5 s.
 	MaxPause time.Duration
 	// Keep is how long rows stay in the outbox after they were announced. Default 10 min.

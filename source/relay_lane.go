@@ -55,7 +55,7 @@ func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker)
 	return false
 }
 
-// want says what the first lane takes next: while users are stuck those first for whom a writer
+// want says what the first lane takes next: while users are stuck those first for which a writer
 // waits. Where attempts came to nothing and none succeeds it is a few of these, or of the newest
 // changes: if the Announcer is down for some users only, others are likely among them. pause is how
 // long to wait after it.

@@ -22,7 +22,7 @@ const (
 	emptyClaims = 5
 )
 
-// stuckUser is a user whom the first lane leaves alone.
+// stuckUser is a user that the first lane leaves alone.
 type stuckUser struct {
 	failures int
 	until    time.Time // the next attempt is not before

@@ -84,7 +84,7 @@ func stick(t *testing.T, n int, hangs bool) {
 	}
 }
 
-// TestRelayAnnouncesFirstWhatIsWaitedFor has many users fail whom the relay has not met yet when
+// TestRelayAnnouncesFirstWhatIsWaitedFor has many users fail that the relay has not met yet when
 // others are changed again.
 func TestRelayAnnouncesFirstWhatIsWaitedFor(t *testing.T) {
 	for _, takes := range []time.Duration{0, 80 * time.Millisecond, 5 * time.Second} {

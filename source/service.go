@@ -37,7 +37,7 @@ type ServiceConfig struct {
 	Access auth.Access
 	// TLS is how the service shows itself, and whether clients need a certificate. Default: it speaks plain HTTP.
 	TLS *tls.Config
-	// Store holds the users. Required; whoever made it starts and closes it.
+	// Store holds the users. Required; the caller starts and closes it.
 	Store Store
 	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced, writes answer 200 or 201.
 	Relay *Relay

@@ -70,7 +70,7 @@ type IDMaker interface {
 
 // Outbox is the part of a Store that the Relay works on.
 type Outbox interface {
-	// Claim takes undone rows for this caller alone: none of a user of whom an older row is claimed elsewhere. A claim without
+	// Claim takes undone rows for this caller alone: none of a user with an older row that is claimed elsewhere. A claim without
 	// rows is no error and must be closed like others. Several may be open.
 	Claim(ctx context.Context, w Want) (Claim, error)
 	// Wake gets a value after changes were committed. One receiver; values that nobody fetched are folded into one.

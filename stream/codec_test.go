@@ -130,7 +130,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"something after":         {fields("payload", good+"x"), ErrMalformed, ""},
 		"deep nesting":            {fields("payload", strings.Repeat("[", 60000)), ErrMalformed, ""},
 		"payload that is no text": {map[string]any{"payload": 5}, ErrMalformed, ""},
-		"payload too large":       {fields("payload", `{"x":"`+strings.Repeat("x", MaxPayload)+`"}`), ErrTooLarge, ""},
+		"payload too large":       {fields("payload", `{"x":"`+strings.Repeat("x", maxPayload)+`"}`), ErrTooLarge, ""},
 		"no id":                   {fields("payload", `{"event":"user.profile.updated"}`), ErrMalformed, ""},
 		"bad id":                  {fields("payload", `{"event":"user.profile.updated","userId":"a b"}`), profile.ErrInvalidID, ""},
 		"fraction as id":          {fields("payload", `{"event":"user.profile.updated","userId":{"a":1}}`), ErrMalformed, ""},
@@ -275,11 +275,11 @@ func BenchmarkDecode(b *testing.B) {
 // not look at.
 func TestFunctionsAreInvalidationsOfNobodyToOthers(t *testing.T) {
 	values := map[string]any{fieldPayload: `{"event":"user.profile.invalidated","userId":"edgecache:functions"}`, fieldFunction: "hide"}
-	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "hide" || e.UserID != FunctionsID {
+	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "hide" || e.UserID != functionsID {
 		t.Errorf("%+v, %v", e, err)
 	}
 	delete(values, fieldFunction)
-	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "" || e.UserID != FunctionsID {
+	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "" || e.UserID != functionsID {
 		t.Errorf("as others read it: %+v, %v", e, err)
 	}
 }

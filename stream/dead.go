@@ -160,7 +160,7 @@ func (d *DeadLetters) add(ctx context.Context, entry redis.XMessage, reason stri
 func appendFields(dst []any, fields map[string]any) []any {
 	cut := len(fields) > maxDeadFields
 	for _, v := range fields {
-		cut = cut || len(text(v)) > MaxPayload
+		cut = cut || len(text(v)) > maxPayload
 	}
 	if cut {
 		dst = append(dst, fieldCut, 1)

@@ -27,11 +27,11 @@ type payload struct {
 // be read and is valid, and nothing else. The event's strings may share memory with values.
 func Decode(values map[string]any) (Event, error) {
 	if name := text(values[fieldFunction]); name != "" {
-		return Event{Kind: profile.Invalidated, UserID: FunctionsID, Hint: true, Function: name}, nil
+		return Event{Kind: profile.Invalidated, UserID: functionsID, Hint: true, Function: name}, nil
 	}
 	raw := text(values[fieldPayload])
-	if len(raw) > MaxPayload {
-		return Event{}, fmt.Errorf("%w: payload of %d bytes; at most %d", ErrTooLarge, len(raw), MaxPayload)
+	if len(raw) > maxPayload {
+		return Event{}, fmt.Errorf("%w: payload of %d bytes; at most %d", ErrTooLarge, len(raw), maxPayload)
 	}
 	if e, ok := decodeOwn(raw, text(values[fieldProfile])); ok {
 		e.Hint = e.Version == 0

@@ -16,11 +16,11 @@ func Encode(e Event) ([]any, error) {
 		return nil, fmt.Errorf("stream: encode %q: %w", e.UserID, err)
 	}
 	payload := appendPayload(nil, e, parts(e))
-	if len(payload) > MaxPayload && e.Profile != nil {
+	if len(payload) > maxPayload && e.Profile != nil {
 		payload = appendPayload(nil, e, profile.Patch{})
 	}
-	if len(payload) > MaxPayload {
-		return nil, fmt.Errorf("stream: encode %q: %w: payload of %d bytes; at most %d", e.UserID, ErrTooLarge, len(payload), MaxPayload)
+	if len(payload) > maxPayload {
+		return nil, fmt.Errorf("stream: encode %q: %w: payload of %d bytes; at most %d", e.UserID, ErrTooLarge, len(payload), maxPayload)
 	}
 	switch {
 	case e.Kind == profile.Deleted && e.Version > 0 && !e.Hint:

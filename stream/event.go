@@ -18,8 +18,8 @@ const (
 	Name = "events:users"
 	// DefaultMaxLen is how many entries the stream keeps, about, when nothing else is configured.
 	DefaultMaxLen = 100_000
-	// MaxPayload is the largest payload field that is read or written, in bytes.
-	MaxPayload = 64 << 10
+	// maxPayload is the largest payload field that is read or written, in bytes.
+	maxPayload = 64 << 10
 )
 
 // Fields of an entry of the stream.
@@ -36,7 +36,7 @@ var (
 	ErrMalformed = errors.New("stream: malformed event")
 	// ErrUnknownKind reports an event of a kind that this version does not know.
 	ErrUnknownKind = errors.New("stream: unknown kind of event")
-	// ErrTooLarge reports a payload over MaxPayload or a profile over profile.MaxSize.
+	// ErrTooLarge reports a payload over 64 KiB or a profile over profile.MaxSize.
 	ErrTooLarge = errors.New("stream: event too large")
 	// ErrClosed reports a use after Close.
 	ErrClosed = life.ErrClosed
@@ -44,9 +44,9 @@ var (
 	ErrNoEntry = errors.New("stream: no such entry")
 )
 
-// FunctionsID is the user of entries about edge functions, whom nobody is. Whoever does not know of
+// functionsID is the user of entries about edge functions; nobody has that id. A reader that does not know of
 // functions reads such an entry as the invalidation of that user, which changes nothing.
-const FunctionsID = "edgecache:functions"
+const functionsID = "edgecache:functions"
 
 // Event is one change of one user's profile.
 type Event struct {
@@ -75,7 +75,7 @@ type Event struct {
 	// once more. Not encoded.
 	Known bool
 	// Function is the name of an edge function that changed; "" for what is about a user. Kind is
-	// profile.Invalidated then, and UserID FunctionsID. Not encoded.
+	// profile.Invalidated then, and UserID "edgecache:functions". Not encoded.
 	Function string
 	// Degraded is true when the entry had a whole profile that could not be read, so that only its parts are here.
 	Degraded bool

@@ -54,7 +54,7 @@ func Example() {
 	}
 	defer tail.Close()
 
-	// Whoever changes a profile says so.
+	// A service that changes a profile says so.
 	publisher, err := stream.NewPublisher(stream.PublisherConfig{Client: client})
 	if err != nil {
 		fmt.Println(err)

@@ -74,7 +74,7 @@ func (p *Publisher) Publish(ctx context.Context, e Event) (string, error) {
 
 // PublishFunction adds an entry that says that an edge function changed. Errors are the client's; as with Publish.
 func (p *Publisher) PublishFunction(ctx context.Context, name string) error {
-	payload := appendPayload(nil, Event{Kind: profile.Invalidated, UserID: FunctionsID}, profile.Patch{})
+	payload := appendPayload(nil, Event{Kind: profile.Invalidated, UserID: functionsID}, profile.Patch{})
 	_, err := p.add(ctx, name, []any{fieldPayload, payload, fieldFunction, name})
 	return err
 }

@@ -296,7 +296,7 @@ func TestAStormOfBadEntries(t *testing.T) {
 	tail := startTail(t, server.URL(), r)
 	bad := []map[string]any{
 		{"payload": "{"}, {"x": "y"}, {"payload": `{"userId":"8","event":"user.profile.renamed"}`},
-		{"payload": strings.Repeat("x", MaxPayload+1)}, {"payload": `{"userId":"8","event":"user.profile.updated","timestamp":"x"}`},
+		{"payload": strings.Repeat("x", maxPayload+1)}, {"payload": `{"userId":"8","event":"user.profile.updated","timestamp":"x"}`},
 	}
 	const rounds = 400
 	for i := range int64(rounds) {

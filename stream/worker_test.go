@@ -286,7 +286,7 @@ func TestDeadLettersRefuse(t *testing.T) {
 	if _, err := NewDeadLetters(DeadConfig{}); !errors.Is(err, errConfig) {
 		t.Error(err)
 	}
-	fields := map[string]any{"payload": strings.Repeat("x", MaxPayload+1)}
+	fields := map[string]any{"payload": strings.Repeat("x", maxPayload+1)}
 	for i := range 50 {
 		fields[fmt.Sprintf("f%d", i)] = "y"
 	}
@@ -312,7 +312,7 @@ func TestBadEntriesDoNotStopAWorker(t *testing.T) {
 	m := newMemory()
 	w := startWorker(t, server.URL(), m)
 	put(t, c, "*", "payload", "{")
-	put(t, c, "*", "payload", strings.Repeat("x", MaxPayload+1))
+	put(t, c, "*", "payload", strings.Repeat("x", maxPayload+1))
 	put(t, c, "*", "payload", `{"userId":"8","event":"user.profile.renamed"}`)
 	add(t, c, 1)
 	await(t, "the good entry", func() bool { return m.snapshot()["7"] == 1 })
@@ -357,7 +357,7 @@ func runID(t testing.TB, c *redis.Client) string {
 	return who.runID
 }
 
-// TestAnEntryThatNeverFinishesIsBuriedUntried: whoever takes it may be killed by it.
+// TestAnEntryThatNeverFinishesIsBuriedUntried: the worker that takes it may be killed by it.
 func TestAnEntryThatNeverFinishesIsBuriedUntried(t *testing.T) {
 	server := redistest.Server(t)
 	c := server.Client()

@@ -10,7 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // slowReads is a hook of the Redis client. It leads the first reads of profiles through their
@@ -78,7 +80,7 @@ func newRivals(t *testing.T) rivals {
 // outcome is what a reader got: a version, or 0 for a user who is absent.
 func (r rivals) outcome(got Result, err error) int64 {
 	if err != nil {
-		if !errors.Is(err, ErrNotFound) {
+		if !errors.Is(err, profile.ErrNotFound) {
 			r.Errorf("get: %v", err)
 		}
 		return 0
@@ -93,7 +95,7 @@ func (r rivals) read(w Want) func() int64 {
 func (r rivals) readBatch() int64 {
 	b, err := r.BatchGet(context.Background(), []string{"1"}, Want{})
 	if err == nil && len(b.Missing) > 0 {
-		err = ErrNotFound
+		err = profile.ErrNotFound
 	}
 	return r.outcome(b.Found["1"], err)
 }
@@ -261,7 +263,7 @@ func TestAnswerThatIsNotKeptEndsWhatIsHeld(t *testing.T) {
 	origin := newTruth(1)
 	c := newCache(t, redistest.Server(t).URL(), origin, nil)
 	get(t, c, "1", Want{})
-	getFrom(t, c, "1", FromL1)
+	getFrom(t, c, "1", look.FromL1)
 	origin.set(user("1", 2))
 	origin.before = func(ctx context.Context, id string) error { return c.l2.Invalidate(ctx, id) } // and so its lease is gone
 	if r := get(t, c, "1", Want{MinVersion: 2}); r.Version() != 2 {

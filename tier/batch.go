@@ -121,7 +121,7 @@ func (b *Batch) add(id string, r Result, err error) {
 	switch {
 	case err == nil:
 		b.Found[id] = r
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, profile.ErrNotFound):
 		b.Missing = append(b.Missing, id)
 	default:
 		if b.Errors == nil {

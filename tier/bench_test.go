@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // BenchmarkHit compares a hit, all checks included, with ristretto's own Get of the same keys. The
@@ -55,7 +56,7 @@ func BenchmarkHit(b *testing.B) {
 	}
 	run("edgecache", func(id string) bool {
 		r, err := c.Get(ctx, id)
-		return err == nil && r.Tier == FromL1 && r.Profile.FullName != ""
+		return err == nil && r.Tier == look.FromL1 && r.Profile.FullName != ""
 	})
 	run("ristretto", func(id string) bool {
 		e, ok := bare.Get(id)
@@ -79,7 +80,7 @@ func BenchmarkL2Hit(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
 			r, err := c.GetWith(context.Background(), ids[i%users], Want{MaxAge: 1})
-			if err != nil || r.Tier != FromL2 {
+			if err != nil || r.Tier != look.FromL2 {
 				b.Fatal(r.Tier, err)
 			}
 		}
@@ -88,7 +89,7 @@ func BenchmarkL2Hit(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			got, err := c.BatchGet(context.Background(), ids, Want{MaxAge: 1})
-			if err != nil || got.Found["1"].Tier != FromL2 {
+			if err != nil || got.Found["1"].Tier != look.FromL2 {
 				b.Fatal(got.Found["1"].Tier, err)
 			}
 		}

@@ -10,18 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
 var (
-	// ErrNotFound reports a user that the origin does not know.
-	ErrNotFound = profile.ErrNotFound
-	// ErrInvalidID reports an id that breaks the rule for ids.
-	ErrInvalidID = profile.ErrInvalidID
-	// ErrUnavailable reports that neither tier nor the origin could answer in time.
-	ErrUnavailable = profile.ErrUnavailable
 	// ErrBehind reports that no tier has the version that the reader demanded, yet.
 	ErrBehind = errors.New("tier: version not reached yet")
 	// ErrConflict reports a Put of a version that is not above what is known.
@@ -41,6 +34,9 @@ type Config struct {
 	L2 *l2.Redis
 	// Origin answers what both tiers miss.
 	Origin Loader
+	// Watched says that package watch tells of writes to Redis beside the stream: what Store has from
+	// before a restart is compared with Redis when it is shown. Default: nobody does.
+	Watched bool
 	// Store is the node's store on disk, which is asked between L1 and Redis. It counts from the
 	// first call of Alive on, so a cache that no stream feeds has no use for it. The caller closes
 	// it after the cache. Default: none.
@@ -66,10 +62,15 @@ type Config struct {
 	// MaxStale is the age up to which an entry answers, marked stale, when neither Redis nor the
 	// origin does. Default 5 min.
 	MaxStale time.Duration
+	// ViewBytes is how much memory all that Keep keeps may take, beside L1Bytes. Default 32 MiB.
+	ViewBytes int64
 	// CountEvery is the pause between two counts of the profiles in Redis. Default 1 min.
 	CountEvery time.Duration
 	// Trace makes spans of loads: of the questions to Redis and to the origin. Default: none are made.
-	Trace Trace
+	//
+	// It begins the span of a step of a load: a child of the span in parent, the context of the reader
+	// who began the load. It returns ctx with the span in it, and what ends it. It is called concurrently.
+	Trace func(ctx, parent context.Context, op string) (context.Context, func(error))
 	// Logger gets panics of the origin's client and failed counts. Default: none.
 	Logger *slog.Logger
 }
@@ -77,6 +78,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	c.L1Bytes = cmp.Or(c.L1Bytes, 256<<20)
 	c.L1TTL = cmp.Or(c.L1TTL, 10*time.Minute)
+	c.ViewBytes = cmp.Or(c.ViewBytes, 32<<20)
 	c.Negative = cmp.Or(c.Negative, 30*time.Second)
 	c.LoadDeadline = cmp.Or(c.LoadDeadline, 2*time.Second)
 	c.MaxLoads = cmp.Or(c.MaxLoads, 64)
@@ -99,6 +101,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("tier: Config.L1Bytes is %d; want at least 1 MiB", c.L1Bytes)
 	case c.MaxLoads < 1:
 		return fmt.Errorf("tier: Config.MaxLoads is %d; want at least 1", c.MaxLoads)
+	case c.ViewBytes < 1:
+		return fmt.Errorf("tier: Config.ViewBytes is %d; want a number of bytes above 0", c.ViewBytes)
 	case min(c.L1TTL, c.Negative, c.LoadDeadline, c.MaxStale, c.CountEvery) < 0:
 		return fmt.Errorf("tier: Config: L1TTL %v, Negative %v, LoadDeadline %v, MaxStale %v, "+
 			"CountEvery %v; want positive durations",
@@ -138,6 +142,7 @@ type Cache struct {
 	started    bool
 	background sync.WaitGroup
 	store      store
+	views      views
 }
 
 // total is a count of the profiles in Redis, and how full that is.
@@ -166,7 +171,8 @@ func New(conf Config) (*Cache, error) {
 		doubts: make(chan struct{}, maxDoubts),
 	}
 	c.pending.some = make(chan struct{}, 1)
-	c.store.init(conf.Store)
+	c.views.max = conf.ViewBytes
+	c.store.init(conf.Store, conf.Watched)
 	c.clock.start(c.paused)
 	c.l1.now = c.clock.nanos
 	c.base, c.end = context.WithCancelCause(context.Background())

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,7 +35,7 @@ func get(t *testing.T, c *Cache, id string, w Want) Result {
 
 // getFrom reads until the answer comes from a tier: the engine of L1 applies its writes in its own
 // time.
-func getFrom(t *testing.T, c *Cache, id string, from Tier) (r Result) {
+func getFrom(t *testing.T, c *Cache, id string, from look.Tier) (r Result) {
 	t.Helper()
 	eventually(t, "an answer from "+from.String(), func() bool { r = get(t, c, id, Want{}); return r.Tier == from })
 	return r
@@ -43,14 +44,14 @@ func getFrom(t *testing.T, c *Cache, id string, from Tier) (r Result) {
 func TestReadGoesThroughTheTiers(t *testing.T) {
 	url, origin := redistest.Server(t).URL(), newTruth(3)
 	a, b := newCache(t, url, origin, nil), newCache(t, url, origin, nil)
-	if r := get(t, a, "1", Want{}); r.Tier != FromOrigin || r.Version() != 1 || r.Age != 0 {
+	if r := get(t, a, "1", Want{}); r.Tier != look.FromOrigin || r.Version() != 1 || r.Age != 0 {
 		t.Errorf("first read: %v, version %d, age %v", r.Tier, r.Version(), r.Age)
 	}
-	r := getFrom(t, a, "1", FromL1)
+	r := getFrom(t, a, "1", look.FromL1)
 	if back, err := profile.DecodeMsgpack(r.Packed()); err != nil || back.FullName != r.Profile.FullName {
 		t.Errorf("packed bytes: %+v, %v", back, err)
 	}
-	if r := get(t, b, "1", Want{}); r.Tier != FromL2 {
+	if r := get(t, b, "1", Want{}); r.Tier != look.FromL2 {
 		t.Errorf("first read on another node: %v, want L2", r.Tier)
 	}
 	if n := origin.timesAsked("1"); n != 1 {
@@ -68,7 +69,7 @@ func TestBadIDTouchesNoTier(t *testing.T) {
 	origin := newTruth(0)
 	c := newCache(t, redistest.Server(t).URL(), origin, nil)
 	for _, id := range []string{"", "a b", "a/b", strings.Repeat("x", 129)} {
-		if _, err := c.Get(t.Context(), id); !errors.Is(err, ErrInvalidID) {
+		if _, err := c.Get(t.Context(), id); !errors.Is(err, profile.ErrInvalidID) {
 			t.Errorf("get %q: %v, want ErrInvalidID", id, err)
 		}
 	}
@@ -82,7 +83,7 @@ func TestUnknownUserIsAskedForOnce(t *testing.T) {
 	a, b := newCache(t, url, origin, nil), newCache(t, url, origin, nil)
 	for range 20 {
 		for _, c := range []*Cache{a, b} {
-			if _, err := c.Get(t.Context(), "nobody"); !errors.Is(err, ErrNotFound) {
+			if _, err := c.Get(t.Context(), "nobody"); !errors.Is(err, profile.ErrNotFound) {
 				t.Fatalf("get: %v, want ErrNotFound", err)
 			}
 		}
@@ -128,7 +129,7 @@ func coldKeyIsLoadedOnce(t *testing.T, bird *canary.Canary, id string) {
 	for i := range readers {
 		wg.Go(func() {
 			r, err := nodes[i%3].Get(t.Context(), id)
-			if id == "1" && (err != nil || r.Profile.ID != "1") || id != "1" && !errors.Is(err, ErrNotFound) {
+			if id == "1" && (err != nil || r.Profile.ID != "1") || id != "1" && !errors.Is(err, profile.ErrNotFound) {
 				wrong.Add(1)
 			}
 		})
@@ -188,7 +189,7 @@ func TestPanicReachesEveryWaiterAndFreesTheKey(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if _, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "broken client") {
+			if _, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrUnavailable) || !strings.Contains(err.Error(), "broken client") {
 				t.Errorf("get: %v, want ErrUnavailable with the panic", err)
 			}
 		})
@@ -221,7 +222,7 @@ func TestBatchGet(t *testing.T) {
 			if err != nil || len(got.Found) != 1100 || len(got.Missing) != 1 || len(got.Errors) != 1 {
 				t.Fatalf("%d found, %v missing, %v errors, %v", len(got.Found), got.Missing, got.Errors, err)
 			}
-			if !errors.Is(got.Errors["a b"], ErrInvalidID) || got.Missing[0] != "nobody" {
+			if !errors.Is(got.Errors["a b"], profile.ErrInvalidID) || got.Missing[0] != "nobody" {
 				t.Errorf("missing %v, errors %v", got.Missing, got.Errors)
 			}
 			for id, r := range got.Found {
@@ -272,8 +273,8 @@ func TestDemands(t *testing.T) {
 	url, origin := redistest.Server(t).URL(), newTruth(1)
 	c := newCache(t, url, origin, func(conf *Config) { conf.LoadDeadline = 300 * time.Millisecond })
 	get(t, c, "1", Want{})
-	getFrom(t, c, "1", FromL1)
-	if r := get(t, c, "1", Want{MaxAge: 1}); r.Tier != FromL2 || r.Age != 0 {
+	getFrom(t, c, "1", look.FromL1)
+	if r := get(t, c, "1", Want{MaxAge: 1}); r.Tier != look.FromL2 || r.Age != 0 {
 		t.Errorf("MaxAge 1 ns: %v, age %v, want L2 now", r.Tier, r.Age)
 	}
 	if r := get(t, c, "1", Want{MinVersion: 1}); r.Version() != 1 {
@@ -283,7 +284,7 @@ func TestDemands(t *testing.T) {
 		t.Errorf("MinVersion 2 before it exists: %v, want ErrBehind", err)
 	}
 	origin.set(user("1", 2))
-	if r := get(t, c, "1", Want{MinVersion: 2}); r.Version() != 2 || r.Tier != FromOrigin {
+	if r := get(t, c, "1", Want{MinVersion: 2}); r.Version() != 2 || r.Tier != look.FromOrigin {
 		t.Errorf("MinVersion 2: version %d from %v", r.Version(), r.Tier)
 	}
 	b, err := c.BatchGet(t.Context(), []string{"1"}, Want{MinVersion: 3})
@@ -296,7 +297,7 @@ func TestChangesReachReaders(t *testing.T) {
 	url, origin := redistest.Server(t).URL(), newTruth(2)
 	a, b := newCache(t, url, origin, nil), newCache(t, url, origin, nil)
 	for _, c := range []*Cache{a, b} {
-		getFrom(t, c, "1", FromL1)
+		getFrom(t, c, "1", look.FromL1)
 	}
 	next := user("1", 2)
 	next.FullName, next.Prenom, next.Nom = "", "Awa", "Diop"
@@ -313,7 +314,7 @@ func TestChangesReachReaders(t *testing.T) {
 		t.Errorf("the writer's node answers %q", r.Profile.FullName)
 	}
 	b.Refresh(get(t, a, "1", Want{}).Profile) // what the event does
-	if r := getFrom(t, b, "1", FromL1); r.Version() != 2 {
+	if r := getFrom(t, b, "1", look.FromL1); r.Version() != 2 {
 		t.Errorf("after the event: version %d", r.Version())
 	}
 	b.Refresh(user("1", 1)) // an event that came late
@@ -324,12 +325,12 @@ func TestChangesReachReaders(t *testing.T) {
 	if err := b.Invalidate(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	if r := get(t, b, "1", Want{}); r.Version() != 3 || r.Tier != FromOrigin {
+	if r := get(t, b, "1", Want{}); r.Version() != 3 || r.Tier != look.FromOrigin {
 		t.Errorf("after an invalidation: version %d from %v", r.Version(), r.Tier)
 	}
-	getFrom(t, b, "1", FromL1)
+	getFrom(t, b, "1", look.FromL1)
 	b.Flush()
-	if r := get(t, b, "1", Want{}); r.Tier != FromL2 {
+	if r := get(t, b, "1", Want{}); r.Tier != look.FromL2 {
 		t.Errorf("after a flush: %v, want L2", r.Tier)
 	}
 }
@@ -341,18 +342,18 @@ func TestNewsAboveL2SendsReadersToTheOrigin(t *testing.T) {
 	get(t, c, "1", Want{})
 	origin.set(user("1", 5))
 	c.Forget("1", 5)
-	if r := get(t, c, "1", Want{}); r.Version() != 5 || r.Tier != FromOrigin {
+	if r := get(t, c, "1", Want{}); r.Version() != 5 || r.Tier != look.FromOrigin {
 		t.Errorf("version %d from %v, want 5 from the origin", r.Version(), r.Tier)
 	}
 	c.Forget("1", 9) // the origin has not got it yet: its replica lags
-	if r := get(t, c, "1", Want{}); r.Tier != FromStale {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromStale {
 		t.Errorf("an answer below the news is marked %v, want stale", r.Tier)
 	}
-	if r := get(t, c, "1", Want{}); r.Tier == FromL1 {
+	if r := get(t, c, "1", Want{}); r.Tier == look.FromL1 {
 		t.Error("an answer below the news was kept")
 	}
 	origin.set(user("1", 9))
-	if r := get(t, c, "1", Want{}); r.Version() != 9 || r.Tier == FromStale {
+	if r := get(t, c, "1", Want{}); r.Version() != 9 || r.Tier == look.FromStale {
 		t.Errorf("once the origin has it: version %d from %v", r.Version(), r.Tier)
 	}
 }
@@ -368,30 +369,30 @@ func TestOriginDown(t *testing.T) {
 	}
 	c := newCache(t, server.URL(), origin, func(conf *Config) { conf.L1TTL = 200 * time.Millisecond; conf.MaxStale = 2 * time.Second })
 	for _, id := range []string{"1", "2", "3"} {
-		getFrom(t, c, id, FromL1)
+		getFrom(t, c, id, look.FromL1)
 	}
 	down.Store(true)
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the entry to expire and answer stale", func() bool { return get(t, c, "1", Want{}).Tier == FromStale })
+	eventually(t, "the entry to expire and answer stale", func() bool { return get(t, c, "1", Want{}).Tier == look.FromStale })
 	if r := get(t, c, "1", Want{}); r.Age < 150*time.Millisecond || r.Age > 2*time.Second {
 		t.Errorf("a stale answer's age is %v, want between its TTL and MaxStale", r.Age)
 	}
 	c.Forget("2", 0)
-	if _, err := c.Get(t.Context(), "2"); !errors.Is(err, ErrUnavailable) {
+	if _, err := c.Get(t.Context(), "2"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("an invalidated profile with everything down: %v, want ErrUnavailable", err)
 	}
-	if _, err := c.GetWith(t.Context(), "3", Want{MaxAge: time.Millisecond}); !errors.Is(err, ErrUnavailable) {
+	if _, err := c.GetWith(t.Context(), "3", Want{MaxAge: time.Millisecond}); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("stale beyond the reader's MaxAge: %v, want ErrUnavailable", err)
 	}
-	eventually(t, "stale answers to end at MaxStale", func() bool { _, err := c.Get(t.Context(), "1"); return errors.Is(err, ErrUnavailable) })
+	eventually(t, "stale answers to end at MaxStale", func() bool { _, err := c.Get(t.Context(), "1"); return errors.Is(err, profile.ErrUnavailable) })
 	c.Flush()
-	if _, err := c.Get(t.Context(), "3"); !errors.Is(err, ErrUnavailable) {
+	if _, err := c.Get(t.Context(), "3"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("after a flush with everything down: %v, want ErrUnavailable", err)
 	}
 	down.Store(false)
-	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromOrigin {
 		t.Errorf("with the origin back and Redis down: %v, want origin", r.Tier)
 	}
 }
@@ -410,7 +411,7 @@ func hangingRedisIsNotWaitedFor(t *testing.T, bird *canary.Canary) {
 	waited := 0
 	for i := 3; i <= 100; i++ {
 		started := time.Now()
-		if r := get(t, c, fmt.Sprint(i), Want{}); r.Tier != FromOrigin {
+		if r := get(t, c, fmt.Sprint(i), Want{}); r.Tier != look.FromOrigin {
 			t.Fatalf("with Redis hanging: %v, want origin", r.Tier)
 		}
 		if !bird.Excuses("a load", started, time.Now(), 500*time.Millisecond) {
@@ -423,7 +424,7 @@ func hangingRedisIsNotWaitedFor(t *testing.T, bird *canary.Canary) {
 	if err := server.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis to be asked again", func() bool { return get(t, c, "1", Want{MaxAge: 1}).Tier == FromL2 })
+	eventually(t, "Redis to be asked again", func() bool { return get(t, c, "1", Want{MaxAge: 1}).Tier == look.FromL2 })
 }
 
 func TestFence(t *testing.T) {
@@ -431,8 +432,8 @@ func TestFence(t *testing.T) {
 	c := newCache(t, server.URL(), origin, func(conf *Config) { conf.FenceAfter = 300 * time.Millisecond })
 	c.Alive(0)
 	get(t, c, "1", Want{})
-	getFrom(t, c, "1", FromL1)
-	eventually(t, "the fence to fall", func() bool { return get(t, c, "1", Want{}).Tier == FromL2 })
+	getFrom(t, c, "1", look.FromL1)
+	eventually(t, "the fence to fall", func() bool { return get(t, c, "1", Want{}).Tier == look.FromL2 })
 	if !c.Stats().Fenced {
 		t.Error("the stats do not say that the node is fenced")
 	}
@@ -440,10 +441,10 @@ func TestFence(t *testing.T) {
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromOrigin {
 		t.Errorf("fenced without Redis: %v, want origin", r.Tier)
 	}
-	if r := getFrom(t, c, "1", FromL1); r.Age > 300*time.Millisecond {
+	if r := getFrom(t, c, "1", look.FromL1); r.Age > 300*time.Millisecond {
 		t.Errorf("fenced, but young from the origin: age %v", r.Age)
 	}
 	if n := origin.timesAsked("1"); n > asked+2 {
@@ -466,7 +467,7 @@ func TestPauseLowersTheFence(t *testing.T) {
 	t.Cleanup(func() { check(t, c.Close()) })
 	prove := func() { eventually(t, "a proof to count", func() bool { c.Alive(0); return !c.Stats().Fenced }) }
 	prove()
-	getFrom(t, c, "1", FromL1)
+	getFrom(t, c, "1", look.FromL1)
 	held := make(chan struct{})
 	origin.before = func(context.Context, string) error { <-held; return nil }
 	slow := make(chan int64)
@@ -474,7 +475,7 @@ func TestPauseLowersTheFence(t *testing.T) {
 	eventually(t, "the origin to be asked", func() bool { return origin.timesAsked("2") == 1 })
 	<-time.After(200 * time.Millisecond)
 	c.Alive(150 * time.Millisecond) // it was read before the end of the pause
-	if r := get(t, c, "1", Want{}); r.Tier != FromL2 {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromL2 {
 		t.Errorf("after the pause: from %v, want L2", r.Tier)
 	}
 	go func() { r, _ := c.Get(t.Context(), "2"); slow <- r.Version() }()
@@ -483,7 +484,7 @@ func TestPauseLowersTheFence(t *testing.T) {
 	<-slow
 	<-slow
 	prove()
-	if r := get(t, c, "1", Want{}); r.Tier != FromL1 {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromL1 {
 		t.Errorf("after the next proof: from %v, want L1", r.Tier)
 	}
 }
@@ -492,7 +493,7 @@ func TestRefreshAhead(t *testing.T) {
 	url, origin := redistest.Server(t).URL(), newTruth(1)
 	c := newCache(t, url, origin, func(conf *Config) { conf.L1TTL = 400 * time.Millisecond })
 	get(t, c, "1", Want{})
-	getFrom(t, c, "1", FromL1)
+	getFrom(t, c, "1", look.FromL1)
 	misses := c.Stats().L1Misses
 	eventually(t, "three refreshes", func() bool { get(t, c, "1", Want{}); return c.Stats().RefreshAheads >= 3 })
 	if n := c.Stats().L1Misses - misses; n > 3 {
@@ -507,7 +508,7 @@ func TestWrongAnswersOfTheOriginAreNotKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCache(t, redistest.Server(t).URL(), fixed{answer}, nil)
-			if _, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrUnavailable) {
+			if _, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrUnavailable) {
 				t.Errorf("get: %v, want ErrUnavailable", err)
 			}
 			if b, err := c.BatchGet(t.Context(), []string{"1", "3"}, Want{}); err != nil || len(b.Errors) != 2 {
@@ -586,7 +587,7 @@ func TestCloseUnderLoad(t *testing.T) {
 				for i := 0; ; i++ {
 					id := fmt.Sprint((g*7+i)%50 + 1)
 					if _, err := c.Get(context.Background(), id); err != nil {
-						if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrUnavailable) {
+						if !errors.Is(err, ErrClosed) && !errors.Is(err, profile.ErrUnavailable) {
 							t.Errorf("get while closing: %v", err)
 						}
 						if errors.Is(err, ErrClosed) {
@@ -622,7 +623,7 @@ func TestConfigIsChecked(t *testing.T) {
 			t.Errorf("New: %v, want %q", err, part)
 		}
 	}
-	if got := fmt.Sprint(FromNone, FromL1, FromL2, FromOrigin, FromStale, Tier(9)); got != "none L1 L2 origin stale tier(9)" {
+	if got := fmt.Sprint(look.FromNone, look.FromL1, look.FromL2, look.FromOrigin, look.FromStale, look.Tier(9)); got != "none L1 L2 origin stale tier(9)" {
 		t.Errorf("tiers are %q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Put tells the cache what the truth already says: it stores p in Redis, then in this node's L1.
@@ -30,7 +31,7 @@ func (c *Cache) Put(ctx context.Context, p *profile.Profile) error {
 }
 
 // Invalidate makes Redis and this node forget id, so that the next read asks the origin. The event
-// that tells the other nodes comes after it. Errors wrap ErrInvalidID, or are Redis's.
+// that tells the other nodes comes after it. Errors wrap profile.ErrInvalidID, or are Redis's.
 func (c *Cache) Invalidate(ctx context.Context, id string) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -98,7 +99,7 @@ func (c *Cache) Refresh(p *profile.Profile) {
 func (c *Cache) replace(h hash, e *entry, from pair) bool {
 	e.pair = pair{from.epoch, from.stamp + 1}
 	// Nobody has seen that pair yet, so nobody begins a load under it before it finds this one.
-	load := &call{id: e.profile.ID, hash: h, pair: e.pair, began: e.loaded, entry: e, tier: FromL1}
+	load := &call{id: e.profile.ID, hash: h, pair: e.pair, began: e.loaded, entry: e, tier: look.FromL1}
 	if !c.flights.addEnded(load, func() bool { _, ok := c.l1.stamps.advance(h, from); return ok }) {
 		return false
 	}

@@ -155,6 +155,9 @@ type Stats struct {
 	// does not tell, or has no limit.
 	RedisUsed  int64 `json:"redisUsed"`
 	RedisLimit int64 `json:"redisLimit"`
+	// ViewBytes is about what is kept by Keep, that of answers which are gone included until their
+	// turn comes.
+	ViewBytes int64 `json:"-"`
 }
 
 // Stats returns a snapshot. The counters are read one after another, so sums over them may be off
@@ -177,7 +180,7 @@ func (c *Cache) Stats() Stats {
 		RefreshAheads: n.refreshAheads.Load(), Flushes: n.flushes.Load(),
 		Unadmitted: n.unadmitted.Load(), L1Bytes: c.l1.used(), L1Capacity: c.conf.L1Bytes,
 		L1Entries: max(0, c.l1.entries.Load()), L1Evictions: c.l1.evicted.Load(),
-		Fenced: !c.alive(c.clock.tick()), TotalCached: -1,
+		Fenced: !c.alive(c.clock.tick()), TotalCached: -1, ViewBytes: c.views.bytes(),
 	}
 	if t := c.total.Load(); t != nil {
 		s.TotalCached, s.CountedAt = t.count, t.at.UnixMilli()

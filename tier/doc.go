@@ -9,7 +9,7 @@
 //
 // Get answers for one user, BatchGet for up to 10,000; GetWith takes demands on the answer's
 // version or age. Each Result says which tier answered and how old the answer is. Its Profile is
-// shared: read it only. ErrNotFound means that there is no such user, ErrUnavailable that nobody
+// shared: read it only. profile.ErrNotFound means that there is no such user, profile.ErrUnavailable that nobody
 // could say.
 //
 // The truth is changed at the origin, not here. Put tells the cache what the truth already says,

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // entry is what L1 holds for one id. All but refreshing is immutable from the moment it is shared.
@@ -26,7 +27,7 @@ type entry struct {
 	// packed is the profile in msgpack, once; empty until the entry is offered to the engine.
 	packed string
 	// views are what edge functions made of the profile, the newest first.
-	views atomic.Pointer[View]
+	views atomic.Pointer[view]
 	// refreshing is set by the first reader who finds the entry due for a refresh.
 	refreshing atomic.Bool
 	// absent says that the user does not exist.
@@ -79,7 +80,7 @@ func (e entries) room(i int) *profile.Profile {
 	return &e[i].profile
 }
 
-func (e *entry) result(from Tier, age time.Duration) Result {
+func (e *entry) result(from look.Tier, age time.Duration) Result {
 	return Result{Profile: &e.profile, Tier: from, Age: age, from: e}
 }
 

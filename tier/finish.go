@@ -5,6 +5,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // decide finishes a call that the origin has answered, or reports that it has to begin again.
@@ -25,38 +26,38 @@ func (c *Cache) decide(load *call, p *profile.Profile, err, filled error, last b
 	if behind {
 		c.counters.behind.Add(1)
 	}
-	if filled == nil && (err == nil || errors.Is(err, ErrNotFound)) {
+	if filled == nil && (err == nil || errors.Is(err, profile.ErrNotFound)) {
 		c.doubt(load, p)
 	}
 	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
+	case err != nil && !errors.Is(err, profile.ErrNotFound):
 		c.lastHint(load)
 		c.fail([]*call{load}, err)
 	case (lost || behind) && !last:
 		return true
 	case err != nil:
 		c.counters.absent.Add(1)
-		c.finishAbsent(load, FromOrigin, !lost)
+		c.finishAbsent(load, look.FromOrigin, !lost)
 	case old:
-		c.finishFound(load, newEntry(p), FromStale, false)
+		c.finishFound(load, newEntry(p), look.FromStale, false)
 	default:
-		c.finishFound(load, newEntry(p), FromOrigin, !lost)
+		c.finishFound(load, newEntry(p), look.FromOrigin, !lost)
 	}
 	return false
 }
 
 // finishAbsent ends a call with "no such user".
-func (c *Cache) finishAbsent(call *call, from Tier, keep bool) {
-	e := &entry{absent: true, origin: from == FromOrigin, loaded: call.began}
+func (c *Cache) finishAbsent(call *call, from look.Tier, keep bool) {
+	e := &entry{absent: true, origin: from == look.FromOrigin, loaded: call.began}
 	e.profile.ID = call.id
 	c.finish(call, e, from, keep)
 }
 
 // finishFound ends a call with e; keep says that it may stay in L1.
-func (c *Cache) finishFound(call *call, e *entry, from Tier, keep bool) {
-	e.origin = from == FromOrigin
+func (c *Cache) finishFound(call *call, e *entry, from look.Tier, keep bool) {
+	e.origin = from == look.FromOrigin
 	e.keepFor(call.began, c.conf.L1TTL)
-	if from == FromL2 {
+	if from == look.FromL2 {
 		c.counters.l2Hits.Add(1)
 	}
 	c.finish(call, e, from, keep)
@@ -64,15 +65,15 @@ func (c *Cache) finishFound(call *call, e *entry, from Tier, keep bool) {
 
 // finish shows an outcome to all who wait for it, and has it stay in L1 if it may. From then on no
 // reader of this node is given anything older.
-func (c *Cache) finish(call *call, e *entry, from Tier, keep bool) {
+func (c *Cache) finish(call *call, e *entry, from look.Tier, keep bool) {
 	e.pair, e.check = call.pair, call.hash.check
-	binds := from != FromStale
+	binds := from != look.FromStale
 	valid := binds && c.flights.bind(call, e, c.l1.stamps)
 	lingers := valid && keep && c.keep(call, e)
 	if binds && !lingers {
 		c.l1.unkept(call.hash, e)
 	}
-	if binds && from != FromStore {
+	if binds && from != look.FromStore {
 		c.record(call.hash, e, valid && keep)
 	}
 	c.flights.finish(call, e, from, nil, lingers)
@@ -206,7 +207,7 @@ func (c *Cache) fail(calls []*call, err error) {
 		case call.fallback != nil && call.pair == valid:
 			c.finishHint(call, call.fallback, call.fallbackTier)
 		case e != nil && !e.absent && e.pair == valid && now-e.loaded <= int64(c.conf.MaxStale):
-			c.flights.finish(call, e, FromStale, nil, false)
+			c.flights.finish(call, e, look.FromStale, nil, false)
 		default:
 			c.failFromStore(call, now, err)
 		}

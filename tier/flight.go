@@ -7,6 +7,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // call is one load under way for one id, and its outcome. Its callers wait for it together.
@@ -28,7 +29,7 @@ type call struct {
 	hint         *Hint
 	refused      string
 	fallback     *entry
-	fallbackTier Tier
+	fallbackTier look.Tier
 	// held is what L1 still has, for when nobody answers.
 	held *entry
 	// reader is the context of who began the load, for its spans; nil when none are made.
@@ -45,7 +46,7 @@ type call struct {
 
 	// The outcome; set together with finished, but entry, which bind sets: an answer about to be shown.
 	entry *entry
-	tier  Tier
+	tier  look.Tier
 	err   error
 
 	// Guarded by the shard's mutex. done is made by the first who waits: most loads end before

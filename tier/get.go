@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Get is GetWith without demands.
@@ -17,10 +18,11 @@ func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 // not the load, which others may have joined. The cache keeps id: a caller whose strings are reused
 // buffers passes a copy.
 //
-// Errors wrap ErrInvalidID, ErrNotFound, ErrUnavailable, ErrBehind, ErrClosed, or the cause of ctx.
+// Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, ErrBehind, ErrClosed,
+// or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
 	s := c.counters.stripe()
-	if n := s.entered.Add(1); n%SampleHits == 0 && (n%sampleEvery == 0 || c.samples.watched()) {
+	if n := s.entered.Add(1); n%look.SampleHits == 0 && (n%sampleEvery == 0 || c.samples.watched()) {
 		return c.timed(ctx, s, id, w, n%sampleEvery == 0)
 	}
 	if c.closed.Load() {
@@ -33,7 +35,7 @@ func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) 
 	s.left.Add(1)
 	if now := c.clock.nanos(); c.l1.valid(e, h, c.l1.stamps.of(h)) {
 		if now < e.refreshAt && now <= c.fence.until.Load() && w == (Want{}) {
-			return e.result(FromL1, time.Duration(now-e.loaded)), nil
+			return e.result(look.FromL1, time.Duration(now-e.loaded)), nil
 		}
 	} else {
 		e = nil
@@ -73,7 +75,7 @@ func (c *Cache) hit(e *entry, h hash, now int64) (Result, error) {
 	if now >= e.refreshAt {
 		c.refreshAhead(e, h)
 	}
-	return e.result(FromL1, time.Duration(max(0, now-e.loaded))), nil
+	return e.result(look.FromL1, time.Duration(max(0, now-e.loaded))), nil
 }
 
 // refreshAhead loads an entry again while it still answers. One reader per entry starts it.
@@ -162,7 +164,7 @@ func (c *Cache) short(load *call, w Want) bool {
 		return false
 	}
 	return e.profile.UpdatedAt < w.MinVersion ||
-		load.tier == FromStore && w.MaxAge > 0 && c.clock.tick()-e.loaded > int64(w.MaxAge)
+		load.tier == look.FromStore && w.MaxAge > 0 && c.clock.tick()-e.loaded > int64(w.MaxAge)
 }
 
 func behind(w Want) error { return fmt.Errorf("%w: want %d", ErrBehind, w.MinVersion) }
@@ -198,19 +200,19 @@ func (c *Cache) answer(load *call, part role, w Want) (Result, error) {
 	r := e.result(load.tier, 0)
 	switch {
 	case part == late:
-		r.Tier, r.Age = FromL1, time.Duration(c.clock.tick()-e.loaded)
-	case load.tier == FromStore:
+		r.Tier, r.Age = look.FromL1, time.Duration(c.clock.tick()-e.loaded)
+	case load.tier == look.FromStore:
 		r.Age = time.Duration(c.clock.tick() - e.loaded)
 	}
-	if load.tier == FromStale {
+	if load.tier == look.FromStale {
 		c.counters.stale.Add(1)
 		r.Age = time.Duration(c.clock.tick() - e.loaded)
 		if w.MaxAge > 0 && r.Age > w.MaxAge {
 			return Result{}, fmt.Errorf("tier: get %q: %w: only a copy of %v ago is held",
-				load.id, ErrUnavailable, r.Age)
+				load.id, profile.ErrUnavailable, r.Age)
 		}
 	}
 	return r, nil
 }
 
-func notFound(id string) error { return fmt.Errorf("tier: get %q: %w", id, ErrNotFound) }
+func notFound(id string) error { return fmt.Errorf("tier: get %q: %w", id, profile.ErrNotFound) }

@@ -8,6 +8,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // The origin is the truth, and what other services put into Redis or on the stream is a hint: it
@@ -155,7 +156,7 @@ func (c *Cache) takeForeign(mine *call, e *entry, worth l2.Standing) bool {
 	c.foreign.record.Do(func() {
 		c.conf.Logger.Warn("another service writes records: the origin is asked for each", "id", mine.id)
 	})
-	mine.refused, mine.fallback, mine.fallbackTier = "x"+worth.Seal, e, FromStale
+	mine.refused, mine.fallback, mine.fallbackTier = "x"+worth.Seal, e, look.FromStale
 	c.store.Delete(mine.id)
 	if worth.Trust == profile.Partial || mine.demand > 0 {
 		c.counters.partialRecords.Add(1)
@@ -170,14 +171,14 @@ func (c *Cache) takeForeign(mine *call, e *entry, worth l2.Standing) bool {
 // background.
 func (c *Cache) show(mine *call, e *entry) {
 	c.counters.l2Hits.Add(1)
-	c.finishHint(mine, e, FromL2)
-	ask := &call{id: mine.id, hash: mine.hash, refused: mine.refused, fallback: e, fallbackTier: FromL2}
+	c.finishHint(mine, e, look.FromL2)
+	ask := &call{id: mine.id, hash: mine.hash, refused: mine.refused, fallback: e, fallbackTier: look.FromL2}
 	c.ahead(ask) // else the next reader of the record tries again
 }
 
 // finishHint ends a call with a hint. It binds nothing: what the origin says comes after it,
 // whatever its version.
-func (c *Cache) finishHint(mine *call, e *entry, from Tier) {
+func (c *Cache) finishHint(mine *call, e *entry, from look.Tier) {
 	e.pair, e.check, e.loaded = mine.pair, mine.hash.check, mine.began
 	c.flights.finish(mine, e, from, nil, false)
 }
@@ -191,7 +192,7 @@ func (c *Cache) lastHint(mine *call) {
 	defer cancel()
 	e, worth, err := c.lookAt(ctx, mine.id)
 	if err == nil && e != nil && worth.Trust != profile.Sealed {
-		mine.fallback, mine.fallbackTier = e, FromStale
+		mine.fallback, mine.fallbackTier = e, look.FromStale
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // TestLastHintCounts has a stream go back to lower ids: what was heard last is what the origin must
@@ -42,14 +43,14 @@ func TestHintThatRedisWasNotToldOf(t *testing.T) {
 	origin.mu.Unlock()
 	link.BlackHole(true)
 	c.Heed("1", Hint{Order: "1"})
-	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrNotFound) {
+	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrNotFound) {
 		t.Fatalf("with Redis silent: %+v from %v, %v", r.Profile, r.Tier, err)
 	}
 	link.BlackHole(false)
 	link.Reset()
 	eventually(t, "Redis to be back", func() bool { return !c.l2.Down() && c.l2.Ping(t.Context()) == nil })
 	c.Flush()
-	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrNotFound) {
+	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrNotFound) {
 		t.Errorf("with Redis back: %+v from %v, %v", r.Profile, r.Tier, err)
 	}
 }
@@ -62,14 +63,14 @@ func TestFallbackEndsWithTheNews(t *testing.T) {
 	check(t, server.Client().HSet(t.Context(), profile.Key("1"), "fullName", "Of Others").Err())
 	fail := errors.New("the origin is down")
 	origin.before = func(context.Context, string) error { return fail }
-	if r := get(t, c, "1", Want{}); r.Tier != FromStale || r.Profile.FullName != "Of Others" {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromStale || r.Profile.FullName != "Of Others" {
 		t.Errorf("%+v from %v; want the record, marked stale", r.Profile, r.Tier)
 	}
 	origin.before = func(context.Context, string) error {
 		c.Forget("1", 9)
 		return fail
 	}
-	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrUnavailable) {
+	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("deleted meanwhile: %+v from %v, %v", r.Profile, r.Tier, err)
 	}
 }

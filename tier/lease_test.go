@@ -9,6 +9,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // leaseKey is where the lease of id is.
@@ -41,18 +42,18 @@ func TestLeaseWhoseGrantIsLost(t *testing.T) {
 	a, b := newCache(t, "redis://"+link.Addr, origin, nil), newCache(t, server.URL(), origin, nil)
 	get(t, a, "3", Want{}) // the server has the scripts
 	lost := link.LoseReplies("evalsha", 2)
-	if r := get(t, a, "1", Want{}); r.Tier != FromOrigin {
+	if r := get(t, a, "1", Want{}); r.Tier != look.FromOrigin {
 		t.Errorf("without a lease: from %v", r.Tier)
 	}
 	<-lost
 	if n := server.Client().Exists(t.Context(), leaseKey("1")).Val(); n != 1 || stored(t, server, "1") {
 		t.Fatalf("%d leases, stored %v; want one that nobody knows of", n, stored(t, server, "1"))
 	}
-	if r := get(t, b, "1", Want{}); r.Tier != FromOrigin || stored(t, server, "1") {
+	if r := get(t, b, "1", Want{}); r.Tier != look.FromOrigin || stored(t, server, "1") {
 		t.Errorf("the other node: from %v, stored %v; want the origin, without a fill", r.Tier, stored(t, server, "1"))
 	}
 	a.Forget("1", 0)
-	if r := get(t, a, "1", Want{}); r.Tier != FromOrigin || !stored(t, server, "1") {
+	if r := get(t, a, "1", Want{}); r.Tier != look.FromOrigin || !stored(t, server, "1") {
 		t.Errorf("the node itself: from %v, stored %v; want the origin, and a fill", r.Tier, stored(t, server, "1"))
 	}
 	if n := server.Client().Exists(t.Context(), leaseKey("1")).Val(); n != 0 {
@@ -94,10 +95,10 @@ func TestDeadNodesLeaseFailsNoReads(t *testing.T) {
 	server, origin := redistest.Server(t), newTruth(1)
 	c := newCache(t, server.URL(), origin, nil)
 	dieLoading(t, server, "1")
-	if r := get(t, c, "1", Want{}); r.Tier != FromOrigin || stored(t, server, "1") {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromOrigin || stored(t, server, "1") {
 		t.Errorf("from %v, stored %v; want the origin, without a fill", r.Tier, stored(t, server, "1"))
 	}
-	if r := get(t, c, "1", Want{}); r.Tier != FromL1 || origin.timesAsked("1") != 1 {
+	if r := get(t, c, "1", Want{}); r.Tier != look.FromL1 || origin.timesAsked("1") != 1 {
 		t.Errorf("from %v, the origin was asked %d times; want L1, once", r.Tier, origin.timesAsked("1"))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // run loads calls, all of which this caller leads. A caller whose context can end does not run them
@@ -69,7 +70,7 @@ func (c *Cache) recovered(r any) error {
 	}
 	c.counters.panics.Add(1)
 	c.conf.Logger.Error("load panicked", "panic", r, "stack", string(debug.Stack()))
-	return fmt.Errorf("%w: %w: %v", ErrUnavailable, errLoadPanic, r)
+	return fmt.Errorf("%w: %w: %v", profile.ErrUnavailable, errLoadPanic, r)
 }
 
 // fromL2 finishes the calls that Redis answers and returns the others.
@@ -147,7 +148,7 @@ func (c *Cache) take(call *call, e *entry, worth l2.Standing) bool {
 		return c.takeForeign(call, e, worth)
 	}
 	c.hints.answered(call.id, call.hint)
-	c.finishFound(call, e, FromL2, true)
+	c.finishFound(call, e, look.FromL2, true)
 	return true
 }
 

@@ -10,8 +10,8 @@ import (
 // Loader is the origin: the source of truth. Both methods may be called concurrently and must
 // respect ctx.
 type Loader interface {
-	// Load returns one profile, or an error that wraps ErrNotFound when there is no such user. The
-	// result is the caller's.
+	// Load returns one profile, or an error that wraps profile.ErrNotFound when there is no such
+	// user. The result is the caller's.
 	Load(ctx context.Context, id string) (*profile.Profile, error)
 	// LoadBatch returns at most 500 profiles at once.
 	LoadBatch(ctx context.Context, ids []string) (profile.Batch, error)
@@ -23,8 +23,8 @@ type Loader interface {
 // more than Config.MaxLoads allows.
 type LoaderFunc func(ctx context.Context, ids []string) (profile.Batch, error)
 
-// Load calls f with one id. Errors are those of f, or that of id in its answer, or wrap ErrNotFound
-// when id is missing.
+// Load calls f with one id. Errors are those of f, or that of id in its answer, or wrap
+// profile.ErrNotFound when id is missing.
 func (f LoaderFunc) Load(ctx context.Context, id string) (*profile.Profile, error) {
 	b, err := f(ctx, []string{id})
 	if err != nil {
@@ -38,7 +38,7 @@ func (f LoaderFunc) Load(ctx context.Context, id string) (*profile.Profile, erro
 	}
 	for _, missing := range b.Missing {
 		if missing == id {
-			return nil, fmt.Errorf("tier: load %q: %w", id, ErrNotFound)
+			return nil, fmt.Errorf("tier: load %q: %w", id, profile.ErrNotFound)
 		}
 	}
 	return nil, fmt.Errorf("tier: load %q: %w", id, errNoAnswer)

@@ -30,7 +30,7 @@ func TestAFunctionIsALoader(t *testing.T) {
 		return b, nil
 	}
 	url := redistest.Server(t).URL()
-	for id, want := range map[string]error{"found": nil, "missing": ErrNotFound, "broken": down, "forgotten": errNoAnswer, "all": down} {
+	for id, want := range map[string]error{"found": nil, "missing": profile.ErrNotFound, "broken": down, "forgotten": errNoAnswer, "all": down} {
 		c := newCache(t, url, LoaderFunc(everything), nil)
 		if _, err := c.Get(t.Context(), id); !errors.Is(err, want) {
 			t.Errorf("Get(%q): %v; want %v", id, err, want)
@@ -38,7 +38,7 @@ func TestAFunctionIsALoader(t *testing.T) {
 		b, err := c.BatchGet(t.Context(), []string{"found", id}, Want{})
 		got := b.Errors[id]
 		if len(b.Missing) == 1 {
-			got = ErrNotFound
+			got = profile.ErrNotFound
 		}
 		if err != nil || !errors.Is(got, want) {
 			t.Errorf("BatchGet(found, %q): %v, %v; want %v", id, b, err, want)

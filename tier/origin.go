@@ -10,6 +10,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -85,7 +86,7 @@ func (c *Cache) lease(ctx context.Context, calls []*call) (asks []leased, waits 
 			there++
 		case v.Kind == l2.Absent && !c.hinted(calls[i]):
 			c.hints.answered(calls[i].id, calls[i].hint)
-			c.finishAbsent(calls[i], FromL2, true)
+			c.finishAbsent(calls[i], look.FromL2, true)
 		case c.overdue(v.Wait):
 			c.counters.unleased.Add(1)
 			asks = append(asks, leased{calls[i], ""})
@@ -155,7 +156,7 @@ func (c *Cache) origin(
 	failed := uint64(0)
 	for i, a := range asks {
 		found[i], errs[i] = trusted(a.id, found[i], errs[i])
-		if errs[i] != nil && !errors.Is(errs[i], ErrNotFound) {
+		if errs[i] != nil && !errors.Is(errs[i], profile.ErrNotFound) {
 			failed++
 		}
 	}
@@ -216,7 +217,7 @@ func (c *Cache) originBatch(
 			found[i], errs[i] = nil, err
 		case found[i] != nil:
 		case missing[id]:
-			errs[i] = ErrNotFound
+			errs[i] = profile.ErrNotFound
 		case b.Errors[id] != nil:
 			errs[i] = b.Errors[id]
 		default:
@@ -241,10 +242,10 @@ func trusted(id string, p *profile.Profile, err error) (*profile.Profile, error)
 	switch {
 	case err == nil:
 		return p, nil
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUnavailable):
+	case errors.Is(err, profile.ErrNotFound), errors.Is(err, profile.ErrUnavailable):
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return nil, fmt.Errorf("%w: %w", profile.ErrUnavailable, err)
 }
 
 // fill tells Redis what the origin answered to the asks that have a lease. An answer that failed
@@ -256,7 +257,7 @@ func (c *Cache) fill(
 	var places []int
 	for i, a := range asks {
 		if a.token != "" {
-			failed := errs[i] != nil && !errors.Is(errs[i], ErrNotFound)
+			failed := errs[i] != nil && !errors.Is(errs[i], profile.ErrNotFound)
 			fills = append(fills, l2.Fill{
 				ID: a.id, Token: a.token, Profile: found[i], Failed: failed,
 			})
@@ -268,7 +269,7 @@ func (c *Cache) fill(
 		filled[places[n]] = err
 	}
 	for i, a := range asks {
-		if a.token != "" && filled[i] == nil && (errs[i] == nil || errors.Is(errs[i], ErrNotFound)) {
+		if a.token != "" && filled[i] == nil && (errs[i] == nil || errors.Is(errs[i], profile.ErrNotFound)) {
 			c.hints.answered(a.id, a.hint)
 		}
 		// What Redis was not told is news to it: the older record that it may have must not be
@@ -332,24 +333,6 @@ func setAll(errs []error, err error) []error {
 	return errs
 }
 
-// Waited is an ErrUnavailable of a load whose time was up before the origin was asked.
-type Waited struct {
-	// For says what the time went to.
-	For string
-	// Limit is Config.LoadDeadline.
-	Limit time.Duration
-	// Cause is that of the load's context.
-	Cause error
-}
-
-// Error says what was waited for, and the limit.
-func (w *Waited) Error() string {
-	return fmt.Sprintf("%v: %s, within the limit of a load, %v: %v", ErrUnavailable, w.For, w.Limit, w.Cause)
-}
-
-// Unwrap returns ErrUnavailable and the cause.
-func (w *Waited) Unwrap() []error { return []error{ErrUnavailable, w.Cause} }
-
 func (c *Cache) waited(ctx context.Context, what string) error {
-	return &Waited{For: what, Limit: c.conf.LoadDeadline, Cause: context.Cause(ctx)}
+	return &look.Waited{For: what, Limit: c.conf.LoadDeadline, Cause: context.Cause(ctx)}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // What the origin answered while Redis was down is not taken back when Redis returns with the
@@ -32,7 +33,7 @@ func TestRedisThatReturnsDoesNotTakeBack(t *testing.T) {
 	}
 	origin.set(user("1", 2))
 	c.Forget("1", 0)
-	if r := get(); r.Version() != 2 || r.Tier != FromOrigin {
+	if r := get(); r.Version() != 2 || r.Tier != look.FromOrigin {
 		t.Fatalf("without Redis: version %d from %v", r.Version(), r.Tier)
 	}
 	if err := server.Restart(); err != nil {
@@ -40,7 +41,7 @@ func TestRedisThatReturnsDoesNotTakeBack(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for from := FromNone; from != FromL2; {
+	for from := look.FromNone; from != look.FromL2; {
 		c.Flush()
 		r := get()
 		if from = r.Tier; r.Version() != 2 || ctx.Err() != nil {
@@ -154,7 +155,7 @@ func hangingRedisIsNoticedBeforeReadersDo(t *testing.T, bird *canary.Canary) {
 	eventually(t, "the fence to fall", func() bool { return !c.alive(c.clock.tick()) })
 	for i := 1; i <= 50; i++ {
 		began := time.Now()
-		if r := get(t, c, strconv.Itoa(i), Want{MaxAge: 1}); r.Tier != FromOrigin {
+		if r := get(t, c, strconv.Itoa(i), Want{MaxAge: 1}); r.Tier != look.FromOrigin {
 			t.Fatalf("user %d: from %v; want the origin", i, r.Tier)
 		}
 		bird.Within(t, "a load", began, time.Second)
@@ -163,7 +164,7 @@ func hangingRedisIsNoticedBeforeReadersDo(t *testing.T, bird *canary.Canary) {
 		t.Fatal(err)
 	}
 	eventually(t, "Redis to be asked again", func() bool { return !c.l2.Down() })
-	if r := get(t, c, "1", Want{MaxAge: 1}); r.Tier != FromL2 {
+	if r := get(t, c, "1", Want{MaxAge: 1}); r.Tier != look.FromL2 {
 		t.Errorf("from %v; want L2", r.Tier)
 	}
 }
@@ -182,7 +183,7 @@ func silenceOfRedisIsNoticed(t *testing.T, bird *canary.Canary) {
 	go func() { _, err := c.Get(t.Context(), "1"); waiting <- err }()
 	eventually(t, "Redis to count as down", func() bool { return c.l2.Down() })
 	bird.Within(t, "noticing the silence", began, 900*time.Millisecond)
-	if r := get(t, c, "2", Want{}); r.Tier != FromOrigin {
+	if r := get(t, c, "2", Want{}); r.Tier != look.FromOrigin {
 		t.Errorf("from %v; want the origin", r.Tier)
 	}
 	if err := <-waiting; err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // The engine shows a new entry only when its own goroutine has come to it, and of two that wait for
@@ -34,7 +35,7 @@ type pending struct {
 
 // finish publishes the outcome of c. Its key is free at once, unless it lingers: then later readers
 // find the outcome until forget. Only the first outcome counts.
-func (f *flights) finish(c *call, e *entry, from Tier, err error, lingers bool) {
+func (f *flights) finish(c *call, e *entry, from look.Tier, err error, lingers bool) {
 	s := f.shard(c.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()

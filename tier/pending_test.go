@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // TestRefreshDoesNotBringAnOlderVersionBack: what a refresh put in place waits in the engine's
@@ -52,13 +53,13 @@ func TestLateEventDoesNotBringBackTheDeleted(t *testing.T) {
 		return err
 	}
 	for range 2 {
-		if err := get(); !errors.Is(err, ErrNotFound) {
+		if err := get(); !errors.Is(err, profile.ErrNotFound) {
 			t.Fatalf("before the event: %v", err)
 		}
 	}
 	c.Refresh(user("1", 5))
-	if err := get(); !errors.Is(err, ErrNotFound) {
-		t.Errorf("after the event: %v, want %v", err, ErrNotFound)
+	if err := get(); !errors.Is(err, profile.ErrNotFound) {
+		t.Errorf("after the event: %v, want %v", err, profile.ErrNotFound)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // News ends by time, whether or not anything is learned after it, and nothing older that is learned
@@ -46,12 +47,12 @@ func TestLaggingOriginIsNotBelievedTooEarly(t *testing.T) {
 	check(t, err)
 	check(t, server.Client().Del(t.Context(), profile.Key("1")).Err()) // evicted
 	for range 2 {
-		if r := get(t, c, "1", Want{}); r.Tier != FromStale {
+		if r := get(t, c, "1", Want{}); r.Tier != look.FromStale {
 			t.Errorf("version %d from %v; want it marked stale", r.Version(), r.Tier)
 		}
 	}
 	origin.set(user("1", 2))
-	if r := get(t, c, "1", Want{}); r.Version() != 2 || r.Tier != FromOrigin {
+	if r := get(t, c, "1", Want{}); r.Version() != 2 || r.Tier != look.FromOrigin {
 		t.Errorf("once the origin has it: version %d from %v", r.Version(), r.Tier)
 	}
 }

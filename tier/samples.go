@@ -6,39 +6,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-)
 
-const (
-	// MaxLookups is how many timed lookups are kept.
-	MaxLookups = 10_000
-	// SampleHits says that one in so many hits of L1 is timed; a power of 2.
-	SampleHits = 64
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
-
-// Lookup is one lookup that was timed.
-type Lookup struct {
-	// At is when it ended.
-	At time.Time
-	// ID is the user asked for.
-	ID string
-	// Tier says who answered, FromNone when nobody did or there is no such user.
-	Tier Tier
-	// Absent says that there is no such user.
-	Absent bool
-	// Took is how long the caller waited. That of a hit includes a reading of the clock.
-	Took time.Duration
-}
 
 // samples are the lookups that were timed last. The zero value is ready for use.
 type samples struct {
 	watchers atomic.Int64
 	mu       sync.Mutex
-	ring     []Lookup // guarded by mu; up to MaxLookups
-	next     int      // guarded by mu: where the next one goes
+	ring     []look.Lookup // guarded by mu; up to look.MaxLookups
+	next     int           // guarded by mu: where the next one goes
 }
 
 // SampleLookups has lookups timed until stop is called: each that L1 did not answer, and one in
-// SampleHits of the hits. stop may be called twice. What was timed before is forgotten by the first
+// look.SampleHits of the hits. stop may be called twice. What was timed before is forgotten by the first
 // of those who have it done.
 func (c *Cache) SampleLookups() (stop func()) {
 	if c.samples.watchers.Add(1) == 1 {
@@ -47,12 +29,12 @@ func (c *Cache) SampleLookups() (stop func()) {
 	return sync.OnceFunc(func() { c.samples.watchers.Add(-1) })
 }
 
-// Lookups returns the lookups that were timed last, MaxLookups at most, the oldest first.
-func (c *Cache) Lookups() []Lookup {
+// Lookups returns the lookups that were timed last, look.MaxLookups at most, the oldest first.
+func (c *Cache) Lookups() []look.Lookup {
 	s := &c.samples
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(append(make([]Lookup, 0, len(s.ring)), s.ring[s.next:]...), s.ring[:s.next]...)
+	return append(append(make([]look.Lookup, 0, len(s.ring)), s.ring[s.next:]...), s.ring[:s.next]...)
 }
 
 func (s *samples) clear() {
@@ -63,24 +45,24 @@ func (s *samples) clear() {
 
 func (s *samples) watched() bool { return s.watchers.Load() > 0 }
 
-func (s *samples) add(l Lookup) {
+func (s *samples) add(l look.Lookup) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ring) < MaxLookups {
+	if len(s.ring) < look.MaxLookups {
 		s.ring = append(s.ring, l)
 		return
 	}
 	s.ring[s.next] = l
-	s.next = (s.next + 1) % MaxLookups
+	s.next = (s.next + 1) % look.MaxLookups
 }
 
 // timed is GetWith of a lookup that entered s, with a look at the clock before and after. It notes
-// hits, and has them counted for all that are not timed; whoever misses is timed where that is found.
+// hits, and has them counted for all that are not timed; a miss is timed where it is found.
 func (c *Cache) timed(ctx context.Context, s *stripe, id string, w Want, counts bool) (Result, error) {
 	defer s.leaveAgain()
 	began := c.clock.tick()
 	r, err := c.GetWith(ctx, id, w)
-	if err != nil || r.Tier != FromL1 {
+	if err != nil || r.Tier != look.FromL1 {
 		return r, err
 	}
 	if counts {
@@ -88,7 +70,7 @@ func (c *Cache) timed(ctx context.Context, s *stripe, id string, w Want, counts 
 	}
 	if c.samples.watched() {
 		now := c.clock.tick()
-		c.samples.add(Lookup{At: c.clock.at(now), ID: id, Tier: FromL1, Took: time.Duration(now - began)})
+		c.samples.add(look.Lookup{At: c.clock.at(now), ID: id, Tier: look.FromL1, Took: time.Duration(now - began)})
 	}
 	return r, err
 }
@@ -96,10 +78,10 @@ func (c *Cache) timed(ctx context.Context, s *stripe, id string, w Want, counts 
 // noteMiss notes a lookup that L1 did not answer, and that began at began on the node's clock; 0 is
 // that of a lookup that was refused.
 func (c *Cache) noteMiss(id string, began int64, r Result, err error) {
-	if began == 0 || !c.samples.watched() || r.Tier == FromL1 {
+	if began == 0 || !c.samples.watched() || r.Tier == look.FromL1 {
 		return
 	}
 	now := c.clock.tick()
-	c.samples.add(Lookup{At: c.clock.at(now), ID: id, Tier: r.Tier,
-		Absent: errors.Is(err, ErrNotFound), Took: time.Duration(now - began)})
+	c.samples.add(look.Lookup{At: c.clock.at(now), ID: id, Tier: r.Tier,
+		Absent: errors.Is(err, profile.ErrNotFound), Took: time.Duration(now - began)})
 }

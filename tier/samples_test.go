@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // lookups counts the lookups that were timed, by who answered.
-func lookups(c *Cache) map[Tier]int {
-	n := map[Tier]int{}
+func lookups(c *Cache) map[look.Tier]int {
+	n := map[look.Tier]int{}
 	for _, l := range c.Lookups() {
 		n[l.Tier]++
 	}
@@ -34,18 +36,18 @@ func TestLookupsAreTimedWhileSomebodyWatches(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := get("unknown"); !errors.Is(err, ErrNotFound) {
+	if err := get("unknown"); !errors.Is(err, profile.ErrNotFound) {
 		t.Fatal(err)
 	}
-	if err := get("not an id"); !errors.Is(err, ErrInvalidID) {
+	if err := get("not an id"); !errors.Is(err, profile.ErrInvalidID) {
 		t.Fatal(err)
 	}
 	seen := c.Lookups()
-	if len(seen) != 51 || seen[0].ID != "2" || !seen[50].Absent || seen[50].Tier != FromNone {
+	if len(seen) != 51 || seen[0].ID != "2" || !seen[50].Absent || seen[50].Tier != look.FromNone {
 		t.Fatalf("%d timed, the first %+v, the last %+v", len(seen), seen[0], seen[len(seen)-1])
 	}
 	for _, l := range seen[:50] {
-		if l.Tier != FromOrigin || l.Took < 2*time.Millisecond || time.Since(l.At) > time.Minute {
+		if l.Tier != look.FromOrigin || l.Took < 2*time.Millisecond || time.Since(l.At) > time.Minute {
 			t.Errorf("%+v", l)
 		}
 	}
@@ -54,7 +56,7 @@ func TestLookupsAreTimedWhileSomebodyWatches(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := lookups(c)[FromL1]; n < 90 || n > 110 {
+	if n := lookups(c)[look.FromL1]; n < 90 || n > 110 {
 		t.Errorf("%d of 6400 hits were timed, want about 100", n)
 	}
 	if s := c.Stats(); s.L1Hits != 6400 || s.L1Misses != 53 {
@@ -77,19 +79,19 @@ func TestTheLastLookupsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := c.Lookups()
-	if len(seen) != 4 || seen[1].ID != "2" || seen[1].Tier != FromOrigin || !seen[3].Absent {
+	if len(seen) != 4 || seen[1].ID != "2" || seen[1].Tier != look.FromOrigin || !seen[3].Absent {
 		t.Fatalf("of a batch: %+v", seen)
 	}
-	for i := range MaxLookups - 2 {
-		c.samples.add(Lookup{ID: strconv.Itoa(i)})
+	for i := range look.MaxLookups - 2 {
+		c.samples.add(look.Lookup{ID: strconv.Itoa(i)})
 	}
 	seen = c.Lookups()
-	if len(seen) != MaxLookups || seen[0].ID != "3" || seen[2].ID != "0" || seen[MaxLookups-1].ID != strconv.Itoa(MaxLookups-3) {
+	if len(seen) != look.MaxLookups || seen[0].ID != "3" || seen[2].ID != "0" || seen[look.MaxLookups-1].ID != strconv.Itoa(look.MaxLookups-3) {
 		t.Fatalf("%d kept, from %q to %q", len(seen), seen[0].ID, seen[len(seen)-1].ID)
 	}
 	again := c.SampleLookups()
 	again()
-	if len(c.Lookups()) != MaxLookups {
+	if len(c.Lookups()) != look.MaxLookups {
 		t.Error("a second watcher made the first one's lookups be forgotten")
 	}
 }

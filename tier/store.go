@@ -10,6 +10,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // The store on disk (L1.5) has what L1 would have if it were larger and outlived the process: what
@@ -46,14 +47,14 @@ type store struct {
 	// doubtful holds one element while there may be entries from before a gap.
 	doubtful chan struct{}
 	// watched says that somebody compares inherited entries with Redis.
-	watched atomic.Bool
+	watched bool
 	mu      sync.Mutex
 	// shown has inherited entries that were shown and are to be compared. Guarded by mu.
 	shown map[string]struct{}
 }
 
-func (s *store) init(on *kv.Store) {
-	s.Store, s.doubtful, s.shown = on, make(chan struct{}, 1), map[string]struct{}{}
+func (s *store) init(on *kv.Store, watched bool) {
+	s.Store, s.watched, s.doubtful, s.shown = on, watched, make(chan struct{}, 1), map[string]struct{}{}
 	s.doubt() // an earlier session may have left some
 }
 
@@ -127,7 +128,7 @@ func (c *Cache) storeAnswers(call *call) bool {
 		return false
 	}
 	c.counters.storeHits.Add(1)
-	c.finish(call, e, FromStore, true)
+	c.finish(call, e, look.FromStore, true)
 	return true
 }
 
@@ -148,12 +149,12 @@ func (c *Cache) failFromStore(call *call, now int64, err error) {
 	e, _ := c.stored(call.id)
 	if e == nil || now-e.loaded > int64(c.conf.MaxStale) ||
 		e.profile.UpdatedAt < c.recent.floor(call.id, now) {
-		c.flights.finish(call, nil, FromNone, err, false)
+		c.flights.finish(call, nil, look.FromNone, err, false)
 		return
 	}
 	c.counters.storeStale.Add(1)
 	e.pair = call.pair
-	c.flights.finish(call, e, FromStale, nil, false)
+	c.flights.finish(call, e, look.FromStale, nil, false)
 }
 
 // record has the store hold e, which is about to be shown, while its pair is valid; else nothing,
@@ -182,7 +183,7 @@ func (c *Cache) recordOf(e *entry) kv.Record {
 	}
 }
 
-// renew is replace for a user whom the store has and L1 does not. It reports false, and has ended
+// renew is replace for a user that the store has and L1 does not. It reports false, and has ended
 // nothing for certain, when the store has nothing older, or another change comes between.
 func (c *Cache) renew(p *profile.Profile, h hash, before pair) bool {
 	if !c.store.On() || p.UpdatedAt < c.recent.floor(p.ID, c.clock.nanos()) {
@@ -203,12 +204,12 @@ func (c *Cache) renew(p *profile.Profile, h hash, before pair) bool {
 // stream while the node was down is not known, so it is compared, as if Redis had named it. It
 // reports false when there is no room to note it.
 func (s *store) show(id string) bool {
-	if !s.watched.Load() {
+	if !s.watched {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.shown) >= maxNotices {
+	if len(s.shown) >= maxShown {
 		return false
 	}
 	s.shown[id] = struct{}{}

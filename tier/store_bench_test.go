@@ -11,7 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 )
 
-// BenchmarkStoreHit looks users up whom L1 has not and the store has.
+// BenchmarkStoreHit looks up users that the store has and L1 has not.
 func BenchmarkStoreHit(b *testing.B) {
 	const users = 100_000
 	s, err := kv.Open(kv.Config{Dir: b.TempDir()})

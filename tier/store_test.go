@@ -12,6 +12,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // openStore opens a store in dir, which the test closes.
@@ -72,10 +73,10 @@ func TestStoreOutlivesTheProcess(t *testing.T) {
 	c = withStore(t, server.URL(), origin, openStore(t, dir), nil)
 	asked := origin.calls.Load()
 	r := ask(t, c, "2")
-	if r.Tier != FromStore || r.Age <= 0 || r.Age > time.Minute || r.Profile.FullName != user("2", 1).FullName {
+	if r.Tier != look.FromStore || r.Age <= 0 || r.Age > time.Minute || r.Profile.FullName != user("2", 1).FullName {
 		t.Errorf("answered from %v, %v old: %+v", r.Tier, r.Age, r.Profile)
 	}
-	if r := ask(t, c, "2"); r.Tier != FromL1 {
+	if r := ask(t, c, "2"); r.Tier != look.FromL1 {
 		t.Errorf("then answered from %v", r.Tier)
 	}
 	if st := c.Stats(); st.StoreHits != 1 || st.L2Hits != 0 || origin.calls.Load() != asked {
@@ -164,7 +165,7 @@ func TestAChangeRenewsTheStore(t *testing.T) {
 	}
 	c.Refresh(user("2", 5))
 	if _, ok := c.store.Get("2"); ok {
-		t.Error("a change brought a user into the store whom nobody had asked for")
+		t.Error("a change brought a user into the store that nobody had asked for")
 	}
 }
 
@@ -175,7 +176,7 @@ func TestStoreIsFenced(t *testing.T) {
 	c := newCache(t, server.URL(), origin, func(conf *Config) {
 		conf.Store, conf.FenceAfter = openStore(t, t.TempDir()), time.Second
 	})
-	look := func(want Tier) {
+	answers := func(want look.Tier) {
 		t.Helper()
 		settled(t, c)
 		c.forgetMemory()
@@ -183,12 +184,12 @@ func TestStoreIsFenced(t *testing.T) {
 			t.Errorf("answered from %v, want %v", r.Tier, want)
 		}
 	}
-	look(FromOrigin)
-	look(FromL2)
+	answers(look.FromOrigin)
+	answers(look.FromL2)
 	c.Alive(0)
-	look(FromStore)
+	answers(look.FromStore)
 	c.fence.until.Store(1)
-	look(FromL2)
+	answers(look.FromL2)
 }
 
 // After a gap an entry counts again when Redis has its version; the others are gone.
@@ -213,7 +214,7 @@ func TestAfterAGapVersionsAreCompared(t *testing.T) {
 			t.Errorf("user %s counts: %v, want %v", id, ok, want)
 		}
 	}
-	if r := ask(t, c, "4"); r.Tier != FromStore {
+	if r := ask(t, c, "4"); r.Tier != look.FromStore {
 		t.Errorf("answered from %v", r.Tier)
 	}
 }
@@ -243,16 +244,16 @@ func TestStoreAlone(t *testing.T) {
 	check(t, c.StartAlone())
 	for id, want := range map[string]bool{"1": true, "2": false, "3": false, "4": true, "5": false} {
 		r, err := c.Get(t.Context(), id)
-		if want && (err != nil || r.Tier != FromStale || r.Age <= 0) || !want && !errors.Is(err, ErrUnavailable) {
+		if want && (err != nil || r.Tier != look.FromStale || r.Age <= 0) || !want && !errors.Is(err, profile.ErrUnavailable) {
 			t.Errorf("user %s: from %v, %v old, %v; want an answer: %v", id, r.Tier, r.Age, err, want)
 		}
 	}
 	c.Flush()
-	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, ErrUnavailable) {
+	if r, err := c.Get(t.Context(), "1"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("after a gap: %v from %v", err, r.Tier)
 	}
 	c.conf.MaxStale = time.Nanosecond
-	if r, err := c.Get(t.Context(), "4"); !errors.Is(err, ErrUnavailable) {
+	if r, err := c.Get(t.Context(), "4"); !errors.Is(err, profile.ErrUnavailable) {
 		t.Errorf("too old: %v from %v", err, r.Tier)
 	}
 }
@@ -278,12 +279,15 @@ func TestWritesWhileTheNodeWasDown(t *testing.T) {
 			check(t, s.Close())
 			origin.set(user("1", 2))
 			check(t, write(t.Context(), c))
-			c = withStore(t, server.URL(), origin, openStore(t, dir), nil)
-			watch(t, c, server.URL(), 1)
+			c = withStore(t, server.URL(), origin, openStore(t, dir), func(conf *Config) { conf.Watched = true })
 			ask(t, c, "1")
 			ask(t, c, "2")
-			eventually(t, "version 2", func() bool { return ask(t, c, "1").Version() == 2 })
-			eventually(t, "the other to be this session's", func() bool { r, ok := c.store.Get("2"); return ok && !r.Inherited })
+			eventually(t, "version 2", func() bool { c.Compare(t.Context(), nil); return ask(t, c, "1").Version() == 2 })
+			eventually(t, "the other to be this session's", func() bool {
+				c.Compare(t.Context(), nil)
+				r, ok := c.store.Get("2")
+				return ok && !r.Inherited
+			})
 			if st := c.Stats(); st.StoreHits < 2 {
 				t.Errorf("the store answered %d times", st.StoreHits)
 			}
@@ -331,8 +335,8 @@ func TestStoreIsNotOlderThanAnAnswer(t *testing.T) {
 	if e := c.freshStored(later); e != nil {
 		t.Errorf("the store answers version %d, while 2 is about to be shown", e.profile.UpdatedAt)
 	}
-	c.flights.finish(newer, nil, FromNone, ErrUnavailable, false)
-	c.flights.finish(later, nil, FromNone, ErrUnavailable, false)
+	c.flights.finish(newer, nil, look.FromNone, profile.ErrUnavailable, false)
+	c.flights.finish(later, nil, look.FromNone, profile.ErrUnavailable, false)
 	if e := c.freshStored(load()); e == nil {
 		t.Error("the store has nothing")
 	}
@@ -382,7 +386,7 @@ func TestStoreThatLies(t *testing.T) {
 	s.Put("2", kv.Record{Version: 9, Loaded: time.Now(), Packed: profile.AppendMsgpack(nil, user("3", 9))}, always)
 	s.Put("3", kv.Record{Version: 9, Loaded: time.Now().Add(time.Hour), Packed: profile.AppendMsgpack(nil, user("3", 9))}, always)
 	for id := 1; id <= 3; id++ {
-		if r := ask(t, c, strconv.Itoa(id)); r.Version() != 1 || r.Tier != FromOrigin {
+		if r := ask(t, c, strconv.Itoa(id)); r.Version() != 1 || r.Tier != look.FromOrigin {
 			t.Errorf("user %d: version %d from %v", id, r.Version(), r.Tier)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/oracle"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 var (
@@ -143,7 +144,7 @@ func (s *storm) read(ctx context.Context, t *testing.T, n int) {
 			}
 			continue
 		}
-		if v := judged.End(got.Version(), got.Tier == FromStale); v != nil {
+		if v := judged.End(got.Version(), got.Tier == look.FromStale); v != nil {
 			return
 		}
 	}

@@ -2,11 +2,6 @@ package tier
 
 import "context"
 
-// Trace begins the span of a step of a load: a child of the span in parent, the context of the reader
-// who began the load. It returns ctx with the span in it, and what ends it. It is called
-// concurrently.
-type Trace func(ctx, parent context.Context, op string) (context.Context, func(error))
-
 func endNothing(error) {}
 
 // traced makes the load's spans children of that in its reader's context, if spans are made.

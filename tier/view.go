@@ -7,13 +7,13 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// View is a profile that was made from an answer for some callers, by an edge function. It is kept
+// view is a profile that was made from an answer for some callers, by an edge function. It is kept
 // beside the answer that it was made from and ends with it: whatever makes L1 refuse that, an
 // update, an invalidation, a flush, the time, makes the view unreachable at the same moment.
-type View struct {
+type view struct {
 	by    uint64
 	entry *entry // nil when err is set
-	next  *View
+	next  *view
 	// The key lies in short if it fits, so that looking at it is no cache miss more.
 	length int
 	short  [inlineKey]byte
@@ -25,8 +25,8 @@ type View struct {
 // 10 bytes.
 const inlineKey = 48
 
-func newView(by uint64, key []byte, e *entry, err error) *View {
-	v := &View{by: by, entry: e, err: err, length: len(key)}
+func newView(by uint64, key []byte, e *entry, err error) *view {
+	v := &view{by: by, entry: e, err: err, length: len(key)}
 	if copy(v.short[:], key) < len(key) {
 		v.long = string(key)
 	}
@@ -34,7 +34,7 @@ func newView(by uint64, key []byte, e *entry, err error) *View {
 }
 
 // is reports whether v is what by made under key.
-func (v *View) is(by uint64, key []byte) bool {
+func (v *view) is(by uint64, key []byte) bool {
 	if v.by != by || v.length != len(key) {
 		return false
 	}
@@ -44,7 +44,7 @@ func (v *View) is(by uint64, key []byte) bool {
 	return v.long == string(key)
 }
 
-func (v *View) same(o *View) bool {
+func (v *view) same(o *view) bool {
 	return v.by == o.by && v.length == o.length && v.short == o.short && v.long == o.long
 }
 
@@ -55,8 +55,8 @@ const maxViews = 8
 // ring.
 const viewOverhead = 240
 
-// Views bounds what all views of a node take. Its methods may be called concurrently.
-type Views struct {
+// views bounds what all views of a node take; the zero value keeps none.
+type views struct {
 	max  int64
 	mu   sync.Mutex
 	ring []place // guarded by mu: answers that have views, the oldest first, from head on
@@ -70,9 +70,6 @@ type place struct {
 	size int64
 }
 
-// NewViews returns Views that take about max bytes at most.
-func NewViews(max int64) *Views { return &Views{max: max} }
-
 // Find returns the view of r that by made under key, and false if there is none. The result, or the
 // error, is what was given to Keep; its tier and age are those of r.
 func (r Result) Find(by uint64, key []byte) (Result, error, bool) {
@@ -84,7 +81,7 @@ func (r Result) Find(by uint64, key []byte) (Result, error, bool) {
 	return Result{}, nil, false
 }
 
-func (r Result) seen(v *View) (Result, error, bool) {
+func (r Result) seen(v *view) (Result, error, bool) {
 	if v.err != nil {
 		return Result{}, v.err, true
 	}
@@ -97,8 +94,13 @@ func (r Result) As(p *profile.Profile) Result {
 	return newEntry(p).result(r.Tier, r.Age)
 }
 
-// Keep keeps what by made of r under key: shown, which is r itself or made by As, or an error.
-func (vs *Views) Keep(r Result, by uint64, key []byte, shown Result, err error) {
+// Keep keeps what by made of r under key: shown, which is r itself or made by As, or an error. All
+// that is kept takes about Config.ViewBytes at most; the oldest goes first.
+func (c *Cache) Keep(r Result, by uint64, key []byte, shown Result, err error) {
+	c.views.keep(r, by, key, shown, err)
+}
+
+func (vs *views) keep(r Result, by uint64, key []byte, shown Result, err error) {
 	v := newView(by, key, shown.from, err)
 	size := int64(viewOverhead + len(key))
 	if v.entry != nil && v.entry != r.from {
@@ -112,7 +114,7 @@ func (vs *Views) Keep(r Result, by uint64, key []byte, shown Result, err error) 
 
 // addView puts v before the others, unless another caller was faster with the same. It keeps
 // maxViews.
-func (e *entry) addView(v *View) bool {
+func (e *entry) addView(v *view) bool {
 	for {
 		old := e.views.Load()
 		v.next = old
@@ -131,7 +133,7 @@ func (e *entry) addView(v *View) bool {
 }
 
 // first returns a copy of the first n of a list.
-func (v *View) first(n int) *View {
+func (v *view) first(n int) *view {
 	if v == nil || n == 0 {
 		return nil
 	}
@@ -141,7 +143,7 @@ func (v *View) first(n int) *View {
 }
 
 // charge counts a view. Where there is no room the oldest answers lose all of theirs.
-func (vs *Views) charge(p place) {
+func (vs *views) charge(p place) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	vs.ring = append(vs.ring, p)
@@ -161,9 +163,9 @@ func (vs *Views) charge(p place) {
 	}
 }
 
-// Used returns about how many bytes the views take, those of answers that are gone included until
+// bytes returns about how many bytes the views take, those of answers that are gone included until
 // their turn comes.
-func (vs *Views) Used() int64 {
+func (vs *views) bytes() int64 {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	return vs.used

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 func viewed(id string) *profile.Profile { return &profile.Profile{ID: id, Nom: "Diop", UpdatedAt: 1} }
@@ -15,14 +16,14 @@ func viewed(id string) *profile.Profile { return &profile.Profile{ID: id, Nom: "
 // TestViewsEndWithTheirEntry keeps views of an answer, and looks that another answer about the same
 // user has none.
 func TestViewsEndWithTheirEntry(t *testing.T) {
-	vs := NewViews(1 << 20)
-	r := MakeResult(viewed("1"), FromL1, time.Second)
+	vs := &views{max: 1 << 20}
+	r := Result{Tier: look.FromL1, Age: time.Second}.As(viewed("1"))
 	shown := viewed("1")
 	shown.Nom = ""
 	refused := errors.New("refused")
-	vs.Keep(r, 1, []byte("guest"), r.As(shown), nil)
-	vs.Keep(r, 1, []byte("reader"), r, nil)
-	vs.Keep(r, 1, []byte("nobody"), Result{}, refused)
+	vs.keep(r, 1, []byte("guest"), r.As(shown), nil)
+	vs.keep(r, 1, []byte("reader"), r, nil)
+	vs.keep(r, 1, []byte("nobody"), Result{}, refused)
 	for _, c := range []struct {
 		by   uint64
 		key  string
@@ -37,23 +38,23 @@ func TestViewsEndWithTheirEntry(t *testing.T) {
 		if kept != c.kept || !errors.Is(err, c.err) {
 			t.Errorf("%d %s: %v, kept %v", c.by, c.key, err, kept)
 		}
-		if got.from != nil && (got.Profile.Nom != c.nom || got.Tier != FromL1 || got.Age != time.Second) {
+		if got.from != nil && (got.Profile.Nom != c.nom || got.Tier != look.FromL1 || got.Age != time.Second) {
 			t.Errorf("%d %s: %+v", c.by, c.key, got)
 		}
 	}
-	again := MakeResult(viewed("1"), FromL2, 0)
+	again := Result{Tier: look.FromL2}.As(viewed("1"))
 	if _, _, kept := again.Find(1, []byte("guest")); kept {
 		t.Error("another answer about the same user has the view of the first")
 	}
 }
 
 func TestViewsAreBounded(t *testing.T) {
-	vs := NewViews(64 << 10)
+	vs := &views{max: 64 << 10}
 	results := make([]Result, 2000)
 	for i := range results {
-		results[i] = MakeResult(viewed(fmt.Sprint(i)), FromL1, 0)
-		vs.Keep(results[i], 1, nil, results[i].As(viewed(fmt.Sprint(i))), nil)
-		if used := vs.Used(); used > 64<<10 {
+		results[i] = Result{Tier: look.FromL1}.As(viewed(fmt.Sprint(i)))
+		vs.keep(results[i], 1, nil, results[i].As(viewed(fmt.Sprint(i))), nil)
+		if used := vs.bytes(); used > 64<<10 {
 			t.Fatalf("%d bytes after %d", used, i+1)
 		}
 	}
@@ -68,7 +69,7 @@ func TestViewsAreBounded(t *testing.T) {
 	}
 	one := results[len(results)-1]
 	for i := range 100 {
-		vs.Keep(one, 2, fmt.Append(nil, i), one, nil)
+		vs.keep(one, 2, fmt.Append(nil, i), one, nil)
 	}
 	n := 0
 	for v := one.from.views.Load(); v != nil; v = v.next {

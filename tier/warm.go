@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Warm brings profiles from Redis into L1, where they are not there yet, and returns how many of
@@ -44,7 +45,7 @@ func (c *Cache) Warm(ctx context.Context, ids []string) (warm int, err error) {
 			if !c.countL2(fails[i]) {
 				err = fails[i]
 			}
-		case e != nil && worth[i].Trust == profile.Sealed && c.warmOne(left[i], e, FromL2):
+		case e != nil && worth[i].Trust == profile.Sealed && c.warmOne(left[i], e, look.FromL2):
 			warm++
 		}
 	}
@@ -86,7 +87,7 @@ func (c *Cache) unwatch(cold []call) {
 // warmOne shows what Redis answered as the outcome of a load that has ended and lingers, and offers
 // it to the engine; see pending.go for why. A load of the same key that is under way, or lingers
 // itself, has an answer as good.
-func (c *Cache) warmOne(mine *call, e *entry, from Tier) bool {
+func (c *Cache) warmOne(mine *call, e *entry, from look.Tier) bool {
 	if c.outdated(mine, e) {
 		return false
 	}
@@ -99,7 +100,7 @@ func (c *Cache) warmOne(mine *call, e *entry, from Tier) bool {
 		return false
 	}
 	e.pair, e.check = mine.pair, mine.hash.check
-	if from == FromL2 {
+	if from == look.FromL2 {
 		e.keepFor(mine.began, c.conf.L1TTL)
 		e.pack()
 		c.record(mine.hash, e, true)
@@ -114,7 +115,7 @@ func (c *Cache) warmOne(mine *call, e *entry, from Tier) bool {
 		c.flights.forget(mine)
 		return false
 	}
-	if from == FromL2 {
+	if from == look.FromL2 {
 		c.counters.l2Hits.Add(1)
 	} else {
 		c.counters.storeHits.Add(1)
@@ -129,7 +130,7 @@ func (c *Cache) warmFromStore(cold []call) (rest []*call) {
 	for i := range cold {
 		mine := &cold[i]
 		if use {
-			if e := c.freshStored(mine); e != nil && c.warmOne(mine, e, FromStore) {
+			if e := c.freshStored(mine); e != nil && c.warmOne(mine, e, look.FromStore) {
 				continue
 			}
 		}

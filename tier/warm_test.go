@@ -9,6 +9,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {
@@ -32,7 +33,7 @@ func TestWarmTakesFromRedisAndNeverAsksTheOrigin(t *testing.T) {
 	}
 	before := c.Stats()
 	for _, id := range ids[:40] {
-		if r, err := c.Get(t.Context(), id); err != nil || r.Tier != FromL1 || r.Version() != 7 {
+		if r, err := c.Get(t.Context(), id); err != nil || r.Tier != look.FromL1 || r.Version() != 7 {
 			t.Fatalf("user %s is %+v, %v; want version 7 from L1", id, r, err)
 		}
 	}
@@ -89,7 +90,7 @@ func TestWarmShowsNothingThatWasInvalidatedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	origin.set(user("1", 2))
-	c.warmOne(&cold[0], found[0], FromL2)
+	c.warmOne(&cold[0], found[0], look.FromL2)
 	c.l1.drain()
 	if r, err := c.Get(t.Context(), "1"); err != nil || r.Version() != 2 {
 		t.Errorf("read %+v, %v; want version 2", r, err)

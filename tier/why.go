@@ -7,119 +7,34 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
-
-// CopyState says whether what a node's memory holds of a user is an answer.
-type CopyState string
-
-const (
-	// CopyNone means that the memory holds nothing of the user.
-	CopyNone CopyState = "none"
-	// CopyValid is an answer.
-	CopyValid CopyState = "valid"
-	// CopyFlushed was ended together with everything else that the node held: its epoch is over.
-	CopyFlushed CopyState = "flushed"
-	// CopyInvalidated was ended by news of the user, or of one who shares the stamp.
-	CopyInvalidated CopyState = "invalidated"
-	// CopyExpired is older than its TTL.
-	CopyExpired CopyState = "expired"
-	// CopyFenced would be an answer, if the stream had not been silent for FenceAfter.
-	CopyFenced CopyState = "fenced"
-)
-
-// Why is what a node knows about its answers for one user: what each tier holds, and what a read
-// would be answered. Ages and times left are in milliseconds.
-type Why struct {
-	ID string `json:"id"`
-	// Read is what a read without demands would be answered now.
-	Read Reading `json:"read"`
-	// Memory is what this node holds, Fenced says that its memory does not answer as fresh.
-	Memory Copy `json:"memory"`
-	Fenced bool `json:"fenced"`
-	// Store is what its store on disk holds, nil without one. It is asked when memory holds nothing
-	// that an event has not ended.
-	Store *Copy `json:"store,omitempty"`
-	// Flushed is how long ago this node last gave up all that it held; 0 for never.
-	Flushed int64 `json:"flushedMs,omitempty"`
-	// News is the highest version that an event told of in the last minute, 0 for none: what Redis
-	// has below it does not count.
-	News int64 `json:"news,omitempty"`
-	// Hint is the place in the stream of what another service said in the last minute, for which
-	// the origin may not have been asked yet; "" for none.
-	Hint string `json:"hint,omitempty"`
-	// Loading says that a load of the user is under way on this node.
-	Loading bool `json:"loading,omitempty"`
-	// Redis is what Redis holds; RedisError why that is not known. RedisDown says that readers do
-	// not ask it, because it has not answered others.
-	Redis      l2.Held `json:"redis"`
-	RedisError string  `json:"redisError,omitempty"`
-	RedisDown  bool    `json:"redisDown,omitempty"`
-	// Origin is what the source of truth has answered, just now.
-	Origin Truth `json:"origin"`
-}
-
-// Reading is what a read would be answered.
-type Reading struct {
-	// Tier is who would answer: "L1", "L1.5", "L2", "origin", "stale", or "none" when nobody can.
-	Tier string `json:"tier"`
-	// Missing says that the answer is that there is no such user.
-	Missing bool `json:"missing,omitempty"`
-	// Version is the answer's; 0 without one.
-	Version int64 `json:"version,omitempty"`
-	// Because says why it is that tier, and none before it.
-	Because string `json:"because"`
-}
-
-// Copy is what a node's memory holds of a user.
-type Copy struct {
-	State CopyState `json:"state"`
-	// Profile is the copy; nil without one, and for an absence.
-	Profile *profile.Profile `json:"profile,omitempty"`
-	// Absent says that what is held is "no such user".
-	Absent bool `json:"absent,omitempty"`
-	// Age is how long ago its load began, Left when it expires: below 0 when it has.
-	Age  int64 `json:"ageMs,omitempty"`
-	Left int64 `json:"leftMs,omitempty"`
-	// Origin says that the origin was asked, and not Redis alone.
-	Origin bool `json:"fromOrigin,omitempty"`
-	// Bytes is what it takes.
-	Bytes int64 `json:"bytes,omitempty"`
-}
-
-// Truth is what the origin answers.
-type Truth struct {
-	Profile *profile.Profile `json:"profile,omitempty"`
-	// Absent says that it knows no such user.
-	Absent bool `json:"absent,omitempty"`
-	// Error says why it did not answer.
-	Error string `json:"error,omitempty"`
-	// Took is how long it took.
-	Took int64 `json:"tookMs"`
-}
 
 // whyRedis bounds what Redis may take of a Why.
 const whyRedis = time.Second
+
+// explained is a Why, as it is filled in.
+type explained struct{ look.Why }
 
 // Why says what this node, Redis and the origin hold of a user, and what a read would be answered
 // and why. It changes nothing that a reader could see: no load begins, nothing in Redis is repaired,
 // and the copy that is held has been used once more. Redis and the origin are asked each time, also when
 // they count as down; what they do not answer is in the result.
 //
-// Errors wrap ErrInvalidID or ErrClosed.
-func (c *Cache) Why(ctx context.Context, id string) (Why, error) {
+// Errors wrap profile.ErrInvalidID or ErrClosed.
+func (c *Cache) Why(ctx context.Context, id string) (look.Why, error) {
 	if err := profile.CheckID(id); err != nil {
-		return Why{}, fmt.Errorf("tier: why: %w", err)
+		return look.Why{}, fmt.Errorf("tier: why: %w", err)
 	}
 	s := c.counters.stripe()
 	s.entered.Add(1)
 	defer s.leaveAgain()
 	if c.closed.Load() {
-		return Why{}, ErrClosed
+		return look.Why{}, ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.conf.LoadDeadline)
 	defer cancel()
-	w := Why{ID: id, RedisDown: c.l2.Down()}
+	w := explained{look.Why{ID: id, RedisDown: c.l2.Down()}}
 	held := c.whyMemory(&w)
 	kept := c.whyStore(&w)
 	c.whyRedis(ctx, &w)
@@ -129,12 +44,12 @@ func (c *Cache) Why(ctx context.Context, id string) (Why, error) {
 		held, where = kept, "on disk"
 	}
 	w.Read = c.whyRead(&w, held, where)
-	return w, nil
+	return w.Why, nil
 }
 
 // whyMemory fills in what this node knows without asking, and returns the copy that it would show
 // for want of a better one.
-func (c *Cache) whyMemory(w *Why) (held *entry) {
+func (c *Cache) whyMemory(w *explained) (held *entry) {
 	now, h := c.clock.tick(), c.l1.hash(w.ID)
 	pair := c.l1.stamps.of(h)
 	w.Fenced = !c.alive(now)
@@ -148,7 +63,7 @@ func (c *Cache) whyMemory(w *Why) (held *entry) {
 	e := c.l1.peek(h)
 	ended, loading := c.flights.look(h, pair)
 	w.Loading, w.Memory = loading, c.copyOf(e, pair, now)
-	if ended != nil && c.alive(now) && w.Memory.State != CopyValid {
+	if ended != nil && c.alive(now) && w.Memory.State != look.CopyValid {
 		e = ended // memory shows it in a moment, and readers are given it until then
 		w.Memory = c.copyOf(e, pair, now)
 	}
@@ -160,7 +75,7 @@ func (c *Cache) whyMemory(w *Why) (held *entry) {
 
 // whyStore fills in what the store holds, and returns it if it would be shown for want of a better
 // copy.
-func (c *Cache) whyStore(w *Why) (kept *entry) {
+func (c *Cache) whyStore(w *explained) (kept *entry) {
 	if !c.store.On() {
 		return nil
 	}
@@ -169,8 +84,8 @@ func (c *Cache) whyStore(w *Why) (kept *entry) {
 		e.pair = c.l1.stamps.of(c.l1.hash(w.ID))
 	}
 	held := c.copyOf(e, c.l1.stamps.of(c.l1.hash(w.ID)), now)
-	if held.State == CopyValid && !c.storeCounts() {
-		held.State = CopyFenced
+	if held.State == look.CopyValid && !c.storeCounts() {
+		held.State = look.CopyFenced
 	}
 	w.Store = &held
 	if e == nil || e.profile.UpdatedAt < w.News || now-e.loaded > int64(c.conf.MaxStale) {
@@ -180,12 +95,12 @@ func (c *Cache) whyStore(w *Why) (kept *entry) {
 }
 
 // copyOf describes what memory holds; now is the node's clock.
-func (c *Cache) copyOf(e *entry, current pair, now int64) Copy {
+func (c *Cache) copyOf(e *entry, current pair, now int64) look.Copy {
 	if e == nil {
-		return Copy{State: CopyNone}
+		return look.Copy{State: look.CopyNone}
 	}
-	out := Copy{
-		State: CopyValid, Absent: e.absent, Age: (now - e.loaded) / 1e6, Origin: e.origin,
+	out := look.Copy{
+		State: look.CopyValid, Absent: e.absent, Age: (now - e.loaded) / 1e6, Origin: e.origin,
 		Left: (c.expires(e) - now) / 1e6, Bytes: e.cost(),
 	}
 	if !e.absent {
@@ -193,13 +108,13 @@ func (c *Cache) copyOf(e *entry, current pair, now int64) Copy {
 	}
 	switch {
 	case e.pair.epoch != current.epoch:
-		out.State = CopyFlushed
+		out.State = look.CopyFlushed
 	case e.pair != current:
-		out.State = CopyInvalidated
+		out.State = look.CopyInvalidated
 	case now >= c.expires(e):
-		out.State = CopyExpired
+		out.State = look.CopyExpired
 	case !c.fresh(e, now):
-		out.State = CopyFenced
+		out.State = look.CopyFenced
 	}
 	return out
 }
@@ -220,7 +135,7 @@ func (f *flights) look(h hash, p pair) (ended *entry, loading bool) {
 	return c.entry, false
 }
 
-func (c *Cache) whyRedis(ctx context.Context, w *Why) {
+func (c *Cache) whyRedis(ctx context.Context, w *explained) {
 	ctx, cancel := context.WithTimeout(ctx, whyRedis)
 	defer cancel()
 	held, err := c.l2.Look(ctx, w.ID)
@@ -229,11 +144,11 @@ func (c *Cache) whyRedis(ctx context.Context, w *Why) {
 	}
 }
 
-func (c *Cache) whyOrigin(ctx context.Context, w *Why) {
+func (c *Cache) whyOrigin(ctx context.Context, w *explained) {
 	began := time.Now()
 	found, errs := c.origin(ctx, []leased{{&call{id: w.ID}, ""}})
-	w.Origin = Truth{Profile: found[0], Took: time.Since(began).Milliseconds()}
-	if err := errs[0]; errors.Is(err, ErrNotFound) {
+	w.Origin = look.Truth{Profile: found[0], Took: time.Since(began).Milliseconds()}
+	if err := errs[0]; errors.Is(err, profile.ErrNotFound) {
 		w.Origin.Absent = true
 	} else if err != nil {
 		w.Origin.Error = err.Error()
@@ -242,7 +157,7 @@ func (c *Cache) whyOrigin(ctx context.Context, w *Why) {
 
 // whyRead goes the way of a read over what was found; held is shown for want of a better copy, and
 // is where.
-func (c *Cache) whyRead(w *Why, held *entry, where string) Reading {
+func (c *Cache) whyRead(w *explained, held *entry, where string) look.Reading {
 	if r, ok := w.readMemory(); ok {
 		return r
 	}
@@ -257,12 +172,12 @@ func (c *Cache) whyRead(w *Why, held *entry, where string) Reading {
 }
 
 // readMemory is the answer of a valid copy.
-func (w *Why) readMemory() (Reading, bool) {
+func (w *explained) readMemory() (look.Reading, bool) {
 	m := &w.Memory
-	if m.State != CopyValid {
-		return Reading{}, false
+	if m.State != look.CopyValid {
+		return look.Reading{}, false
 	}
-	r := Reading{Tier: FromL1.String(), Missing: m.Absent, Because: fmt.Sprintf(
+	r := look.Reading{Tier: look.FromL1.String(), Missing: m.Absent, Because: fmt.Sprintf(
 		"memory holds it: loaded %v ago, good for %v, and no news of the user since",
 		millis(m.Age), millis(m.Left))}
 	if m.Profile != nil {
@@ -272,26 +187,26 @@ func (w *Why) readMemory() (Reading, bool) {
 }
 
 // readStore is the answer of the store, which is asked unless memory has as much.
-func (w *Why) readStore(why string) (Reading, bool) {
+func (w *explained) readStore(why string) (look.Reading, bool) {
 	s := w.Store
-	if s == nil || s.State != CopyValid || w.Memory.State == CopyExpired ||
-		w.Memory.State == CopyFenced || w.Hint != "" || s.Profile.UpdatedAt < w.News {
-		return Reading{}, false
+	if s == nil || s.State != look.CopyValid || w.Memory.State == look.CopyExpired ||
+		w.Memory.State == look.CopyFenced || w.Hint != "" || s.Profile.UpdatedAt < w.News {
+		return look.Reading{}, false
 	}
-	return Reading{Tier: FromStore.String(), Version: s.Profile.UpdatedAt, Because: fmt.Sprintf(
+	return look.Reading{Tier: look.FromStore.String(), Version: s.Profile.UpdatedAt, Because: fmt.Sprintf(
 		"%s; the store on disk holds it: loaded %v ago, good for %v", why, millis(s.Age), millis(s.Left))}, true
 }
 
 // notMemory says why memory does not answer.
-func (w *Why) notMemory() string {
+func (w *explained) notMemory() string {
 	switch w.Memory.State {
-	case CopyFlushed:
+	case look.CopyFlushed:
 		return "the copy in memory is from before a flush of everything"
-	case CopyInvalidated:
+	case look.CopyInvalidated:
 		return "the copy in memory was ended by news of the user"
-	case CopyExpired:
+	case look.CopyExpired:
 		return fmt.Sprintf("the copy in memory expired %v ago", millis(-w.Memory.Left))
-	case CopyFenced:
+	case look.CopyFenced:
 		return "memory is fenced, because the stream of changes is silent"
 	}
 	why := "memory holds nothing of the user"
@@ -305,8 +220,8 @@ func (w *Why) notMemory() string {
 }
 
 // readRedis is the answer of Redis, if a reader takes it.
-func (w *Why) readRedis(why string) (Reading, bool) {
-	r := Reading{Tier: FromL2.String()}
+func (w *explained) readRedis(why string) (look.Reading, bool) {
+	r := look.Reading{Tier: look.FromL2.String()}
 	switch p := w.Redis.Profile; {
 	case w.RedisError != "" || w.RedisDown || w.unasked():
 		return r, false
@@ -325,10 +240,10 @@ func (w *Why) readRedis(why string) (Reading, bool) {
 
 // unasked reports whether another service has said something for which Redis does not know that the
 // origin was asked.
-func (w *Why) unasked() bool { return w.Hint != "" && w.Hint != w.Redis.Hint }
+func (w *explained) unasked() bool { return w.Hint != "" && w.Hint != w.Redis.Hint }
 
 // notRedis says why Redis does not answer.
-func (w *Why) notRedis() string {
+func (w *explained) notRedis() string {
 	switch p := w.Redis.Profile; {
 	case w.RedisError != "":
 		return "Redis does not answer"
@@ -349,12 +264,12 @@ func (w *Why) notRedis() string {
 }
 
 // readOrigin is the answer of the origin, or of what is shown for want of one.
-func (w *Why) readOrigin(why string, held *entry, where string) Reading {
-	r := Reading{Tier: FromOrigin.String(), Because: why}
+func (w *explained) readOrigin(why string, held *entry, where string) look.Reading {
+	r := look.Reading{Tier: look.FromOrigin.String(), Because: why}
 	switch o := &w.Origin; {
 	case o.Profile != nil:
 		if r.Version = o.Profile.UpdatedAt; r.Version < max(w.News, w.Redis.Floor) {
-			r.Tier = FromStale.String()
+			r.Tier = look.FromStale.String()
 			r.Because += fmt.Sprintf("; the origin's answer is older than version %d, which was announced",
 				max(w.News, w.Redis.Floor))
 		}
@@ -366,13 +281,13 @@ func (w *Why) readOrigin(why string, held *entry, where string) Reading {
 	r.Because += "; the origin does not answer"
 	switch p := w.Redis.Profile; {
 	case w.RedisError == "" && !w.RedisDown && p != nil && w.Redis.Trust != profile.Sealed.String() && p.UpdatedAt >= w.News:
-		r.Tier, r.Version = FromStale.String(), p.UpdatedAt
+		r.Tier, r.Version = look.FromStale.String(), p.UpdatedAt
 		r.Because += ": what another service wrote is shown, marked stale"
 	case held != nil:
-		r.Tier, r.Version = FromStale.String(), held.profile.UpdatedAt
+		r.Tier, r.Version = look.FromStale.String(), held.profile.UpdatedAt
 		r.Because += ": the copy " + where + " is shown, marked stale"
 	default:
-		r.Tier = FromNone.String()
+		r.Tier = look.FromNone.String()
 		r.Because += ", and there is no copy that may be shown"
 	}
 	return r

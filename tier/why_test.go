@@ -13,6 +13,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // whyRig is what the cases of TestWhyForetellsTheRead bring about.
@@ -67,35 +68,35 @@ func TestWhyForetellsTheRead(t *testing.T) {
 	server, db := redistest.Server(t), 0
 	for name, c := range map[string]struct {
 		bring   func(*whyRig)
-		state   CopyState
+		state   look.CopyState
 		from    string
 		version int64
 		because string
 	}{
-		"nobody has read the user": {func(*whyRig) {}, CopyNone, "origin", 1, "memory holds nothing of the user; Redis has no record"},
-		"a copy":                   {(*whyRig).read, CopyValid, "L1", 1, "no news of the user since"},
-		"a copy that was flushed": {func(r *whyRig) { r.read(); r.cache.Flush() }, CopyNone, "L2", 1,
+		"nobody has read the user": {func(*whyRig) {}, look.CopyNone, "origin", 1, "memory holds nothing of the user; Redis has no record"},
+		"a copy":                   {(*whyRig).read, look.CopyValid, "L1", 1, "no news of the user since"},
+		"a copy that was flushed": {func(r *whyRig) { r.read(); r.cache.Flush() }, look.CopyNone, "L2", 1,
 			"everything was flushed"},
-		"a copy that news ended": {func(r *whyRig) { r.read(); r.inMemory(); r.cache.l1.stamps.bump(r.cache.l1.hash("1")) }, CopyInvalidated, "L2", 1,
+		"a copy that news ended": {func(r *whyRig) { r.read(); r.inMemory(); r.cache.l1.stamps.bump(r.cache.l1.hash("1")) }, look.CopyInvalidated, "L2", 1,
 			"ended by news of the user; Redis has the record"},
-		"a copy that has expired": {func(r *whyRig) { r.read(); r.age(time.Hour) }, CopyExpired, "L2", 1, "expired"},
-		"a fenced node":           {func(r *whyRig) { r.read(); r.fence() }, CopyFenced, "L2", 1, "fenced"},
-		"news that Redis does not have": {func(r *whyRig) { r.read(); r.origin.set(user("1", 9)); r.cache.Forget("1", 9) }, CopyNone, "origin", 9,
+		"a copy that has expired": {func(r *whyRig) { r.read(); r.age(time.Hour) }, look.CopyExpired, "L2", 1, "expired"},
+		"a fenced node":           {func(r *whyRig) { r.read(); r.fence() }, look.CopyFenced, "L2", 1, "fenced"},
+		"news that Redis does not have": {func(r *whyRig) { r.read(); r.origin.set(user("1", 9)); r.cache.Forget("1", 9) }, look.CopyNone, "origin", 9,
 			"version 1, is older than the news, 9"},
-		"a hint": {func(r *whyRig) { r.read(); r.cache.Heed("1", Hint{Order: "7"}) }, CopyNone, "origin", 1,
+		"a hint": {func(r *whyRig) { r.read(); r.cache.Heed("1", Hint{Order: "7"}) }, look.CopyNone, "origin", 1,
 			"another service said something"},
-		"a record of another service": {func(r *whyRig) { r.foreign("fullName", "avatar", "matricule", "ministere", "sexe") }, CopyNone, "L2", 5,
+		"a record of another service": {func(r *whyRig) { r.foreign("fullName", "avatar", "matricule", "ministere", "sexe") }, look.CopyNone, "L2", 5,
 			"which another service wrote"},
-		"a part of a record": {func(r *whyRig) { r.foreign("fullName") }, CopyNone, "origin", 1, "lacks a field"},
+		"a part of a record": {func(r *whyRig) { r.foreign("fullName") }, look.CopyNone, "origin", 1, "lacks a field"},
 		"a key of another type": {func(r *whyRig) { check(r.t, r.redis.Set(r.t.Context(), profile.Key("1"), "x", 0).Err()) },
-			CopyNone, "origin", 1, "does not decode"},
-		"an origin that is out of order": {func(r *whyRig) { r.fail() }, CopyNone, "none", 0, "no copy that may be shown"},
+			look.CopyNone, "origin", 1, "does not decode"},
+		"an origin that is out of order": {func(r *whyRig) { r.fail() }, look.CopyNone, "none", 0, "no copy that may be shown"},
 		"a copy, and nobody else": {func(r *whyRig) {
 			r.read()
 			r.fence()
 			check(r.t, r.redis.Del(r.t.Context(), profile.Key("1")).Err())
 			r.fail()
-		}, CopyFenced, "stale", 1, "the copy in memory is shown"},
+		}, look.CopyFenced, "stale", 1, "the copy in memory is shown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db++
@@ -139,7 +140,7 @@ func whyRigOn(t *testing.T, addr string, db int) *whyRig {
 	return r
 }
 
-// TestWhyTellsOfAbsence looks at a user whom nobody knows, before and after Redis and memory do.
+// TestWhyTellsOfAbsence looks at a user that nobody knows, before and after Redis and memory do.
 func TestWhyTellsOfAbsence(t *testing.T) {
 	r := newWhyRig(t)
 	for _, from := range []string{"origin", "L1"} {
@@ -148,7 +149,7 @@ func TestWhyTellsOfAbsence(t *testing.T) {
 		if !w.Read.Missing || w.Read.Tier != from || !w.Origin.Absent {
 			t.Errorf("%+v; want that there is no such user, from %s", w, from)
 		}
-		if _, err := r.cache.Get(t.Context(), "404"); !errors.Is(err, ErrNotFound) {
+		if _, err := r.cache.Get(t.Context(), "404"); !errors.Is(err, profile.ErrNotFound) {
 			t.Fatal(err)
 		}
 		r.cache.l1.drain()
@@ -209,7 +210,7 @@ func TestWhyChangesNothing(t *testing.T) {
 	if now := counts(); now != counted {
 		t.Errorf("the node had counted %+v, and now %+v", counted, now)
 	}
-	if _, err := r.cache.Why(t.Context(), "a b"); !errors.Is(err, ErrInvalidID) {
+	if _, err := r.cache.Why(t.Context(), "a b"); !errors.Is(err, profile.ErrInvalidID) {
 		t.Errorf("an id that is none: %v", err)
 	}
 }
@@ -229,19 +230,19 @@ func TestWhyWithoutRedis(t *testing.T) {
 func TestWhyKnowsTheStore(t *testing.T) {
 	for name, c := range map[string]struct {
 		bring   func(*Cache, *truth)
-		state   CopyState
+		state   look.CopyState
 		from    string
 		because string
 	}{
-		"a copy":     {func(*Cache, *truth) {}, CopyValid, "L1.5", "the store on disk holds it"},
-		"nothing":    {func(c *Cache, _ *truth) { c.store.Delete("1") }, CopyNone, "L2", "Redis has the record"},
-		"news of it": {func(c *Cache, o *truth) { o.set(user("1", 2)); c.recent.learn("1", 2, c.clock.tick()) }, CopyValid, "origin", "older than the news"},
-		"fenced":     {func(c *Cache, _ *truth) { c.store.caughtUp.Store(false) }, CopyFenced, "L2", "Redis has the record"},
+		"a copy":     {func(*Cache, *truth) {}, look.CopyValid, "L1.5", "the store on disk holds it"},
+		"nothing":    {func(c *Cache, _ *truth) { c.store.Delete("1") }, look.CopyNone, "L2", "Redis has the record"},
+		"news of it": {func(c *Cache, o *truth) { o.set(user("1", 2)); c.recent.learn("1", 2, c.clock.tick()) }, look.CopyValid, "origin", "older than the news"},
+		"fenced":     {func(c *Cache, _ *truth) { c.store.caughtUp.Store(false) }, look.CopyFenced, "L2", "Redis has the record"},
 		"nobody else": {func(c *Cache, o *truth) {
 			c.store.caughtUp.Store(false)
 			check(t, c.l2.Invalidate(t.Context(), "1"))
 			o.before = func(context.Context, string) error { return errors.New("down") }
-		}, CopyFenced, "stale", "the copy on disk is shown"},
+		}, look.CopyFenced, "stale", "the copy on disk is shown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			origin := newTruth(1)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // States of a Check, from good to bad.
@@ -48,7 +48,7 @@ type view struct {
 	now     moment
 	past    []moment
 	cluster node.Cluster
-	lookups []tier.Lookup
+	lookups []look.Lookup
 }
 
 // grown returns how much a counter has grown in the time before now. What is older than the first

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // ErrFilter reports a filter that is none; the text names the word and the rule.
@@ -22,11 +22,11 @@ var ErrFault = errors.New("ui: no such fault")
 const MaxFilter = 500
 
 // Filter says which lookups to show. The zero value shows all.
-type Filter struct{ terms []func(*tier.Lookup) bool }
+type Filter struct{ terms []func(*look.Lookup) bool }
 
 // Match reports whether a lookup is to be shown.
-func (f Filter) Match(l *tier.Lookup) bool {
-	return !slices.ContainsFunc(f.terms, func(term func(*tier.Lookup) bool) bool { return !term(l) })
+func (f Filter) Match(l *look.Lookup) bool {
+	return !slices.ContainsFunc(f.terms, func(term func(*look.Lookup) bool) bool { return !term(l) })
 }
 
 // ParseFilter reads words such as
@@ -50,7 +50,7 @@ func ParseFilter(text string) (f Filter, err error) {
 	return f, nil
 }
 
-func parseTerm(word string) (func(*tier.Lookup) bool, error) {
+func parseTerm(word string) (func(*look.Lookup) bool, error) {
 	at := strings.IndexAny(word, "=!<>")
 	if at < 1 {
 		return nil, fmt.Errorf("%w: %.60q has no comparison; want words such as tier=origin, ms>50 or id=12*", ErrFilter, word)
@@ -80,24 +80,24 @@ func parseTerm(word string) (func(*tier.Lookup) bool, error) {
 // outcomes are the values of Outcome. Never changed.
 var outcomes = []string{"L1", "L1.5", "L2", "origin", "stale", "absent", "failed"}
 
-func tierTerm(word, op, value string) (func(*tier.Lookup) bool, error) {
+func tierTerm(word, op, value string) (func(*look.Lookup) bool, error) {
 	if !slices.ContainsFunc(outcomes, func(o string) bool { return strings.EqualFold(o, value) }) {
 		return nil, fmt.Errorf("%w: %.60q is no tier; want one of %s", ErrFilter, value, strings.Join(outcomes, ", "))
 	}
-	return equality(word, op, func(l *tier.Lookup) bool { return strings.EqualFold(Outcome(l), value) })
+	return equality(word, op, func(l *look.Lookup) bool { return strings.EqualFold(Outcome(l), value) })
 }
 
-func idTerm(word, op, value string) (func(*tier.Lookup) bool, error) {
+func idTerm(word, op, value string) (func(*look.Lookup) bool, error) {
 	begin, some := strings.CutSuffix(value, "*")
-	return equality(word, op, func(l *tier.Lookup) bool { return l.ID == value || some && strings.HasPrefix(l.ID, begin) })
+	return equality(word, op, func(l *look.Lookup) bool { return l.ID == value || some && strings.HasPrefix(l.ID, begin) })
 }
 
-func equality(word, op string, is func(*tier.Lookup) bool) (func(*tier.Lookup) bool, error) {
+func equality(word, op string, is func(*look.Lookup) bool) (func(*look.Lookup) bool, error) {
 	switch op {
 	case "=", "==":
 		return is, nil
 	case "!=":
-		return func(l *tier.Lookup) bool { return !is(l) }, nil
+		return func(l *look.Lookup) bool { return !is(l) }, nil
 	}
 	return nil, fmt.Errorf("%w: %.60q has no order; want = or !=", ErrFilter, word)
 }
@@ -109,11 +109,11 @@ var holds = map[string]func(order int) bool{
 	">": func(o int) bool { return o > 0 }, ">=": func(o int) bool { return o >= 0 },
 }
 
-func timeTerm(word, op, value string, unit time.Duration) (func(*tier.Lookup) bool, error) {
+func timeTerm(word, op, value string, unit time.Duration) (func(*look.Lookup) bool, error) {
 	n, err := strconv.ParseFloat(value, 64)
 	if err != nil || n < 0 || n != n {
 		return nil, fmt.Errorf("%w: %.60q compares with no time; want a number, as in ms>50", ErrFilter, word)
 	}
 	hold := holds[op]
-	return func(l *tier.Lookup) bool { return hold(cmp.Compare(float64(l.Took)/float64(unit), n)) }, nil
+	return func(l *look.Lookup) bool { return hold(cmp.Compare(float64(l.Took)/float64(unit), n)) }, nil
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 
 // Latency is a distribution of durations.
 type Latency struct {
-	// Lookups is how many it stands for: a timed hit stands for tier.SampleHits.
+	// Lookups is how many it stands for: a timed hit stands for look.SampleHits.
 	Lookups int `json:"lookups"`
 	// P50 and P99 are quantiles in microseconds.
 	P50 float64 `json:"p50"`
@@ -38,7 +38,7 @@ func bucket(d time.Duration) int {
 }
 
 // latency returns the distributions by Outcome.
-func latency(lookups []tier.Lookup) map[string]Latency {
+func latency(lookups []look.Lookup) map[string]Latency {
 	took := map[string][]time.Duration{}
 	out := map[string]Latency{}
 	for i := range lookups {

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Every is how long it takes from one snapshot to the next.
@@ -23,7 +23,7 @@ type Live struct {
 	mu      sync.Mutex
 	viewers map[*Viewer]struct{} // guarded by mu
 	latest  []byte               // guarded by mu: the last snapshot; nil when nobody looks
-	lookups []tier.Lookup        // guarded by mu: those that it is of
+	lookups []look.Lookup        // guarded by mu: those that it is of
 	active  bool                 // guarded by mu: run does
 	closed  bool                 // guarded by mu
 	done    chan struct{}
@@ -140,7 +140,7 @@ func (l *Live) tell(now moment, past []moment) {
 	}
 }
 
-func (l *Live) make(now moment, past []moment, lookups []tier.Lookup) ([]byte, error) {
+func (l *Live) make(now moment, past []moment, lookups []look.Lookup) ([]byte, error) {
 	s := snapshot(now, l.node, past, lookups)
 	if l.demo != nil {
 		state := l.demo.State()

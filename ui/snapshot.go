@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // Node is what is looked at; *node.Node is one.
@@ -15,7 +15,7 @@ type Node interface {
 	Cluster() node.Cluster
 	// SampleLookups and Lookups are those of tier.Cache.
 	SampleLookups() (stop func())
-	Lookups() []tier.Lookup
+	Lookups() []look.Lookup
 }
 
 // Demo breaks things on purpose and says which promises hold meanwhile.
@@ -62,7 +62,7 @@ type Snapshot struct {
 	Latency map[string]Latency `json:"latency"`
 	// Hottest are the users who were looked up most among those, HottestUsers at most.
 	Hottest []HotUser `json:"hottest"`
-	// Timed is how many lookups were timed and kept, up to tier.MaxLookups.
+	// Timed is how many lookups were timed and kept, up to look.MaxLookups.
 	Timed int `json:"timed"`
 	// Demo is nil but for a node that runs to be broken.
 	Demo *DemoState `json:"demo,omitempty"`
@@ -80,26 +80,26 @@ type HotUser struct {
 
 // Outcome says who answered a lookup: "L1", "L1.5", "L2", "origin" or "stale"; "absent" that there is no
 // such user, and "failed" that nobody answered.
-func Outcome(l *tier.Lookup) string {
+func Outcome(l *look.Lookup) string {
 	switch {
 	case l.Absent:
 		return "absent"
-	case l.Tier == tier.FromNone:
+	case l.Tier == look.FromNone:
 		return "failed"
 	}
 	return l.Tier.String()
 }
 
 // weight is how many lookups a timed one stands for.
-func weight(l *tier.Lookup) int {
-	if l.Tier == tier.FromL1 {
-		return tier.SampleHits
+func weight(l *look.Lookup) int {
+	if l.Tier == look.FromL1 {
+		return look.SampleHits
 	}
 	return 1
 }
 
 // hottest returns the users who were looked up most, the hottest first.
-func hottest(lookups []tier.Lookup) []HotUser {
+func hottest(lookups []look.Lookup) []HotUser {
 	counts, all := map[string]int{}, 0
 	for i := range lookups {
 		w := weight(&lookups[i])
@@ -126,7 +126,7 @@ type moment struct {
 const remembered = time.Minute
 
 // snapshot looks at the node. past is what was seen in the last minute, the oldest first.
-func snapshot(now moment, n Node, past []moment, lookups []tier.Lookup) Snapshot {
+func snapshot(now moment, n Node, past []moment, lookups []look.Lookup) Snapshot {
 	s := Snapshot{At: now.at.UnixMilli(), Stats: now.stats, Cluster: n.Cluster(), Latency: latency(lookups),
 		Hottest: hottest(lookups), Timed: len(lookups)}
 	s.Owners = s.Cluster.Owners

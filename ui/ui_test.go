@@ -17,13 +17,15 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
+	"github.com/chatapp-ngomna/edgecache/tier/watch"
 )
 
 // still is a node that does nothing, and counts who looks at it.
 type still struct {
 	looked  atomic.Int64
 	sampled atomic.Int64
-	lookups []tier.Lookup
+	lookups []look.Lookup
 }
 
 func (n *still) Stats() node.Stats {
@@ -31,7 +33,7 @@ func (n *still) Stats() node.Stats {
 	return node.Stats{Stream: stream.TailStats{LastAlive: time.Now()}}
 }
 func (n *still) Cluster() node.Cluster  { return node.Cluster{Self: "a"} }
-func (n *still) Lookups() []tier.Lookup { return n.lookups }
+func (n *still) Lookups() []look.Lookup { return n.lookups }
 func (n *still) SampleLookups() (stop func()) {
 	n.sampled.Add(1)
 	return func() { n.sampled.Add(-1) }
@@ -102,9 +104,9 @@ func TestASlowViewerMissesSnapshots(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	lookups := []tier.Lookup{
-		{ID: "1", Tier: tier.FromL1, Took: 300 * time.Nanosecond}, {ID: "12", Tier: tier.FromOrigin, Took: 60 * time.Millisecond},
-		{ID: "2", Tier: tier.FromL2, Took: 200 * time.Microsecond}, {ID: "3", Absent: true, Took: time.Millisecond}, {ID: "x:1", Took: 2 * time.Second},
+	lookups := []look.Lookup{
+		{ID: "1", Tier: look.FromL1, Took: 300 * time.Nanosecond}, {ID: "12", Tier: look.FromOrigin, Took: 60 * time.Millisecond},
+		{ID: "2", Tier: look.FromL2, Took: 200 * time.Microsecond}, {ID: "3", Absent: true, Took: time.Millisecond}, {ID: "x:1", Took: 2 * time.Second},
 	}
 	for text, want := range map[string]string{
 		"": "1 12 2 3 x:1", " tier=origin  ms>50 ": "12", "tier=l1": "1", "TIER!=L1 ms<1": "2", "tier=absent": "3", "tier=failed": "x:1",
@@ -140,7 +142,7 @@ func FuzzFilter(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrFilter) {
 			t.Fatal(err)
 		}
-		filter.Match(&tier.Lookup{ID: "1"})
+		filter.Match(&look.Lookup{ID: "1"})
 	})
 }
 
@@ -150,11 +152,11 @@ func TestDistributions(t *testing.T) {
 			t.Errorf("%v is in bucket %d, want %d", d, got, want)
 		}
 	}
-	got := latency([]tier.Lookup{{Tier: tier.FromL1, Took: time.Microsecond}, {Tier: tier.FromL1, Took: 3 * time.Microsecond}, {Tier: tier.FromOrigin, Took: time.Second}})
-	if l := got["L1"]; l.Lookups != 2*tier.SampleHits || l.P50 != 3 || l.Counts[5] != tier.SampleHits || len(got) != 2 {
+	got := latency([]look.Lookup{{Tier: look.FromL1, Took: time.Microsecond}, {Tier: look.FromL1, Took: 3 * time.Microsecond}, {Tier: look.FromOrigin, Took: time.Second}})
+	if l := got["L1"]; l.Lookups != 2*look.SampleHits || l.P50 != 3 || l.Counts[5] != look.SampleHits || len(got) != 2 {
 		t.Errorf("%+v", got)
 	}
-	if h := hottest([]tier.Lookup{{ID: "miss", Tier: tier.FromL2}, {ID: "hit", Tier: tier.FromL1}}); h[0].ID != "hit" || h[0].Share < 0.98 || len(h) != 2 {
+	if h := hottest([]look.Lookup{{ID: "miss", Tier: look.FromL2}, {ID: "hit", Tier: look.FromL1}}); h[0].ID != "hit" || h[0].Share < 0.98 || len(h) != 2 {
 		t.Errorf("%+v", h)
 	}
 }
@@ -164,7 +166,7 @@ func TestChecksNameTroubles(t *testing.T) {
 	now := time.Now()
 	calm := func() view {
 		s := node.Stats{Cache: tier.Stats{L1Capacity: 10 << 20, TotalCached: -1}, Stream: stream.TailStats{LastAlive: now.Add(-100 * time.Millisecond)},
-			Watch: &tier.WatchStats{Links: 1, Way: "push"}, Origin: &origin.ClientStats{Breaker: "closed"}, Worker: &stream.WorkerStats{},
+			Watch: &watch.Stats{Links: 1, Way: "push"}, Origin: &origin.ClientStats{Breaker: "closed"}, Worker: &stream.WorkerStats{},
 			Functions: []edge.FunctionStats{{Name: "short"}}}
 		return view{now: moment{now, s}, past: []moment{{now.Add(-30 * time.Second), s}}, cluster: node.Cluster{Members: []node.Member{{Name: "a"}}}}
 	}
@@ -192,7 +194,7 @@ func TestChecksNameTroubles(t *testing.T) {
 		"gap":         {func(v *view) { v.now.stats.Stream.Gaps = map[string]uint64{"trimmed": 1} }, "stream", Warn, "emptied 1 time in the last minute"},
 		"lag":         {func(v *view) { v.now.stats.Stream.Lag, v.now.stats.Stream.Entries = time.Second, 1 }, "stream", Warn, "1.0 s after it was made"},
 		"errors":      {func(v *view) { v.now.stats.Cache.OriginCalls, v.now.stats.Cache.OriginErrors = 4, 2 }, "origin", Warn, "2 of 4 calls of the origin failed"},
-		"slow origin": {func(v *view) { v.lookups = []tier.Lookup{{At: now, Tier: tier.FromOrigin, Took: 2 * time.Second}} }, "origin", Warn, "half of 1 lookup took 2.0 s"},
+		"slow origin": {func(v *view) { v.lookups = []look.Lookup{{At: now, Tier: look.FromOrigin, Took: 2 * time.Second}} }, "origin", Warn, "half of 1 lookup took 2.0 s"},
 		"breaker":     {func(v *view) { v.now.stats.Origin.Breaker = "open" }, "origin", Bad, "is open"},
 		"gone":        {func(v *view) { v.cluster.Gone = []node.Member{{Name: "b", Since: now.Add(-4 * time.Second)}} }, "cluster", Warn, "b, the last 4.0 s ago"},
 		"another": {func(v *view) {
@@ -277,9 +279,9 @@ func TestFiles(t *testing.T) {
 // BenchmarkASecond is what five viewers cost in a second: a snapshot with all lookups that are kept,
 // and a filter for each. 10 ms are 1 % of a core.
 func BenchmarkASecond(b *testing.B) {
-	n := &still{lookups: make([]tier.Lookup, tier.MaxLookups)}
+	n := &still{lookups: make([]look.Lookup, look.MaxLookups)}
 	for i := range n.lookups {
-		n.lookups[i] = tier.Lookup{At: time.Now(), ID: strconv.Itoa(i % 1000), Tier: tier.Tier(1 + i%4), Took: time.Duration(i) * time.Microsecond}
+		n.lookups[i] = look.Lookup{At: time.Now(), ID: strconv.Itoa(i % 1000), Tier: look.Tier(1 + i%4), Took: time.Duration(i) * time.Microsecond}
 	}
 	l := NewLive(n, nil, slog.New(slog.DiscardHandler))
 	f, err := ParseFilter("tier=origin ms>5")

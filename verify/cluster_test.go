@@ -23,7 +23,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 func TestMain(m *testing.M) {
@@ -149,7 +149,7 @@ func (c *cluster) hold(ids ...string) {
 		for i, n := range c.nodes {
 			c.eventually("node "+strconv.Itoa(i)+" to hold "+id, func() bool {
 				got, err := n.Get(c.Context(), id)
-				return err == nil && got.Tier == tier.FromL1
+				return err == nil && got.Tier == look.FromL1
 			})
 		}
 	}

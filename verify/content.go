@@ -37,7 +37,7 @@ type ContentCounts struct {
 	// a truth that had stood for 4 s.
 	Checks     uint64 `json:"checks"`
 	Mismatches uint64 `json:"mismatches"`
-	// Stale counts answers marked stale, Failed users for whom the truth or a node gave no answer.
+	// Stale counts answers marked stale, Failed users for which the truth or a node gave no answer.
 	Stale  uint64 `json:"stale"`
 	Failed uint64 `json:"failed"`
 }
@@ -91,7 +91,7 @@ func (m Mismatch) String() string {
 		m.User, m.Node, strings.Join(m.Fields, ", "), said(m.Version), said(m.Truth))
 }
 
-// suspect is a user about whom a node and the truth differed.
+// suspect is a user that a node and the truth differed about.
 type suspect struct {
 	id    string
 	truth *profile.Profile // what the truth said, nil for no such user
@@ -100,7 +100,7 @@ type suspect struct {
 }
 
 // content compares answers with the truth: those for users who changed and those for users in Redis,
-// of whom nobody may have heard for days.
+// of which nobody may have heard for days.
 type content struct {
 	v        *Verifier
 	rate     int
@@ -211,7 +211,7 @@ func (c *content) countNode(i int, ids []string, said map[string]shown) {
 	c.nodes[i].add(d)
 }
 
-// differing returns the users about whom a node says other than the truth.
+// differing returns the users that a node and the truth differ about.
 func (c *content) differing(ids []string, truth profile.Batch, said []map[string]shown) (out []string) {
 	for _, id := range ids {
 		if slices.ContainsFunc(said, func(by map[string]shown) bool {

@@ -5,7 +5,7 @@ import (
 )
 
 const (
-	// A user about whom a node was wrong is asked for again at growing pauses until the node is right, to learn the lag.
+	// A user that a node was wrong about is asked for again at growing pauses until the node is right, to learn the lag.
 	followFirst = 100 * time.Millisecond
 	followMost  = time.Second
 	// followFor is when that ends anyway. A node forgets that a user does not exist in half of it.
@@ -14,7 +14,7 @@ const (
 	maxFollows = 256
 )
 
-// follow is one user about whom a node was wrong, or may have been: one answered as absent is followed to tell which.
+// follow is one user that a node was wrong about, or may have been: one answered as absent is followed to tell which.
 type follow struct {
 	user    *user
 	change  *change // that which the answer contradicts

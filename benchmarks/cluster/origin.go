@@ -63,7 +63,7 @@ func newCounter(users int) (*counter, error) {
 
 func (c *counter) close() { _ = c.server.Close() }
 
-// note counts a question and returns the users' bodies; nil for whom there is none.
+// note counts a question and returns the users' bodies; nil for a user without one.
 func (c *counter) note(ids []string) (bodies [][]byte, failed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/dgraph-io/ristretto/v2"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -192,7 +192,7 @@ func warm(ctx context.Context, n getter, ids []string) error {
 			if err != nil {
 				return err
 			}
-			if got.Tier != tier.FromL1 {
+			if got.Tier != look.FromL1 {
 				misses++
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -200,7 +201,7 @@ func readAll(ctx context.Context, n *node.Node, users int) (resident int, err er
 			return 0, fmt.Errorf("%w: %d of %d users found, errors %v", errMiss, len(b.Found), len(ids), b.Errors)
 		}
 		for _, r := range b.Found {
-			if r.Tier == tier.FromL1 {
+			if r.Tier == look.FromL1 {
 				resident++
 			}
 		}

@@ -31,6 +31,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -85,7 +86,7 @@ type result struct {
 	fill            time.Duration
 }
 
-// people is the source of truth: it makes up whoever is asked for.
+// people is the source of truth: it makes up every user that it is asked for.
 type people struct{}
 
 // Load implements tier.Loader.
@@ -159,7 +160,7 @@ func fill(ctx context.Context, n *node.Node, ids []string) error {
 				return err
 			}
 			for _, one := range got.Found {
-				if one.Tier != tier.FromL1 {
+				if one.Tier != look.FromL1 {
 					misses++
 				}
 			}

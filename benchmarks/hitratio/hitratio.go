@@ -104,7 +104,7 @@ full, offers an answer of Redis only if its user was asked for lately. All entri
 nothing is dropped. "offers" are how many of 100 requests ended in an offer to the engine, which samples, evicts and stores.
 
 The traces are those of LIRS (gli, loop, multi1, sprite, 2_pools), of a web shop (web07, web12; cache2k) and of AdaptSize (request), as Caffeine's simulator has them; the chat
-is whom a node looks up to show a recorded one.
+is who a node looks up to show a recorded one.
 
 `
 

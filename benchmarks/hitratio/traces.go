@@ -73,7 +73,7 @@ func read(dir, chat string) (all []recorded, err error) {
 	return all, nil
 }
 
-// readChat is whom a node looks up to show a chat.
+// readChat returns the users that a node looks up to show a chat.
 func readChat(file string) (recorded, error) {
 	messages, err := trace.Open(file)
 	if err != nil {

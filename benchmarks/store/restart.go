@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // tally is what lookups of a node brought.
@@ -41,7 +41,7 @@ func (w *world) ask(ctx context.Context, n *node.Node, d time.Duration) (y tally
 				return y, err
 			}
 			y.took = append(y.took, time.Since(at))
-			if got.Tier == tier.FromL1 || got.Tier == tier.FromStore {
+			if got.Tier == look.FromL1 || got.Tier == look.FromStore {
 				y.own++
 			}
 		}

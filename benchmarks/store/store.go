@@ -44,7 +44,7 @@ type params struct {
 func Run(ctx context.Context, args []string, stdout io.Writer) error {
 	var p params
 	f := flag.NewFlagSet("store", flag.ContinueOnError)
-	f.IntVar(&p.users, "users", 100_000, "users, of whom a tenth are asked for nine times in ten")
+	f.IntVar(&p.users, "users", 100_000, "users; a tenth of them are asked for nine times in ten")
 	f.IntVar(&p.nodes, "nodes", 30, "nodes that are restarted one after another")
 	f.IntVar(&p.rate, "rate", 2000, "lookups a second of each node that is measured")
 	f.IntVar(&p.changes, "changes", 200, "changes a second")

@@ -30,7 +30,7 @@ type chat struct {
 }
 
 // readChat reads the trace twice: to find where the restart is, then what came before and after it. A node shows a message to
-// the members of the room that it serves; whoever has spoken in a room is a member.
+// the members of the room that it serves; a user who has spoken in a room is a member.
 func readChat(p params) (*chat, error) {
 	total, err := each(p.trace, func(int, trace.Message) bool { return true })
 	if err != nil {

@@ -17,9 +17,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// far is a source of truth behind a network: it makes up whoever is asked for, late, and counts.
+// far is a source of truth behind a network: it makes up every user that it is asked for, late, and counts.
 type far struct {
 	least, most  time.Duration
 	calls, users atomic.Int64
@@ -65,7 +66,7 @@ func (f *far) LoadBatch(ctx context.Context, ids []string) (profile.Batch, error
 
 // second counts the lookups that began in one second, by who answered.
 type second struct {
-	all, active [tier.FromStale + 1]int64
+	all, active [look.FromStale + 1]int64
 	failed      int64
 	calls       int64 // of the origin
 }

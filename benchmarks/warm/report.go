@@ -8,18 +8,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // goal is the least share of hits among the lookups of active users, in each second after a prewarm.
 const goal = 0.95
 
 // hits returns how many were answered by L1, by either tier, and in all.
-func hits(n [tier.FromStale + 1]int64) (l1, tiers, all int64) {
+func hits(n [look.FromStale + 1]int64) (l1, tiers, all int64) {
 	for _, k := range n {
 		all += k
 	}
-	return n[tier.FromL1], n[tier.FromL1] + n[tier.FromL2], all
+	return n[look.FromL1], n[look.FromL1] + n[look.FromL2], all
 }
 
 // leastActive returns the lowest share of hits among the active users' lookups of one second.

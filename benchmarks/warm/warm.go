@@ -5,7 +5,7 @@
 //	go run -C benchmarks . warm -trace FILE -out results
 //
 // The chat is replayed much faster than it happened, so that a minute holds some traffic; so most lookups of later seconds
-// are of days after the restart, and of users whom no source could have named before it.
+// are of days after the restart, and of users that no source could have named before it.
 package warm
 
 import (

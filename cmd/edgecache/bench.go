@@ -266,7 +266,7 @@ func readIDs(file string) (ids []string, err error) {
 	return ids, lines.Err()
 }
 
-// readTrace makes the users, and whom is asked for, of a chat.
+// readTrace makes the users, and the order in which they are asked for, of a chat.
 func (b *benchmark) readTrace() error {
 	messages, err := trace.Open(b.trace)
 	if err != nil {

@@ -200,6 +200,6 @@ func (d *demo) State() ui.DemoState {
 		{Name: faultCut, On: on[faultCut], Title: title(faultCut, "Cut a node off", "Mend its wire"),
 			Says: demoNodes[len(demoNodes)-1] + " hears nothing from Redis any more; the other nodes go on."},
 		{Name: faultOrigin, On: on[faultOrigin], Title: title(faultOrigin, "Slow the origin", "Let it be fast"),
-			Says: fmt.Sprintf("Its answers come %v later; whoever is in memory or in Redis is not concerned.", demoSlow)},
+			Says: fmt.Sprintf("Its answers come %v later; users in memory or in Redis are not concerned.", demoSlow)},
 	}, Promises: d.judge.promises()}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -25,7 +26,7 @@ const (
 	boundConnected = 250 * time.Millisecond
 	boundCut       = 3250 * time.Millisecond
 	// demoSettled is how long after a fault began or ended nobody is called connected: Redis that is
-	// back needs a second, and whoever waits for it some more.
+	// back needs a second, and what waits for it some more.
 	demoSettled = 8 * time.Second
 	// demoHeldUp is how late a reader may be woken before the machine, not a node, is called late.
 	demoHeldUp = 60 * time.Millisecond
@@ -120,7 +121,7 @@ func (j *judge) note(i int, id string, began time.Time, took time.Duration, got 
 		j.failed++
 		j.why = err
 		return
-	case got.Tier == tier.FromStale:
+	case got.Tier == look.FromStale:
 		j.stale++
 		return
 	case heldUp:

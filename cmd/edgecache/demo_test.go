@@ -11,6 +11,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -84,8 +85,8 @@ func TestTheJudgeOfTheDemo(t *testing.T) {
 	j := newJudge(d)
 	j.moved = now.Add(-time.Hour)
 	j.changes["1"] = []acknowledged{{5, now.Add(-4 * time.Second)}, {6, now.Add(-300 * time.Millisecond)}}
-	answer := func(version int64, from tier.Tier) tier.Result {
-		return tier.MakeResult(&profile.Profile{ID: "1", UpdatedAt: version}, from, 0)
+	answer := func(version int64, from look.Tier) tier.Result {
+		return tier.Result{Tier: from}.As(&profile.Profile{ID: "1", UpdatedAt: version})
 	}
 	kept := func() (all string) {
 		for _, p := range j.promises() {
@@ -94,17 +95,17 @@ func TestTheJudgeOfTheDemo(t *testing.T) {
 		return all
 	}
 	note := func(got tier.Result, err error, heldUp bool) { j.note(0, "1", now, time.Millisecond, got, err, heldUp) }
-	note(answer(6, tier.FromL1), nil, false)
-	note(answer(4, tier.FromStale), nil, false)
-	note(answer(4, tier.FromL1), nil, true)
+	note(answer(6, look.FromL1), nil, false)
+	note(answer(4, look.FromStale), nil, false)
+	note(answer(4, look.FromL1), nil, true)
 	if kept() != "+++" {
 		t.Errorf("%+v", j.promises())
 	}
-	note(answer(5, tier.FromL1), nil, false)
+	note(answer(5, look.FromL1), nil, false)
 	if kept() != "-++" {
 		t.Errorf("300 ms behind: %+v", j.promises())
 	}
-	note(answer(4, tier.FromL1), nil, false)
+	note(answer(4, look.FromL1), nil, false)
 	note(tier.Result{}, errors.New("refused"), false)
 	if p := j.promises(); kept() != "---" || !strings.Contains(p[1].Seen, "1 of 3 reads were too old, the worst was 4000 ms behind") || !strings.Contains(p[2].Seen, "refused") {
 		t.Errorf("%+v", p)

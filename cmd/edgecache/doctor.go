@@ -89,7 +89,7 @@ memory, the stream, the clocks, and how each node does. Each finding has a sente
 says what it means. Use the user and the password that nodes use.
 
 Rights are tried by calls that change nothing. Only the look for writes of others makes one:
-a key of a user whom nobody has, removed at once.
+a key of a user that nobody has, removed at once.
 
 Ends with 0 when all is well, with 1 when nodes work and lose something, and with 2 when
 something keeps them from working.`,

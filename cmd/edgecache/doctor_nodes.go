@@ -68,7 +68,7 @@ func (d *doctor) originHealth(a client.Answer, err error, took time.Duration) {
 	var h origin.Health
 	switch wrong := json.Unmarshal(a.Body, &h); {
 	case err != nil:
-		f.add(failing, "origin", bare(err).Error(), "users whom neither memory nor Redis has cannot be shown, and changes are refused.")
+		f.add(failing, "origin", bare(err).Error(), "users that neither memory nor Redis has cannot be shown, and changes are refused.")
 		return
 	case wrong != nil:
 		f.add(lossy, "origin", fmt.Sprintf("answers in %v, not as an edgecache origin", took.Round(time.Millisecond)),

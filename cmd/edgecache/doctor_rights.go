@@ -12,7 +12,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
-// nobody is a user whom nobody has, whose keys doctor asks about.
+// nobody is a user that nobody has, whose keys doctor asks about.
 const nobody = "edgecache:doctor"
 
 // right is what nodes do in Redis for one purpose.

@@ -14,6 +14,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/watch"
 )
 
 const (
@@ -48,8 +49,7 @@ func (l redisLook) watching(ctx context.Context) {
 	}
 }
 
-// watch makes a write, and returns by which way and after how long it was seen; a sweep would see none
-// of a user whom nobody is shown.
+// watch makes a write, and returns by which way and after how long it was seen; a sweep would see none of a user that nobody is shown.
 func (l redisLook) watch(ctx context.Context) (way string, took time.Duration, err error) {
 	w, end, err := l.openWatch(ctx)
 	if err != nil {
@@ -84,12 +84,12 @@ func until(ctx context.Context, within time.Duration, ok func() bool) bool {
 }
 
 // openWatch starts a watch as a node has one, over a memory of its own that stays empty.
-func (l redisLook) openWatch(ctx context.Context) (w *tier.Watch, end func(), err error) {
+func (l redisLook) openWatch(ctx context.Context) (w *watch.Watch, end func(), err error) {
 	push, err := redisconn.OpenPush(l.url)
 	if err != nil {
 		return nil, nil, err
 	}
-	redirected, err := redisconn.OpenWatch(l.url, tier.Track)
+	redirected, err := redisconn.OpenWatch(l.url, watch.Track)
 	if err != nil {
 		return nil, nil, errors.Join(err, push.Close())
 	}
@@ -98,11 +98,11 @@ func (l redisLook) openWatch(ctx context.Context) (w *tier.Watch, end func(), er
 		return nil, nil, errors.Join(err, push.Close(), redirected.Close())
 	}
 	nothing := tier.LoaderFunc(func(context.Context, []string) (profile.Batch, error) { return profile.Batch{}, nil })
-	cache, err := tier.New(tier.Config{L2: lower, Origin: nothing, L1Bytes: 1 << 20, FenceAfter: -1})
+	cache, err := tier.New(tier.Config{L2: lower, Origin: nothing, L1Bytes: 1 << 20, FenceAfter: -1, Watched: true})
 	if err != nil {
 		return nil, nil, errors.Join(err, push.Close(), redirected.Close())
 	}
-	w, err = tier.NewWatch(tier.WatchConfig{Client: push, Redirected: redirected, Cache: cache})
+	w, err = watch.New(watch.Config{Client: push, Redirected: redirected, Cache: cache})
 	if err == nil {
 		err = w.Start(ctx)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 )
 
 const (
@@ -37,9 +38,9 @@ func (p *program) eventsTailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show the changes as they come",
-		Long: `Prints one line for each entry of the stream: its id, when it was added, what happened to whom
-and in which version, and whether the event holds the whole profile, parts of it (patch), or
-nothing of it (bare). What is no event is malformed, with the reason. It changes nothing, goes
+		Long: `Prints one line for each entry of the stream: its id, when it was added, what happened to
+which user and in which version, and whether the event holds the whole profile, parts of it
+(patch), or nothing of it (bare). What is no event is malformed, with the reason. It changes nothing, goes
 on when Redis comes back, and ends on an interrupt.`,
 		Example: `  edgecache events tail
   edgecache events tail --from start --count 10
@@ -136,7 +137,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 		return nil
 	}
 	for _, entry := range read[0].Messages {
-		if err := t.show(stream.LineOf(entry)); err != nil {
+		if err := t.show(history.LineOf(entry)); err != nil {
 			return &outputError{err}
 		}
 		if t.cursor, t.shown = entry.ID, t.shown+1; t.shown == t.count {
@@ -146,7 +147,7 @@ func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, f
 	return nil
 }
 
-func (t *eventsTail) show(l stream.Line) error {
+func (t *eventsTail) show(l history.Line) error {
 	if t.json {
 		return t.line(l)
 	}

@@ -175,7 +175,7 @@ func (m *madeUpCaller) flags(f *pflag.FlagSet) {
 	f.Int64Var(&m.fuel, "fuel", edge.DefaultFuel, "`UNITS` that a call may use")
 }
 
-// sampleUser is whom fn test shows when no file says another.
+// sampleUser is the user that fn test shows when no file says another.
 func sampleUser() *profile.Profile {
 	return &profile.Profile{ID: "123", Nom: "Ngo Mbé", Prenom: "Awa", FullName: "Awa Ngo Mbé", Avatar: "/a/123.webp", Matricule: "623456-K",
 		Ministere: "MINSANTE", Sexe: "F", UpdatedAt: 1700000000000, Attrs: map[string]string{"room": "12", "name.fr": "Mme Ngo Mbé"}}

@@ -59,8 +59,7 @@ func terminal(stream any) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// severe passes on errors alone. The embedded Redis cannot do all that a real one can, and the warnings about that would
-// only alarm whoever tries edgecache out.
+// severe passes on errors alone. The embedded Redis cannot do all that a real one can, and the warnings about that would only alarm people who try edgecache out.
 type severe struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

@@ -13,7 +13,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
-// madeUp is a source of truth that makes up whoever is asked for, and counts.
+// madeUp is a source of truth that makes up every user that it is asked for, and counts.
 type madeUp struct {
 	lag   time.Duration // of each call
 	calls atomic.Int64

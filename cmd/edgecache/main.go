@@ -88,7 +88,7 @@ func (p *program) run(ctx context.Context, args []string) error {
 	return usagef("%s\nrun '%s --help' for what it takes", strings.TrimSpace(err.Error()), command.CommandPath())
 }
 
-const rootLong = `edgecache keeps the profiles of a chat's users close to whoever shows them: in the
+const rootLong = `edgecache keeps the profiles of a chat's users close to the services that show them: in the
 memory of each node, behind that in Redis, and behind that at the source of truth.
 
 Each flag can also be set by the environment as EDGECACHE_ and its name in capitals

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // maxRate is the highest rate that one goroutine keeps up with.
@@ -23,7 +23,7 @@ type pace struct {
 	under sync.WaitGroup
 
 	mu   sync.Mutex
-	took [tier.FromStale + 1][]time.Duration // guarded by mu until wait returned
+	took [look.FromStale + 1][]time.Duration // guarded by mu until wait returned
 	err  error                               // guarded by mu: the first failure
 }
 
@@ -49,7 +49,7 @@ func (p *pace) look(ctx context.Context, n *node.Node, id string) {
 	})
 }
 
-func (p *pace) add(from tier.Tier, took time.Duration, err error) {
+func (p *pace) add(from look.Tier, took time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.took[from] = append(p.took[from], took)

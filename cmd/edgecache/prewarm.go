@@ -44,7 +44,7 @@ const prewarmLong = `Loads the users who were active lately into Redis and into 
 they are asked for. All nodes of the cluster take part, each with the users of its own
 ranges, inside one budget for what the source of truth is asked.
 
-Who is active is what the nodes know: the list of whom they have shown, and the sources that
+Who is active is what the nodes know: the list of users they have shown, and the sources that
 they were started with (serve --prewarm-source). The command waits for the end, prints the
 outcome as JSON, and ends with 1 when users could not be loaded. Ctrl-C ends the waiting,
 not the run.`
@@ -213,7 +213,7 @@ func (w *warming) sayShort(ctx context.Context) {
 	}
 }
 
-// sourcesFailed reports the sources that could not be read to their end: the plan lacks whom they would have named.
+// sourcesFailed reports the sources that could not be read to their end: the plan lacks the users that they would have named.
 func sourcesFailed(sources []prewarm.SourceCount) error {
 	var errs []error
 	for _, c := range sources {

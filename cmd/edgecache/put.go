@@ -78,7 +78,7 @@ func (p *program) invalidateCommand() *cobra.Command {
 		Use:   "invalidate ID...",
 		Short: "Make Redis and every node forget users",
 		Long: `Drops every copy of the users, in Redis and in the memory of every node, so that the next
-lookup asks the source of truth. Users whom nobody knows are no error.`,
+lookup asks the source of truth. Users that nobody knows are no error.`,
 		Example: "  edgecache invalidate 123\n  edgecache invalidate 123 456 --node http://10.0.0.7:8003",
 		Args:    wantArgs(1, math.MaxInt, "123"),
 		RunE:    func(cmd *cobra.Command, ids []string) error { return invalidate(cmd.Context(), node, ids) },

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/trace"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // replaySettings are the flags of replay.
@@ -40,7 +41,7 @@ time, whatever those before it take.
 A line of the trace is a message: "ts_ms room user mentions", separated by tabs, mentions
 by commas, after one line of heading; the file may be gzipped. A chat node shows a message
 to those members of the room that it serves, so it looks up the sender and everyone
-mentioned. Each user belongs to one node; whoever has spoken in a room is a member of it.`,
+mentioned. Each user belongs to one node; a user who has spoken in a room is a member of it.`,
 		Example: `  edgecache replay --trace chat_trace.tsv.gz --nodes 3
   edgecache replay --trace chat_trace.tsv.gz --redis redis://127.0.0.1:6379/1
   edgecache replay --trace chat_trace.tsv.gz --rate 2000 --lookups 120000 --origin-latency 200ms`,
@@ -145,7 +146,7 @@ type replay struct {
 	most     int   // lookups; 0: all
 	asked    int
 	messages int
-	took     [tier.FromStale + 1][]time.Duration
+	took     [look.FromStale + 1][]time.Duration
 	began    time.Time
 	lasted   time.Duration
 }
@@ -211,7 +212,7 @@ func (r *replay) look(ctx context.Context, i int, id string) error {
 	if err != nil {
 		return err
 	}
-	if got.Tier != tier.FromL1 || r.messages%sampleEvery == 0 {
+	if got.Tier != look.FromL1 || r.messages%sampleEvery == 0 {
 		r.took[got.Tier] = append(r.took[got.Tier], time.Since(began))
 	}
 	return nil
@@ -228,19 +229,19 @@ func (r *replay) lookups() (n uint64) {
 // table shows what came from where.
 func (r *replay) table(truth *madeUp) string {
 	all := float64(r.lookups())
-	l2, origin := float64(len(r.took[tier.FromL2])), float64(len(r.took[tier.FromOrigin]))
+	l2, origin := float64(len(r.took[look.FromL2])), float64(len(r.took[look.FromOrigin]))
 	if r.pace != nil {
 		r.took = r.pace.took
-		l2, origin = float64(len(r.took[tier.FromL2])), float64(len(r.took[tier.FromOrigin]))
+		l2, origin = float64(len(r.took[look.FromL2])), float64(len(r.took[look.FromOrigin]))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d messages, %.0f lookups on %d nodes, %d users, in %v\n\n", r.messages, all, len(r.nodes), truth.users(), r.lasted.Round(time.Millisecond))
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "tier\tlookups\tshare\tp50\tp99\t")
 	for _, row := range []struct {
-		tier  tier.Tier
+		tier  look.Tier
 		count float64
-	}{{tier.FromL1, all - l2 - origin}, {tier.FromL2, l2}, {tier.FromOrigin, origin}} {
+	}{{look.FromL1, all - l2 - origin}, {look.FromL2, l2}, {look.FromOrigin, origin}} {
 		took := r.took[row.tier]
 		fmt.Fprintf(w, "%v\t%.0f\t%.2f %%\t%v\t%v\t\n", row.tier, row.count, 100*row.count/all, quantile(took, 0.50), quantile(took, 0.99))
 	}

@@ -38,7 +38,7 @@ Roles include each other: read (lookups), invalidate (make the caches forget use
 	}
 	f := cmd.Flags()
 	f.StringVar(&g.role, "role", "read", "`ROLE` of the bearer: "+auth.RoleNames)
-	f.StringVar(&g.subject, "subject", "", "`NAME` of the bearer (sub), for whom requests are counted; none when not given")
+	f.StringVar(&g.subject, "subject", "", "`NAME` of the bearer (sub), under which requests are counted; none when not given")
 	f.DurationVar(&g.ttl, "ttl", time.Hour, "`TIME` until it expires")
 	f.StringVar(&g.tokens.Claim, "token-role-claim", "roles", "`NAME` of the claim with the role")
 	tokenFlags(f, &g.tokens)

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/stream"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/verify"
 )
 
@@ -291,7 +292,7 @@ func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	v.report("window", verify.Report{Gaps: map[string]uint64{foreign: 1}, Nodes: []verify.NodeReport{{Node: foreign}}})
 	p := &program{stdout: &shown, stderr: &shown}
 	tail, dead, warm := eventsTail{events: events{program: p}}, eventsDead{events: events{program: p}}, warming{program: p}
-	_ = tail.show(stream.Line{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
+	_ = tail.show(history.Line{ID: foreign, Kind: foreign, User: foreign, Form: foreign, Reason: foreign})
 	_ = dead.show(stream.DeadLetter{ID: foreign, Entry: foreign, Reason: foreign})
 	(&meter{out: &shown}).show(-1, foreign)
 	err := warm.report(prewarm.Status{State: prewarm.State(foreign), Error: foreign, Failures: []prewarm.Failure{{ID: foreign, Reason: foreign}}})

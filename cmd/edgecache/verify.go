@@ -42,7 +42,7 @@ as nines, the worst lag, and each violation with its history. It changes nothing
 interrupt or after --duration, with 1 when there was a violation or nothing to check.
 
 With --content, answers are also compared with the origin field by field: for users who changed, and
-for those in Redis of whom nobody has heard. What differs from an origin that has said the same for
+for those in Redis of which nobody has heard. What differs from an origin that has said the same for
 4 s is a mismatch, and 1 at the end as well.
 
 In production, check a share of the users (--sample) and bound the reads (--max-rate). What is not

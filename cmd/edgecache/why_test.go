@@ -12,9 +12,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // TestWhyAsksEachNode asks two nodes, of which one holds the user and does not say where its API is.
@@ -61,13 +61,13 @@ func TestWhyInWords(t *testing.T) {
 	p := &profile.Profile{ID: "7", FullName: "Awa Ngo Mbé", UpdatedAt: 1_700_000_000_000}
 	answers := []whyAnswer{
 		{name: "a", why: node.Why{Node: "a", At: now,
-			Why: tier.Why{ID: "7", Read: tier.Reading{Tier: "stale", Version: p.UpdatedAt, Because: "nobody else answers"},
-				Memory: tier.Copy{State: tier.CopyFenced, Profile: p, Age: 61_400}, RedisDown: true,
+			Why: look.Why{ID: "7", Read: look.Reading{Tier: "stale", Version: p.UpdatedAt, Because: "nobody else answers"},
+				Memory: look.Copy{State: look.CopyFenced, Profile: p, Age: 61_400}, RedisDown: true,
 				Redis:  l2.Held{Profile: p, Trust: "hint", TTL: -1, Floor: 5, Guard: 1000, Absent: 9, Said: "0000018bcfe568000000000000000003", Lease: &l2.LeaseHeld{Left: 4}},
-				Origin: tier.Truth{Error: "out of order"}},
-			Past: stream.Past{Searched: 3, Since: now.Add(-time.Hour), Events: []stream.Line{{ID: "5-0", At: now.Add(-time.Second), Kind: "user.profile.updated", Form: "patch", Hint: true, Version: 9}}}}},
-		{name: "b", why: node.Why{Why: tier.Why{Read: tier.Reading{Tier: "none"}, Loading: true, Memory: tier.Copy{State: tier.CopyNone}}}},
-		{name: "c", why: node.Why{Why: tier.Why{Read: tier.Reading{Tier: "L2", Missing: true}, Memory: tier.Copy{State: tier.CopyExpired, Absent: true}}}},
+				Origin: look.Truth{Error: "out of order"}},
+			Past: history.Past{Searched: 3, Since: now.Add(-time.Hour), Events: []history.Line{{ID: "5-0", At: now.Add(-time.Second), Kind: "user.profile.updated", Form: "patch", Hint: true, Version: 9}}}}},
+		{name: "b", why: node.Why{Why: look.Why{Read: look.Reading{Tier: "none"}, Loading: true, Memory: look.Copy{State: look.CopyNone}}}},
+		{name: "c", why: node.Why{Why: look.Why{Read: look.Reading{Tier: "L2", Missing: true}, Memory: look.Copy{State: look.CopyExpired, Absent: true}}}},
 		{name: "d\x1b", err: errors.New("no route\x1b[2J")},
 	}
 	text := whyText(answers)

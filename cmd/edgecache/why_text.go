@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
-	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/stream/history"
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // whyText says what the nodes answered. What is behind all of them is told as the first has it.
@@ -49,11 +49,11 @@ func whyNode(a whyAnswer) string {
 }
 
 // whyAnswered is what a read would be answered.
-func whyAnswered(r tier.Reading) string {
+func whyAnswered(r look.Reading) string {
 	from := map[string]string{"L1": "from its memory", "L1.5": "from its store on disk", "L2": "from Redis", "origin": "from the origin",
 		"stale": "with a copy that is marked stale"}[r.Tier]
 	switch {
-	case r.Tier == tier.FromNone.String():
+	case r.Tier == look.FromNone.String():
 		return "a read fails: nobody can answer it"
 	case r.Missing:
 		return "a read is answered " + from + ": there is no such user"
@@ -66,7 +66,7 @@ func whyVersion(v int64) string {
 	return fmt.Sprintf("%d (%s)", v, time.UnixMilli(v).UTC().Format("2006-01-02 15:04:05.000"))
 }
 
-func whyMemory(w *tier.Why) string {
+func whyMemory(w *look.Why) string {
 	if w.Loading {
 		return whyCopy(&w.Memory, "nothing yet, a load is under way")
 	}
@@ -74,8 +74,8 @@ func whyMemory(w *tier.Why) string {
 }
 
 // whyCopy says what a tier of a node holds; nothing is said where it holds nothing.
-func whyCopy(m *tier.Copy, nothing string) string {
-	if m.State == tier.CopyNone {
+func whyCopy(m *look.Copy, nothing string) string {
+	if m.State == look.CopyNone {
 		return nothing
 	}
 	what := "that there is no such user"
@@ -103,7 +103,7 @@ func whyTime(ms int64) time.Duration {
 }
 
 // whyRedis are sentences about what Redis holds.
-func whyRedis(w *tier.Why) []string {
+func whyRedis(w *look.Why) []string {
 	if w.RedisError != "" {
 		return []string{"not known: " + w.RedisError}
 	}
@@ -169,7 +169,7 @@ func whyLease(l *l2.LeaseHeld) string {
 	return fmt.Sprintf("another node loads the user, and may for %v more", whyTime(l.Left))
 }
 
-func whyOrigin(o tier.Truth) string {
+func whyOrigin(o look.Truth) string {
 	switch {
 	case o.Error != "":
 		return "does not answer: " + o.Error
@@ -181,7 +181,7 @@ func whyOrigin(o tier.Truth) string {
 	return fmt.Sprintf("%s; answered in %d ms", whyProfile(o.Profile), o.Took)
 }
 
-func whyPast(past stream.Past, failed string, now time.Time) (lines []string) {
+func whyPast(past history.Past, failed string, now time.Time) (lines []string) {
 	for _, e := range past.Events {
 		by := "announced"
 		if e.Hint {

@@ -3,9 +3,9 @@ package fuel
 // Instructions are paid for by segments. A segment is charged at one place, before any of its
 // instructions, and that place keeps two rules:
 //
-//   - whoever gets to an instruction of the segment has passed the place, because code only enters
+//   - what gets to an instruction of the segment has passed the place, because code only enters
 //     a block at its top (the place dominates the instruction);
-//   - no loop begins between the two, so whoever gets to the instruction again has passed the place
+//   - no loop begins between the two, so what gets to the instruction again has passed the place
 //     again.
 //
 // So at each moment at least as much was paid as was executed. Too much is paid where a branch

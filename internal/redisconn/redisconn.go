@@ -83,7 +83,7 @@ func OpenTailAs(name, rawURL string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(o), nil
 }
 
-// OpenPush returns a client of url for a tier.Watch to which Redis pushes notices: RESP3. A server that
+// OpenPush returns a client of url for a watch.Watch to which Redis pushes notices: RESP3. A server that
 // hangs is given 3 s.
 func OpenPush(rawURL string) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
@@ -95,7 +95,7 @@ func OpenPush(rawURL string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(o), nil
 }
 
-// OpenWatch returns a client of url for a tier.Watch to whose subscription Redis redirects notices:
+// OpenWatch returns a client of url for a watch.Watch to whose subscription Redis redirects notices:
 // RESP2, and track runs on every new connection.
 func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)

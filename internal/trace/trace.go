@@ -1,4 +1,4 @@
-// Package trace reads recorded chats: who wrote, in which room, and whom the message mentions.
+// Package trace reads recorded chats: who wrote, in which room, and who is mentioned.
 package trace
 
 import (
@@ -24,7 +24,7 @@ var ErrMalformed = errors.New("bad trace")
 type Message struct {
 	At         time.Time
 	Room, User string
-	// Shown are the users whom a node looks up to show it: the sender and everyone mentioned, each once.
+	// Shown are the users that a node looks up to show it: the sender and everyone mentioned, each once.
 	Shown []string
 }
 

@@ -58,7 +58,7 @@ type BulkLoader interface {
 	BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (int64, error)
 }
 
-// Config says what to import and whom to tell.
+// Config says what to import and what is told of it.
 type Config struct {
 	// Format is how the file is written. Required.
 	Format Format
@@ -251,7 +251,7 @@ func refusesUser(err error) bool {
 	return false
 }
 
-// isolate loads users of whom the store refuses some, because of cause, by halves.
+// isolate loads users some of which the store refuses, because of cause, by halves.
 func (im *importer) isolate(ctx context.Context, users []importedUser, cause error) error {
 	if len(users) < 2 {
 		for _, u := range users {

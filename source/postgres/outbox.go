@@ -20,8 +20,7 @@ const (
 	claimGrace = 5 * time.Second
 )
 
-// pgClaim is a transaction that holds locks on the oldest undone rows of the users whose changes it has. Whoever has a
-// user's oldest row has the user: claims of other processes pass over users whose oldest row they cannot lock, and see a
+// pgClaim is a transaction that holds locks on the oldest undone rows of the users whose changes it has. A claim on a user's oldest row is one on the user: claims of other processes pass over users whose oldest row they cannot lock, and see a
 // later row as the oldest only once the transaction that did the earlier ones is committed.
 //
 // Should the connection break while changes are being announced, the locks are gone and another process may announce the

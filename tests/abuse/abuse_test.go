@@ -30,7 +30,7 @@ const (
 	secret = "0123456789abcdef0123456789abcdef"
 	// readTimeout is that of the servers here.
 	readTimeout = time.Second
-	// smuggled is a user for whom only a request asks that hides in another's body.
+	// smuggled is a user that only a request asks for that hides in another's body.
 	smuggled = "smuggled"
 )
 

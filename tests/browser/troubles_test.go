@@ -17,7 +17,7 @@ type trouble struct {
 	after string                     // what the check says then
 }
 
-// troubles are the ones that whoever is on call has met.
+// troubles are the ones that people on call have met.
 func troubles() map[string]trouble {
 	return map[string]trouble{
 		"redis": {users: users, pause: time.Millisecond, check: "redis", says: "Redis does not answer: last heard of",

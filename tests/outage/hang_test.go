@@ -148,7 +148,7 @@ func (h *hung) read(ctx context.Context, t *testing.T, kind int) {
 			errs = b.Errors
 		}
 		for _, err := range errs {
-			if !errors.Is(err, tier.ErrUnavailable) {
+			if !errors.Is(err, profile.ErrUnavailable) {
 				t.Error(err)
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -78,7 +79,7 @@ func (o *outage) allOpen() bool {
 }
 
 // TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
-// two nodes, users whom nobody has asked for before on all three, and on the third users whose copies age.
+// two nodes, users that nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) { canary.Judge(t, originOutage) }
 
 func originOutage(t *testing.T, bird *canary.Canary) {
@@ -190,7 +191,7 @@ func (h *homeLoad) run(ctx context.Context, t *testing.T) {
 			r, err := h.nodes[i%len(h.nodes)].Get(context.Background(), id)
 			h.samples = append(h.samples, sampled{at, time.Since(at), err})
 			// A node that got no processor for a tenth of a second takes that for a pause, and asks Redis until the next proof.
-			if err != nil || r.Tier != tier.FromL1 && r.Tier != tier.FromL2 {
+			if err != nil || r.Tier != look.FromL1 && r.Tier != look.FromL2 {
 				t.Errorf("resident %s: from %v, %v", id, r.Tier, err)
 				return
 			}
@@ -231,7 +232,7 @@ func (a *ageLoad) run(ctx context.Context, t *testing.T) {
 		case err != nil:
 			t.Errorf("user %s: %v", id, err)
 			return
-		case r.Tier == tier.FromStale:
+		case r.Tier == look.FromStale:
 			a.stale++
 			a.oldest = max(a.oldest, r.Age)
 			if !a.excuses(r.Age, a.maxStale+slack) {

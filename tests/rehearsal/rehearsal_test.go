@@ -25,7 +25,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/source/postgres"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 var each = flag.Duration("each", time.Second, "how long users are changed in each step of the rehearsal")
@@ -277,7 +277,7 @@ func (m *migration) read(ctx context.Context, n *node.Node, seen *oracle.Node) {
 			}
 			continue
 		}
-		stale := got.Tier == tier.FromStale
+		stale := got.Tier == look.FromStale
 		if p := got.Profile; !stale && (p.Nom == "" || p.Prenom == "" || p.Matricule == "" || p.Sexe == "") {
 			m.blank.Add(1)
 			m.flaw.Do(func() { m.Errorf("blank fields from %v: %+v", got.Tier, p) })

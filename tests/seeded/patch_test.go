@@ -18,8 +18,8 @@ var errDoesNotApply = errors.New("seeded: the patch does not apply")
 // prefix is what a diff puts before the names of its files.
 var prefix = regexp.MustCompile(`^[ab]/`)
 
-// overlay writes patched copies of a patch's files to dir, and the file for -overlay that puts them in the
-// place of those under root. It returns that file's path.
+// overlay writes patched copies of a patch's files to dir, and the file for -overlay that puts them
+// in the place of those under root. It returns that file's path.
 func overlay(root, patch, dir string) (string, error) {
 	f, err := os.Open(patch)
 	if err != nil {
@@ -60,8 +60,8 @@ func overlay(root, patch, dir string) (string, error) {
 	return path, os.WriteFile(path, list, 0o644)
 }
 
-// apply puts a file's fragments in. What a fragment expects must be there once, line by line; where in the
-// file does not matter, so that a change elsewhere in it costs nothing.
+// apply puts a file's fragments in. What a fragment expects must be there once, line by line; where
+// in the file does not matter, so that a change elsewhere in it costs nothing.
 func apply(source string, file *gitdiff.File) (string, error) {
 	if file.IsBinary || len(file.TextFragments) == 0 {
 		return "", fmt.Errorf("%w: nothing to change in %s", errDoesNotApply, file.OldName)

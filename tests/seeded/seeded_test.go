@@ -18,8 +18,8 @@ const root = "../.."
 // within is how long a seeded bug may stay unseen.
 const within = time.Minute
 
-// witness is a test that must fail, and words that its output must hold then: those of what judges, so that
-// no other failure counts.
+// witness is a test that must fail, and words that its output must hold then: those of what judges,
+// so that no other failure counts.
 type witness struct {
 	pkg, test string
 	args      []string
@@ -97,7 +97,8 @@ func TestEachSeededBugIsSeen(t *testing.T) {
 	}
 }
 
-// build compiles a package's tests under an overlay. A patch after which it does not compile proves nothing.
+// build compiles a package's tests under an overlay. A patch after which it does not compile proves
+// nothing.
 func build(t *testing.T, list, dir, pkg string) string {
 	t.Helper()
 	binary := filepath.Join(dir, strings.ReplaceAll(pkg, "/", "_")+".test")

@@ -34,7 +34,7 @@ import (
 
 const (
 	// fileName is the store in Config.Dir, damagedName where one goes whose pages do not fit
-	// together, for whoever wants to know why. The next one takes its place.
+	// together, for people who want to know why. The next one takes its place.
 	fileName    = "profiles.bbolt"
 	damagedName = "profiles.bbolt.damaged"
 	// maxPending bounds the changes that wait for a transaction. Past it nothing new is kept.

@@ -9,7 +9,7 @@ import (
 )
 
 // A change counts from the moment at which its call returns, although it is in the file only with
-// the next transaction: whoever reads looks at what is pending first.
+// the next transaction: a reader looks at what is pending first.
 
 // Get returns what is held of id. Its Packed is the caller's.
 func (s *Store) Get(id string) (Record, bool) {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/chatapp-ngomna/edgecache/embedded"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -18,19 +17,7 @@ import (
 // TestL2Conformance runs one suite over the embedded Redis, a real one and a real cluster of three
 // masters.
 func TestConformance(t *testing.T) {
-	for name, start := range map[string]func(t *testing.T) string{
-		"embedded": func(t *testing.T) string {
-			r, err := embedded.StartRedis()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = r.Close() })
-			return r.URL()
-		},
-		"redis":    func(t *testing.T) string { return redistest.Server(t).URL() },
-		"cluster":  func(t *testing.T) string { return redistest.Cluster(t).URL() },
-		"sentinel": func(t *testing.T) string { return redistest.Sentinel(t, redistest.Options{}).URL() },
-	} {
+	for name, start := range redistest.Kinds() {
 		t.Run(name, func(t *testing.T) {
 			s := suite{client: open(t, start(t))}
 			for _, c := range []struct {
@@ -275,7 +262,7 @@ func (s suite) foreignVersions(t *testing.T) {
 	}
 }
 
-// hints follows a user whom another service changes, from its event to the origin's answer.
+// hints follows a user that another service changes, from its event to the origin's answer.
 func (s suite) hints(t *testing.T) {
 	l, id := s.l2(t, Config{}), s.id(t)
 	name := "Jeanne Dupont"

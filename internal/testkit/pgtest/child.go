@@ -51,7 +51,7 @@ func spawn(cmd *exec.Cmd) (*child, error) {
 	return c, nil
 }
 
-// serverUser returns whom to run the server as: PostgreSQL refuses root, so root needs another user.
+// serverUser returns the user to run the server as: PostgreSQL refuses root, so root needs another user.
 func serverUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

@@ -59,7 +59,7 @@ type Proc struct {
 	bin     string // folder of initdb and postgres
 	dir     string
 	port    int
-	owner   *syscall.Credential // whom the server runs as, nil for this process's user
+	owner   *syscall.Credential // the user that the server runs as, nil for this process's user
 
 	mu     sync.Mutex
 	child  *child // nil while stopped; guarded by mu
@@ -266,7 +266,7 @@ func (p *Proc) launchLocked(ctx context.Context) error {
 	}
 }
 
-// answersLocked asks whoever listens for its folder, since a server of another test may have the port.
+// answersLocked asks the server that listens for its folder, since a server of another test may have the port.
 func (p *Proc) answersLocked(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.URL())
 	if err != nil {

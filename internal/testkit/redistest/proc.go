@@ -294,7 +294,7 @@ func (p *Proc) awaitReadyLocked(ctx context.Context) error {
 	}
 }
 
-// answersLocked asks whoever listens for its process id. A dial of its own comes first, because the
+// answersLocked asks the server that listens for its process id. A dial of its own comes first, because the
 // client logs every one that is refused.
 func (p *Proc) answersLocked(ctx context.Context) error {
 	var d net.Dialer

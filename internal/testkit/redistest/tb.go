@@ -3,6 +3,8 @@ package redistest
 import (
 	"context"
 	"io"
+
+	"github.com/chatapp-ngomna/edgecache/embedded"
 )
 
 // TB is what these helpers need of a test; testing.TB and rapid's T have it.
@@ -23,6 +25,28 @@ func Server(tb TB) *Proc {
 func ServerWith(tb TB, o Options) *Proc {
 	tb.Helper()
 	return started(tb, Start, o)
+}
+
+// Embedded starts a Redis in this process, for a test, and returns its URL.
+func Embedded(tb TB) string {
+	tb.Helper()
+	r, err := embedded.StartRedis()
+	if err != nil {
+		tb.Fatalf("the embedded Redis: %v", err)
+	}
+	tb.Cleanup(func() { _ = r.Close() })
+	return r.URL()
+}
+
+// Kinds returns, by name, what starts each kind of Redis that edgecache runs over, and returns its
+// URL: "embedded", "redis", "cluster" and "sentinel".
+func Kinds() map[string]func(TB) string {
+	return map[string]func(TB) string{
+		"embedded": Embedded,
+		"redis":    func(tb TB) string { tb.Helper(); return Server(tb).URL() },
+		"cluster":  func(tb TB) string { tb.Helper(); return Cluster(tb).URL() },
+		"sentinel": func(tb TB) string { tb.Helper(); return Sentinel(tb, Options{}).URL() },
+	}
 }
 
 // Cluster is StartCluster for a test, with no options.

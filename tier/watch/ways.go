@@ -1,4 +1,4 @@
-package tier
+package watch
 
 import (
 	"context"
@@ -50,10 +50,10 @@ var ways = []*way{{"push", (*Watch).listenPush}, {"redirect", (*Watch).listenRed
 
 var (
 	// errTryAnew reports that the refusals of a server are old.
-	errTryAnew = errors.New("tier: watch: try the other ways again")
+	errTryAnew = errors.New("watch: try the other ways again")
 	// errResubscribed reports that the client has made another connection on its own: the old one's
 	// notices are lost.
-	errResubscribed = errors.New("tier: watch: the connection was replaced")
+	errResubscribed = errors.New("watch: the connection was replaced")
 )
 
 // no is a refusal that is ours, for what a server answered.
@@ -96,13 +96,13 @@ func (w *Watch) listenPush(ctx context.Context, server *redis.Client, linked fun
 	}
 	hello, err := conn.Do(ctx, "HELLO").Result()
 	if err != nil {
-		return fmt.Errorf("tier: watch: %w", err)
+		return fmt.Errorf("watch: %w", err)
 	}
 	if protocolOf(hello) != 3 {
 		return no("the server does not speak RESP3 here")
 	}
 	if err := conn.Do(ctx, "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", profile.KeyPrefix).Err(); err != nil {
-		return fmt.Errorf("tier: watch: %w", err)
+		return fmt.Errorf("watch: %w", err)
 	}
 	linked()
 	defer w.unlinked()
@@ -152,7 +152,7 @@ func (w *Watch) redirected(ctx context.Context, addr string) (found *redis.Clien
 			return nil
 		})
 		if err == nil && found == nil {
-			err = fmt.Errorf("tier: watch: %s is no master", addr)
+			err = fmt.Errorf("watch: %s is no master", addr)
 		}
 		return found, err
 	}
@@ -164,7 +164,7 @@ func (w *Watch) redirected(ctx context.Context, addr string) (found *redis.Clien
 func (w *Watch) listenKeyspace(ctx context.Context, server *redis.Client, linked func()) error {
 	conf, err := server.ConfigGet(ctx, "notify-keyspace-events").Result()
 	if err != nil {
-		return fmt.Errorf("tier: watch: notify-keyspace-events: %w", err)
+		return fmt.Errorf("watch: notify-keyspace-events: %w", err)
 	}
 	if on := conf["notify-keyspace-events"]; !strings.Contains(on, "K") || !strings.Contains(on, "A") &&
 		!(strings.Contains(on, "g") && strings.Contains(on, "h")) {
@@ -204,7 +204,7 @@ func (w *Watch) hear(ctx context.Context, sub *redis.PubSub, linked func(), take
 			}
 		case errors.As(err, &silent) && silent.Timeout():
 			if time.Since(heard) > watchDead {
-				return fmt.Errorf("tier: watch: no sign of life for %v", watchDead)
+				return fmt.Errorf("watch: no sign of life for %v", watchDead)
 			}
 			if err := sub.Ping(ctx); err != nil {
 				return err
@@ -241,7 +241,7 @@ func (w *Watch) sweepUntil(ctx context.Context, end <-chan time.Time) {
 			return
 		}
 		ids := w.shown.take()
-		wrong := w.conf.Cache.compare(ctx, ids)
+		wrong := w.conf.Cache.Compare(ctx, ids)
 		w.outside.Add(int64(wrong))
 		if wrong > 8 && wrong > len(ids)/2 { // so are those who were not compared
 			w.conf.Cache.Flush()

@@ -1,4 +1,6 @@
-package prewarm
+// Package hot is the list of users who were visited lately, which the nodes keep together in Redis: a
+// prewarm.Source that needs no other database.
+package hot
 
 import (
 	"cmp"
@@ -19,25 +21,26 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
+	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
-	hotShards = 64
-	// hotBatch is how many users one script call updates: about a millisecond of Redis's time.
-	hotBatch = 200
+	shards = 64
+	// batch is how many users one script call updates: about a millisecond of Redis's time.
+	batch = 200
 	// flushTimeout bounds one flush, the last one too.
 	flushTimeout = 2 * time.Second
 )
 
 //go:embed scripts/hot.lua
-var hotSource string
+var source string
 
-var hotScript = redis.NewScript(hotSource)
+var script = redis.NewScript(source)
 
-// HotConfig configures a Hot. Client is required; the zero value of everything else is a default.
-type HotConfig struct {
-	// Client is where the list is. The caller closes it, after the Hot.
+// Config configures a List. Client is required; the zero value of everything else is a default.
+type Config struct {
+	// Client is where the list is. The caller closes it, after the List.
 	Client redis.UniversalClient
 	// Key is the list's key. Default "edgecache:hot".
 	Key string
@@ -55,7 +58,7 @@ type HotConfig struct {
 	Logger *slog.Logger
 }
 
-func (c HotConfig) withDefaults() HotConfig {
+func (c Config) withDefaults() Config {
 	c.Key = cmp.Or(c.Key, "edgecache:hot")
 	c.Max = cmp.Or(c.Max, 100_000)
 	c.Tau = cmp.Or(c.Tau, 12*time.Hour)
@@ -68,33 +71,32 @@ func (c HotConfig) withDefaults() HotConfig {
 	return c
 }
 
-func (c HotConfig) validate() error {
+func (c Config) validate() error {
 	switch {
 	case c.Client == nil:
-		return fmt.Errorf("%w: HotConfig.Client is nil; want a Redis client", ErrConfig)
+		return fmt.Errorf("%w: hot: Config.Client is nil; want a Redis client", prewarm.ErrConfig)
 	case c.Max < 1:
-		return fmt.Errorf("%w: HotConfig.Max is %d; want at least 1", ErrConfig, c.Max)
+		return fmt.Errorf("%w: hot: Config.Max is %d; want at least 1", prewarm.ErrConfig, c.Max)
 	case c.Tau < time.Minute:
-		return fmt.Errorf("%w: HotConfig.Tau is %v; want at least 1m", ErrConfig, c.Tau)
+		return fmt.Errorf("%w: hot: Config.Tau is %v; want at least 1m", prewarm.ErrConfig, c.Tau)
 	case c.TTL < time.Second:
-		return fmt.Errorf("%w: HotConfig.TTL is %v; want at least 1s", ErrConfig, c.TTL)
+		return fmt.Errorf("%w: hot: Config.TTL is %v; want at least 1s", prewarm.ErrConfig, c.TTL)
 	case c.FlushEvery < time.Millisecond:
-		return fmt.Errorf("%w: HotConfig.FlushEvery is %v; want at least 1ms", ErrConfig, c.FlushEvery)
-	case c.MaxPending < hotShards:
-		return fmt.Errorf("%w: HotConfig.MaxPending is %d; want at least %d", ErrConfig, c.MaxPending, hotShards)
+		return fmt.Errorf("%w: hot: Config.FlushEvery is %v; want at least 1ms", prewarm.ErrConfig, c.FlushEvery)
+	case c.MaxPending < shards:
+		return fmt.Errorf("%w: hot: Config.MaxPending is %d; want at least %d", prewarm.ErrConfig, c.MaxPending, shards)
 	}
 	return nil
 }
 
-// Hot is the list of users who were visited lately, which all nodes keep together in Redis, and the Source that needs no other
-// database. A user's score is the time at which one visit would weigh as much as all of his together, when the weight of a
+// List is the list of users who were visited lately, which all nodes keep together in Redis, and a prewarm.Source. A user's score is the time at which one visit would weigh as much as all of his together, when the weight of a
 // visit falls by forward decay (Cormode, Shkapenyuk, Srivastava, Xu: Forward Decay, ICDE 2009): one visit scores its own
 // time, more push it later. So scores never have to be brought up to date, the newest come first, and one compares them
 // with a time. Its methods may be called concurrently.
-type Hot struct {
-	conf   HotConfig
+type List struct {
+	conf   Config
 	seed   maphash.Seed
-	shards [hotShards]struct {
+	shards [shards]struct {
 		mu     sync.Mutex
 		scores map[string]float64 // milliseconds since 1970
 	}
@@ -103,8 +105,8 @@ type Hot struct {
 	life life.Life
 }
 
-// HotStats is what a Hot has done since it was made.
-type HotStats struct {
+// Stats is what a List has done since it was made.
+type Stats struct {
 	// Noted counts the visits taken, Dropped those that were not: no room, or no valid id or weight.
 	Noted   uint64 `json:"noted"`
 	Dropped uint64 `json:"dropped"`
@@ -113,20 +115,20 @@ type HotStats struct {
 	Lost uint64 `json:"lost"`
 }
 
-// NewHot checks conf and returns a Hot that takes notes but sends nothing until Start.
+// New checks conf and returns a List that takes notes but sends nothing until Start.
 //
-// Errors wrap ErrConfig.
-func NewHot(conf HotConfig) (*Hot, error) {
+// Errors wrap prewarm.ErrConfig.
+func New(conf Config) (*List, error) {
 	conf = conf.withDefaults()
 	if err := conf.validate(); err != nil {
 		return nil, err
 	}
-	return &Hot{conf: conf, seed: maphash.MakeSeed()}, nil
+	return &List{conf: conf, seed: maphash.MakeSeed()}, nil
 }
 
 // Start asks Redis for the list's size, and sends what was noted from then on. It returns Redis's error, and may be called
 // again then.
-func (h *Hot) Start(ctx context.Context) error {
+func (h *List) Start(ctx context.Context) error {
 	return h.life.Start(ctx, func(ctx context.Context) error {
 		if err := h.conf.Client.ZCard(ctx, h.conf.Key).Err(); err != nil {
 			return fmt.Errorf("prewarm: hot list: %w", err)
@@ -137,11 +139,11 @@ func (h *Hot) Start(ctx context.Context) error {
 }
 
 // Close sends what was noted and ends. It may be called twice and before Start, when there is nobody to send.
-func (h *Hot) Close() error { return h.life.Close(nil) }
+func (h *List) Close() error { return h.life.Close(nil) }
 
 // Note notes that a user was visited just now, weight times; a sampled visit weighs as many as it stands for. It takes well
 // under a microsecond and waits for nothing but other calls of Note. An id that lies in a reused buffer is copied.
-func (h *Hot) Note(id string, weight float64) {
+func (h *List) Note(id string, weight float64) {
 	if !(weight > 0) || math.IsInf(weight, 1) || profile.CheckID(id) != nil {
 		h.dropped.Add(1)
 		return
@@ -153,11 +155,11 @@ func (h *Hot) Note(id string, weight float64) {
 	}
 }
 
-func (h *Hot) note(id string, score float64) bool {
-	s := &h.shards[maphash.String(h.seed, id)%hotShards]
+func (h *List) note(id string, score float64) bool {
+	s := &h.shards[maphash.String(h.seed, id)%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.scores) >= h.conf.MaxPending/hotShards {
+	if len(s.scores) >= h.conf.MaxPending/shards {
 		return false // without a look at who is held: a node that shows so many is not to pay for each
 	}
 	if old, ok := s.scores[id]; ok {
@@ -186,11 +188,11 @@ func bothScores(a, b float64, tau time.Duration) float64 {
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // Stats returns what was noted and sent so far.
-func (h *Hot) Stats() HotStats {
-	return HotStats{Noted: h.noted.Load(), Dropped: h.dropped.Load(), Sent: h.sent.Load(), Lost: h.lost.Load()}
+func (h *List) Stats() Stats {
+	return Stats{Noted: h.noted.Load(), Dropped: h.dropped.Load(), Sent: h.sent.Load(), Lost: h.lost.Load()}
 }
 
-func (h *Hot) flushForEver(ctx context.Context) {
+func (h *List) flushForEver(ctx context.Context) {
 	for ended := false; !ended; {
 		life.Wait(ctx, h.conf.FlushEvery*3/4+rand.N(h.conf.FlushEvery/2+1))
 		ended = ctx.Err() != nil // before the flush, which then is the last
@@ -200,7 +202,7 @@ func (h *Hot) flushForEver(ctx context.Context) {
 
 // flush sends what was noted, a shard after the other, each taken out at once. What Redis does not take is lost: by the time it
 // answers again there is more.
-func (h *Hot) flush(ctx context.Context) {
+func (h *List) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	var args []any
@@ -212,7 +214,7 @@ func (h *Hot) flush(ctx context.Context) {
 		s.mu.Unlock()
 		for id, score := range scores {
 			args = append(args, strconv.FormatFloat(score, 'f', 3, 64), id)
-			if len(args) == 2*hotBatch {
+			if len(args) == 2*batch {
 				h.send(ctx, args)
 				args = args[:0]
 			}
@@ -221,13 +223,13 @@ func (h *Hot) flush(ctx context.Context) {
 	h.send(ctx, args)
 }
 
-func (h *Hot) send(ctx context.Context, pairs []any) {
+func (h *List) send(ctx context.Context, pairs []any) {
 	if len(pairs) == 0 {
 		return
 	}
 	args := append([]any{h.conf.Tau.Milliseconds(), h.conf.Max, h.conf.TTL.Milliseconds()}, pairs...)
 	n := uint64(len(pairs) / 2)
-	if err := hotScript.Run(ctx, h.conf.Client, []string{h.conf.Key}, args...).Err(); err != nil {
+	if err := script.Run(ctx, h.conf.Client, []string{h.conf.Key}, args...).Err(); err != nil {
 		h.lost.Add(n)
 		h.conf.Logger.WarnContext(ctx, "prewarm: hot list", "link", "hot list", "lost", n, "error", err)
 		return
@@ -236,21 +238,21 @@ func (h *Hot) send(ctx context.Context, pairs []any) {
 }
 
 // Name returns "hot".
-func (h *Hot) Name() string { return "hot" }
+func (h *List) Name() string { return "hot" }
 
-// Active implements Source: the users whose score is since or later. LastActive is the score, which for many visits may lie
-// after now. Whoever is in the list during the whole reading is yielded. What this Hot has noted is sent first.
-func (h *Hot) Active(ctx context.Context, since time.Time) iter.Seq2[User, error] {
-	return func(yield func(User, error) bool) {
+// Active implements prewarm.Source: the users whose score is since or later. LastActive is the score, which for many visits may lie
+// after now. A user who is in the list during the whole reading is yielded. What this List has noted is sent first.
+func (h *List) Active(ctx context.Context, since time.Time) iter.Seq2[prewarm.User, error] {
+	return func(yield func(prewarm.User, error) bool) {
 		h.flush(ctx)
 		for cursor := uint64(0); ; {
 			pairs, next, err := h.conf.Client.ZScan(ctx, h.conf.Key, cursor, "", 1000).Result()
 			if err != nil {
-				yield(User{}, fmt.Errorf("prewarm: hot list: %w", err))
+				yield(prewarm.User{}, fmt.Errorf("prewarm: hot list: %w", err))
 				return
 			}
 			for i := 0; i+1 < len(pairs); i += 2 {
-				u, err := hotUser(pairs[i], pairs[i+1])
+				u, err := user(pairs[i], pairs[i+1])
 				if err == nil && u.LastActive.Before(since) {
 					continue
 				}
@@ -265,10 +267,10 @@ func (h *Hot) Active(ctx context.Context, since time.Time) iter.Seq2[User, error
 	}
 }
 
-func hotUser(id, score string) (User, error) {
+func user(id, score string) (prewarm.User, error) {
 	at, err := strconv.ParseFloat(score, 64)
 	if err != nil || !(math.Abs(at) <= profile.MaxVersion) {
-		return User{}, fmt.Errorf("prewarm: hot list: %w: the score of %.40q is %.40q; want milliseconds since 1970", ErrMalformed, id, score)
+		return prewarm.User{}, fmt.Errorf("prewarm: hot list: %w: the score of %.40q is %.40q; want milliseconds since 1970", prewarm.ErrMalformed, id, score)
 	}
-	return User{ID: id, LastActive: time.UnixMilli(int64(at))}, nil
+	return prewarm.User{ID: id, LastActive: time.UnixMilli(int64(at))}, nil
 }

@@ -1,18 +1,23 @@
-package stream
+// Package history shows people what the stream of changes says: entry by entry, and of one user.
+package history
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
 const (
-	// historySpan is how many entries History looks through at most, in pages of historyPage.
-	historySpan = 10_000
-	historyPage = 500
+	// span is how many entries Of looks through at most, in pages of page.
+	span = 10_000
+	page = 500
 )
 
 // Line is what an entry says, for people.
@@ -32,9 +37,8 @@ type Line struct {
 
 // LineOf reads an entry. The id of a user is there also when the rest is malformed.
 func LineOf(entry redis.XMessage) Line {
-	e, err := Decode(entry.Values)
-	id, _ := parseEntryID(entry.ID)
-	l := Line{ID: entry.ID, At: id.time().UTC(), User: e.UserID, Version: e.Version, Hint: e.Hint}
+	e, err := stream.Decode(entry.Values)
+	l := Line{ID: entry.ID, At: at(entry.ID), User: e.UserID, Version: e.Version, Hint: e.Hint}
 	switch {
 	case err != nil:
 		l.Form, l.Reason = "malformed", strings.TrimPrefix(err.Error(), "stream: ")
@@ -52,6 +56,13 @@ func LineOf(entry redis.XMessage) Line {
 	return l
 }
 
+// at is when an entry was added, by the clock of the server.
+func at(id string) time.Time {
+	ms, _, _ := strings.Cut(id, "-")
+	n, _ := strconv.ParseInt(ms, 10, 64) // as Redis writes it
+	return time.UnixMilli(n).UTC()
+}
+
 // Past is what the stream has of one user.
 type Past struct {
 	// Events are the entries about the user, the latest first.
@@ -62,29 +73,28 @@ type Past struct {
 	Since    time.Time `json:"since,omitzero"`
 }
 
-// History looks for the last events of a user, at most most of them, among the last 10,000 entries
-// of a stream; "" stands for "events:users". It changes nothing. Errors are the client's; what was
+// Of looks for the last events of a user, at most most of them, among the last 10,000 entries
+// of the stream under key; "" stands for "events:users". It changes nothing. Errors are the client's; what was
 // found before comes with them.
-func History(ctx context.Context, client redis.UniversalClient, stream, user string, most int) (Past, error) {
-	setDefault(&stream, Name)
+func Of(ctx context.Context, client redis.UniversalClient, key, user string, most int) (Past, error) {
+	key = cmp.Or(key, stream.Name)
 	past := Past{Events: []Line{}}
-	for to := "+"; past.Searched < historySpan && len(past.Events) < most; {
-		page, err := client.XRevRangeN(ctx, stream, to, "-", historyPage).Result()
+	for to := "+"; past.Searched < span && len(past.Events) < most; {
+		entries, err := client.XRevRangeN(ctx, key, to, "-", page).Result()
 		if err != nil {
 			return past, fmt.Errorf("stream: history of %q: %w", user, err)
 		}
-		for _, entry := range page {
+		for _, entry := range entries {
 			line := LineOf(entry)
 			past.Searched, past.Since = past.Searched+1, line.At
 			if line.User == user && len(past.Events) < most {
 				past.Events = append(past.Events, line)
 			}
 		}
-		if len(page) < historyPage {
+		if len(entries) < page {
 			break
 		}
-		last, _ := parseEntryID(page[len(page)-1].ID)
-		to = "(" + last.String()
+		to = "(" + entries[len(entries)-1].ID
 	}
 	return past, nil
 }

@@ -1,4 +1,6 @@
-package tier
+// Package watch notices writes to Redis that bypass the stream of changes, and has a tier.Cache compare
+// what it holds with them.
+package watch
 
 import (
 	"context"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
 const (
@@ -33,16 +36,16 @@ const (
 	refusedPause = time.Minute
 )
 
-// WatchConfig configures a Watch. All fields but Redirected and Logger are required.
-type WatchConfig struct {
+// Config configures a Watch. All fields but Redirected and Logger are required.
+type Config struct {
 	// Client speaks RESP3. It and Redirected are the watch's own; the caller closes them after it.
 	Client redis.UniversalClient
 	// Redirected speaks RESP2 and makes every connection track the keys under profile.KeyPrefix in
 	// broadcast mode, redirected to itself: Track is its OnConnect. It is for servers and proxies
 	// without RESP3. Optional.
 	Redirected redis.UniversalClient
-	// Cache is the one to correct.
-	Cache *Cache
+	// Cache is the one to correct. Its Config says that it is Watched.
+	Cache *tier.Cache
 	// Logger gets one line when a server refuses a way of watching and one per failed attempt to connect.
 	// Default: none.
 	Logger *slog.Logger
@@ -57,7 +60,7 @@ type WatchConfig struct {
 // a subscription (RESP2), keyspace notifications. Where none of them is to be had, it compares users
 // who were shown lately with Redis, once a second.
 type Watch struct {
-	conf  WatchConfig
+	conf  Config
 	mu    sync.Mutex
 	begun bool
 	end   context.CancelFunc
@@ -73,8 +76,8 @@ type Watch struct {
 	shown                         shownIDs
 }
 
-// WatchStats says how a Watch does.
-type WatchStats struct {
+// Stats says how a Watch does.
+type Stats struct {
 	// Links is how many servers are watched now; 0 means that outside writes are seen only when
 	// L1's TTL ends.
 	Links int64 `json:"links"`
@@ -88,30 +91,29 @@ type WatchStats struct {
 }
 
 // Track makes a connection receive the names of the keys that anyone writes under
-// profile.KeyPrefix. It is an OnConnect for the Client of a WatchConfig. Redis needs no
+// profile.KeyPrefix. It is an OnConnect for the Client of a Config. Redis needs no
 // configuration for it, only the right to use CLIENT.
 func Track(ctx context.Context, conn *redis.Conn) error {
 	id, err := conn.ClientID(ctx).Result()
 	if err != nil {
-		return fmt.Errorf("tier: track: %w", err)
+		return fmt.Errorf("watch: track: %w", err)
 	}
 	track := []any{"CLIENT", "TRACKING", "ON", "REDIRECT", id, "BCAST", "PREFIX", profile.KeyPrefix}
 	if err := conn.Do(ctx, track...).Err(); err != nil {
-		return fmt.Errorf("tier: track: %w", err)
+		return fmt.Errorf("watch: track: %w", err)
 	}
 	return nil
 }
 
-// NewWatch checks conf and returns a Watch that has not started.
-func NewWatch(conf WatchConfig) (*Watch, error) {
+// New checks conf and returns a Watch that has not started.
+func New(conf Config) (*Watch, error) {
 	if conf.Client == nil || conf.Cache == nil {
-		return nil, errors.New("tier: WatchConfig needs a Client and a Cache")
+		return nil, errors.New("watch: Config needs a Client and a Cache")
 	}
 	if conf.Logger == nil {
 		conf.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Watch{conf: conf}
-	conf.Cache.store.watched.Store(true)
 	w.noticed.ids = map[string]struct{}{}
 	return w, nil
 }
@@ -145,8 +147,8 @@ func (w *Watch) Close() error {
 }
 
 // Stats returns a snapshot.
-func (w *Watch) Stats() WatchStats {
-	return WatchStats{
+func (w *Watch) Stats() Stats {
+	return Stats{
 		Links: w.links.Load(), Way: w.way.Load().String(), Notices: w.notices.Load(),
 		Outside: w.outside.Load(), Lost: w.lost.Load(),
 	}
@@ -206,7 +208,7 @@ func (w *Watch) follow(ctx context.Context, server *redis.Client) {
 	}
 }
 
-// linked notes that a link stands; whoever calls it calls unlinked at its end.
+// linked notes that a link stands; its caller calls unlinked at the end.
 func (w *Watch) linked(by *way, again bool) {
 	if again && by != sweeping {
 		w.conf.Cache.Flush()
@@ -249,7 +251,7 @@ func (w *Watch) compareForEver(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		w.outside.Add(int64(w.conf.Cache.compare(ctx, due) + w.conf.Cache.compareShown(ctx)))
+		w.outside.Add(int64(w.conf.Cache.Compare(ctx, due)))
 		w.noticed.Lock()
 		over := w.noticed.over
 		due, w.noticed.ids, w.noticed.over = w.noticed.ids, map[string]struct{}{}, false
@@ -258,50 +260,4 @@ func (w *Watch) compareForEver(ctx context.Context) {
 			w.conf.Cache.Flush()
 		}
 	}
-}
-
-// compare forgets what L1 or the store holds of ids and Redis says otherwise, and returns how many
-// that were.
-func (c *Cache) compare(ctx context.Context, ids map[string]struct{}) (wrong int) {
-	var held []string
-	for id := range ids {
-		if c.l1.holds(c.l1.hash(id)) || c.store.Has(id) {
-			held = append(held, id)
-		}
-	}
-	for len(held) > 0 && ctx.Err() == nil {
-		part := held[:min(maxAsk, len(held))]
-		held = held[len(part):]
-		wrong += c.look(ctx, part)
-	}
-	return wrong
-}
-
-// look forgets what is held of ids and Redis says otherwise, and returns how many that were. What
-// Redis did not answer goes as well, since a write may hide behind it, and is not counted: a slow
-// Redis is no write of others.
-func (c *Cache) look(ctx context.Context, ids []string) (wrong int) {
-	now := make(entries, len(ids))
-	_, errs := c.l2.Read(ctx, ids, now.room)
-	for i, id := range ids {
-		e := c.l1.peek(c.l1.hash(id))
-		stored, _ := c.stored(id)
-		if e == nil && stored == nil || errs[i] == nil && (e == nil || e.says(now[i])) &&
-			(stored == nil || stored.says(now[i])) {
-			continue
-		}
-		c.Forget(id, 0)
-		if errs[i] == nil || undecodable(errs[i]) {
-			wrong++
-		}
-	}
-	return wrong
-}
-
-// says reports whether e is what Redis has: now, or nothing.
-func (e *entry) says(now *entry) bool {
-	if now == nil || e.absent {
-		return now == nil && e.absent
-	}
-	return e.packed == string(now.bytes())
 }

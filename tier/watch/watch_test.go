@@ -1,4 +1,4 @@
-package tier
+package watch
 
 import (
 	"bytes"
@@ -13,26 +13,23 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
+	"github.com/chatapp-ngomna/edgecache/internal/testkit"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
+	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // watched returns a cache over Redis at url whose watch has its links.
-func watched(t *testing.T, url string, origin Loader, links int64) (*Cache, *Watch) {
+func watched(t *testing.T, url string, origin *truth, links int64) (*tier.Cache, *Watch) {
 	t.Helper()
-	c := newCache(t, url, origin, nil)
-	return c, watch(t, c, url, links)
-}
-
-// watch gives a cache a watch that has its links.
-func watch(t *testing.T, c *Cache, url string, links int64) *Watch {
-	t.Helper()
+	c := newCache(t, url, origin)
 	w := watchWith(t, url, c, nil)
-	eventually(t, "the watch to have its links", func() bool { return w.Stats().Links == links })
-	return w
+	testkit.Eventually(t, 10*time.Second, "the watch to have its links", func() bool { return w.Stats().Links == links })
+	return c, w
 }
 
 // watchWith starts a watch of a cache; log may be nil.
-func watchWith(t *testing.T, url string, c *Cache, log *slog.Logger) *Watch {
+func watchWith(t *testing.T, url string, c *tier.Cache, log *slog.Logger) *Watch {
 	t.Helper()
 	pushes, err := redisconn.OpenPush(url)
 	if err != nil {
@@ -44,7 +41,7 @@ func watchWith(t *testing.T, url string, c *Cache, log *slog.Logger) *Watch {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = redirects.Close() })
-	w, err := NewWatch(WatchConfig{Client: pushes, Redirected: redirects, Cache: c, Logger: log})
+	w, err := New(Config{Client: pushes, Redirected: redirects, Cache: c, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +65,7 @@ func TestOutsideWritesReachL1(t *testing.T) {
 			origin, redisCLI := newTruth(20), open(t, url)
 			c, w := watched(t, url, origin, links)
 			for i := range 20 {
-				getFrom(t, c, fmt.Sprint(i+1), FromL1)
+				getL1(t, c, fmt.Sprint(i+1))
 			}
 			for i := 1; i <= 5; i++ {
 				origin.set(user(fmt.Sprint(i), 9))
@@ -83,10 +80,10 @@ func TestOutsideWritesReachL1(t *testing.T) {
 			}
 			for i := 1; i <= 10; i++ {
 				id := fmt.Sprint(i)
-				eventually(t, id+" to change", func() bool { return get(t, c, id, Want{}).Version() == 9 })
+				testkit.Eventually(t, 10*time.Second, id+" to change", func() bool { return get(t, c, id).Version() == 9 })
 			}
 			for i := 11; i <= 20; i++ {
-				if r := get(t, c, fmt.Sprint(i), Want{}); r.Tier != FromL1 {
+				if r := get(t, c, fmt.Sprint(i)); r.Tier != look.FromL1 {
 					t.Errorf("%d was not written by others and comes from %v, want L1", i, r.Tier)
 				}
 			}
@@ -95,7 +92,7 @@ func TestOutsideWritesReachL1(t *testing.T) {
 			}
 			flushAll(t, redisCLI)
 			asked := origin.timesAsked("15")
-			eventually(t, "FLUSHALL to be noticed", func() bool { get(t, c, "15", Want{}); return origin.timesAsked("15") > asked })
+			testkit.Eventually(t, 10*time.Second, "FLUSHALL to be noticed", func() bool { get(t, c, "15"); return origin.timesAsked("15") > asked })
 		})
 	}
 }
@@ -123,38 +120,20 @@ func TestOwnFillsStay(t *testing.T) {
 	for i := range 2000 {
 		ids = append(ids, fmt.Sprint(i+1))
 	}
-	if _, err := c.BatchGet(t.Context(), ids, Want{}); err != nil {
+	if _, err := c.BatchGet(t.Context(), ids, tier.Want{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Put(t.Context(), user("7", 5)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all notices", func() bool { return w.Stats().Notices >= 2001 })
-	c.l1.engine.Wait()
+	testkit.Eventually(t, 10*time.Second, "all notices", func() bool { return w.Stats().Notices >= 2001 })
 	misses := c.Stats().L1Misses
 	<-time.After(3 * rest)
-	if _, err := c.BatchGet(t.Context(), ids, Want{}); err != nil {
+	if _, err := c.BatchGet(t.Context(), ids, tier.Want{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := c.Stats().L1Misses - misses; n > 20 || w.Stats().Outside > 0 {
 		t.Errorf("%d of 2,000 own fills are gone, %d thrown out; want them to stay", n, w.Stats().Outside)
-	}
-}
-
-// TestRedisThatDoesNotAnswerTheWatch has Redis hang while the watch looks at what it noticed. The
-// entry goes, because nobody knows, but it does not count as a write of others.
-func TestRedisThatDoesNotAnswerTheWatch(t *testing.T) {
-	c := newCache(t, redistest.Server(t).URL(), newTruth(2), nil)
-	getFrom(t, c, "1", FromL1)
-	eventually(t, "the engine to hold it", func() bool { return c.l1.peek(c.l1.hash("1")) != nil }) // not the load alone
-	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-	defer cancel()
-	<-ctx.Done()
-	if wrong := c.look(ctx, []string{"1"}); wrong != 0 {
-		t.Errorf("%d writes of others without an answer of Redis, want 0", wrong)
-	}
-	if r := get(t, c, "1", Want{}); r.Tier == FromL1 {
-		t.Error("an entry that nobody could look at still answers")
 	}
 }
 
@@ -165,15 +144,15 @@ func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the link to be lost", func() bool { return w.Stats().Links == 0 })
+	testkit.Eventually(t, 10*time.Second, "the link to be lost", func() bool { return w.Stats().Links == 0 })
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the link to be back", func() bool { return w.Stats().Links == 1 })
+	testkit.Eventually(t, 10*time.Second, "the link to be back", func() bool { return w.Stats().Links == 1 })
 	if n := c.Stats().Flushes - flushes; n != 1 {
 		t.Errorf("%d flushes, want 1", n)
 	}
-	eventually(t, "another link", func() bool { return w.Stats().Links == 1 })
+	testkit.Eventually(t, 10*time.Second, "another link", func() bool { return w.Stats().Links == 1 })
 	if way := w.Stats().Way; way != "push" {
 		t.Errorf("the second link is by %s; want push, as the first", way)
 	}
@@ -205,9 +184,9 @@ func TestWaysOfWatching(t *testing.T) {
 			}
 			var log lockedBuffer
 			url, origin := strings.Replace(server.URL(), "redis://", "redis://node:pw@", 1), newTruth(30)
-			cache := newCache(t, url, origin, nil)
+			cache := newCache(t, url, origin)
 			w := watchWith(t, url, cache, slog.New(slog.NewTextHandler(&log, nil)))
-			eventually(t, "the way "+c.way, func() bool { st := w.Stats(); return st.Links == 1 && st.Way == c.way })
+			testkit.Eventually(t, 10*time.Second, "the way "+c.way, func() bool { st := w.Stats(); return st.Links == 1 && st.Way == c.way })
 			seesOthers(t, server.Client(), cache, w, origin)
 			if n := strings.Count(log.String(), "WARN"); n != c.warnings {
 				t.Errorf("%d warnings, want %d:\n%s", n, c.warnings, log.String())
@@ -217,14 +196,14 @@ func TestWaysOfWatching(t *testing.T) {
 }
 
 // seesOthers has others delete one user and change another behind the node's back, then all.
-func seesOthers(t *testing.T, theirs *redis.Client, c *Cache, w *Watch, origin *truth) {
+func seesOthers(t *testing.T, theirs *redis.Client, c *tier.Cache, w *Watch, origin *truth) {
 	t.Helper()
 	for i := range 30 {
-		getFrom(t, c, fmt.Sprint(i+1), FromL1)
+		getL1(t, c, fmt.Sprint(i+1))
 	}
 	shown := func(id string) int64 {
 		w.Shown(id)
-		return get(t, c, id, Want{}).Version()
+		return get(t, c, id).Version()
 	}
 	origin.set(user("1", 9))
 	if err := theirs.Del(t.Context(), "user:profile:1").Err(); err != nil {
@@ -234,11 +213,11 @@ func seesOthers(t *testing.T, theirs *redis.Client, c *Cache, w *Watch, origin *
 		t.Fatal(err)
 	}
 	origin.set(user("2", 9))
-	eventually(t, "1 to change", func() bool { return shown("1") == 9 })
-	eventually(t, "2 to change", func() bool { return shown("2") == 9 })
+	testkit.Eventually(t, 10*time.Second, "1 to change", func() bool { return shown("1") == 9 })
+	testkit.Eventually(t, 10*time.Second, "2 to change", func() bool { return shown("2") == 9 })
 	asked := origin.timesAsked("20")
 	flushAll(t, theirs)
-	eventually(t, "FLUSHALL to be noticed", func() bool {
+	testkit.Eventually(t, 10*time.Second, "FLUSHALL to be noticed", func() bool {
 		for i := range 30 {
 			shown(fmt.Sprint(i + 1))
 		}
@@ -264,10 +243,10 @@ func (l *lockedBuffer) String() string {
 }
 
 func TestWatchConfigIsChecked(t *testing.T) {
-	if _, err := NewWatch(WatchConfig{}); err == nil {
-		t.Error("NewWatch without a client succeeded")
+	if _, err := New(Config{}); err == nil {
+		t.Error("New without a client succeeded")
 	}
-	never, err := NewWatch(WatchConfig{Client: open(t, "redis://127.0.0.1:1"), Cache: new(Cache)})
+	never, err := New(Config{Client: open(t, "redis://127.0.0.1:1"), Cache: new(tier.Cache)})
 	if err != nil {
 		t.Fatal(err)
 	}
