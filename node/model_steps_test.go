@@ -391,7 +391,8 @@ func (m *model) healed(last bool) error {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
 			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == tier.FromStale || n.cache.Stats().Fenced {
-				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
+				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v\n%s",
+					i+1, id, err, got.Tier, n.cache.Stats().Fenced, m.journal.of(strconv.Itoa(id)))
 			}
 			if id := strconv.Itoa(id); err == nil && last && m.foreignLocked(id, got.Version()) {
 				return fmt.Errorf("node %d answers %d for %s, which another service wrote\n%s", i+1, got.Version(), id, m.journal.of(id))
