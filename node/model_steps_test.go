@@ -232,6 +232,11 @@ func (m *model) restart(s step, forgets bool) {
 	m.wire.heal()
 	m.mu.Lock()
 	m.downSince = time.Now()
+	if m.downSince.Before(m.unjudged) {
+		// It goes before it was told all that had changed while it was away, which no node that has just
+		// followed it can know before its fence falls.
+		m.unjudged = m.downSince.Add(cutBound)
+	}
 	m.mu.Unlock()
 	m.switchOff(true)
 	m.later(s.lasts, func() { m.bringBack(forgets) })
