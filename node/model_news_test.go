@@ -48,3 +48,21 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 		}
 	})
 }
+
+// TestNewsAboveTheTruthEndsThoughTheClockIsSetBack sets the server's clock back by a minute after such
+// news. Nobody reads until a minute later by any other clock: then the origin is believed.
+func TestNewsAboveTheTruthEndsThoughTheClockIsSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel(t, new(compiled))
+		defer m.close()
+		m.news("2")
+		time.Sleep(time.Second) // all nodes have been told
+		m.setClock(2)
+		time.Sleep(newsEnds + time.Second)
+		for i, n := range m.nodes {
+			if got, err := n.Get(m.ctx, "2"); err != nil || got.Tier == look.FromStale || got.Version() != 1 {
+				t.Errorf("node %d answers %d from %v: %v", i+1, version(got), got.Tier, err)
+			}
+		}
+	})
+}

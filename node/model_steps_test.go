@@ -233,6 +233,11 @@ func (m *model) restart(s step, forgets bool) {
 	m.wire.heal()
 	m.mu.Lock()
 	m.downSince = time.Now()
+	if m.downSince.Before(m.unjudged) {
+		// It goes before it was told all that had changed while it was away, which no node that has just
+		// followed it can know before its fence falls.
+		m.unjudged = m.downSince.Add(cutBound)
+	}
 	m.mu.Unlock()
 	m.switchOff(true)
 	m.later(s.lasts, func() { m.bringBack(forgets) })
@@ -392,7 +397,8 @@ func (m *model) healed(last bool) error {
 		for id := 1; id <= modelUsers; id++ {
 			got, err := n.GetWith(context.Background(), strconv.Itoa(id), tier.Want{})
 			if err != nil && !errors.Is(err, profile.ErrNotFound) || got.Tier == look.FromStale || n.cache.Stats().Fenced {
-				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v", i+1, id, err, got.Tier, n.cache.Stats().Fenced)
+				return fmt.Errorf("node %d answers for %d: %v from %v, fenced %v\n%s",
+					i+1, id, err, got.Tier, n.cache.Stats().Fenced, m.journal.of(strconv.Itoa(id)))
 			}
 			if id := strconv.Itoa(id); err == nil && last && m.foreignLocked(id, got.Version()) {
 				return fmt.Errorf("node %d answers %d for %s, which another service wrote\n%s", i+1, got.Version(), id, m.journal.of(id))

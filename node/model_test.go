@@ -3,6 +3,7 @@ package node
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -149,6 +150,14 @@ func TestModel(t *testing.T) {
 // runModel does one run in a bubble of its own. What rapid throws must leave the bubble to be caught.
 func runModel(t *testing.T, rt *rapid.T, c *compiled) {
 	var thrown any
+	defer func() {
+		if thrown == nil {
+			thrown = left(recover())
+		}
+		if thrown != nil {
+			panic(thrown)
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel(t, c)
 		defer m.close()
@@ -173,7 +182,13 @@ func runModel(t *testing.T, rt *rapid.T, c *compiled) {
 		}
 		fail(m.finish())
 	})
-	if thrown != nil {
-		panic(thrown)
+}
+
+// left adds to what a bubble panicked with, that goroutines are left in it, which ones they are.
+func left(panicked any) any {
+	if panicked == nil {
+		return nil
 	}
+	stacks := make([]byte, 4<<20)
+	return fmt.Sprintf("%v\n%s", panicked, stacks[:runtime.Stack(stacks, true)])
 }

@@ -67,8 +67,9 @@ func stick(t *testing.T, n int, hangs bool) {
 	pass(time.Minute) // all quiet, so that nobody can be announced
 	before := tr.tries.Load()
 	pass(time.Minute)
-	if tries := tr.tries.Load() - before; tries < 8 || tries > 60*source.ProbeRate+60*2 {
-		t.Errorf("%d tries in a minute", tries)
+	least, most := triesInAMinute(r.Config(), n, hangs)
+	if tries := int(tr.tries.Load() - before); tries < least || tries > most {
+		t.Errorf("%d tries in a minute; want %d to %d", tries, least, most)
 	}
 	if st := r.Stats(); st.Blocked != int64(n) || st.Down != (n > 1) {
 		t.Errorf("stats %+v", st)
@@ -82,6 +83,23 @@ func stick(t *testing.T, n int, hangs bool) {
 	if st := r.Stats(); st.Blocked != 0 || st.Down {
 		t.Errorf("after the trouble: %+v", st)
 	}
+}
+
+// triesInAMinute bounds how often n users are tried who fail at once, or hang until the timeout. One
+// pauses for half of MaxPause to the whole of it; several, who are all there are, for half a second at
+// least, and together they keep to ProbeRate.
+func triesInAMinute(conf source.RelayConfig, n int, hangs bool) (least, most int) {
+	takes := time.Duration(0)
+	if hangs {
+		takes = conf.Timeout
+	}
+	pause := conf.MaxPause / 2
+	if n > 1 {
+		pause = time.Second / 2
+	}
+	least, most = n*int(time.Minute/(conf.MaxPause+takes)), n*int(1+time.Minute/(pause+takes))
+	all := 60 * source.ProbeRate
+	return min(least, all-source.ProbeRate), min(most, all+source.ProbeRate)
 }
 
 // TestRelayAnnouncesFirstWhatIsWaitedFor has many users fail that the relay has not met yet when

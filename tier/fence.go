@@ -12,7 +12,8 @@ type fence struct {
 	until atomic.Int64
 	// resumed is when the process ran again after its last pause. What was read before is old.
 	resumed atomic.Int64
-	mu      sync.Mutex // orders proofs and pauses
+	fed     atomic.Int64 // when the first proof came; 0 before it
+	mu      sync.Mutex   // orders proofs and pauses
 }
 
 // Alive tells the cache that everything is handled that was in the stream of changes age ago. After
@@ -24,7 +25,9 @@ func (c *Cache) Alive(age time.Duration) {
 	if c.conf.FenceAfter < 0 {
 		return
 	}
-	proven := c.clock.tick() - int64(age)
+	now := c.clock.tick()
+	c.fence.fed.CompareAndSwap(0, now)
+	proven := now - int64(age)
 	c.fence.mu.Lock()
 	defer c.fence.mu.Unlock()
 	if proven > c.fence.resumed.Load() {

@@ -255,11 +255,14 @@ func (c *Cache) fill(
 ) (filled []error) {
 	var fills []l2.Fill
 	var places []int
+	now := c.clock.tick()
+	toldAll := c.toldAll(now)
 	for i, a := range asks {
-		if a.token != "" {
+		if p := found[i]; a.token != "" {
 			failed := errs[i] != nil && !errors.Is(errs[i], profile.ErrNotFound)
 			fills = append(fills, l2.Fill{
-				ID: a.id, Token: a.token, Profile: found[i], Failed: failed,
+				ID: a.id, Token: a.token, Profile: p, Failed: failed,
+				Vouched: toldAll && p != nil && c.recent.floor(a.id, now) <= p.UpdatedAt,
 			})
 			places = append(places, i)
 		}

@@ -20,6 +20,7 @@ type recent struct {
 	mu       sync.RWMutex
 	now, old map[string]news
 	turned   int64
+	since    int64 // nothing was forgotten early that was learned after it
 }
 
 // news is a version, and when this node learned of it.
@@ -36,7 +37,7 @@ func (r *recent) learn(id string, version, at int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if at-r.turned > int64(recentFor) || len(r.now) >= maxRecent {
-		r.old, r.now, r.turned = r.now, map[string]news{}, at
+		r.old, r.now, r.since, r.turned = r.now, map[string]news{}, r.turned, at
 	}
 	if version >= r.now[id].since(at) {
 		r.now[id] = news{version, at}
@@ -48,6 +49,21 @@ func (r *recent) floor(id string, at int64) int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return max(r.now[id].since(at), r.old[id].since(at))
+}
+
+// whole reports whether everything is remembered that was learned within recentFor before at.
+func (r *recent) whole(at int64) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return at-r.since > int64(recentFor)
+}
+
+// toldAll reports whether the cache was told of every change within recentFor before now, and
+// remembers them: what nobody told it of was not announced in that time.
+func (c *Cache) toldAll(now int64) bool {
+	told := c.fence.fed.Load()
+	return told != 0 && now-max(told, c.flushed.Load()) > int64(recentFor) &&
+		c.alive(now) && c.recent.whole(now)
 }
 
 // since returns the version while it is news.

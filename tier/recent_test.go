@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -34,6 +35,47 @@ func TestNewsEnds(t *testing.T) {
 	r.learn("twice", 2, 200*second)
 	if got := r.floor("twice", 200*second); got != 3 {
 		t.Errorf("with an older version in the newer generation: %d; want 3", got)
+	}
+}
+
+// A cache vouches for what the origin answers only when it was told of all changes for a minute, and
+// still knows of them.
+func TestWhoWasToldOfAllChanges(t *testing.T) {
+	const minute = int64(recentFor)
+	for name, c := range map[string]struct {
+		fed, flushed, until, since, at int64
+		want                           bool
+	}{
+		"a minute and more":       {fed: 1, until: 2 * minute, at: minute + 2, want: true},
+		"less than a minute":      {fed: 1, until: 2 * minute, at: minute},
+		"never":                   {until: 2 * minute, at: minute + 2},
+		"fenced":                  {fed: 1, until: minute, at: minute + 2},
+		"flushed meanwhile":       {fed: 1, flushed: 3, until: 2 * minute, at: minute + 2},
+		"flushed before":          {fed: 1, flushed: 3, until: 2 * minute, at: minute + 4, want: true},
+		"had no room for all":     {fed: 1, until: 2 * minute, since: 3, at: minute + 2},
+		"had no room before that": {fed: 1, until: 2 * minute, since: 3, at: minute + 4, want: true},
+	} {
+		cache := &Cache{recent: newRecent()}
+		cache.fence.fed.Store(c.fed)
+		cache.flushed.Store(c.flushed)
+		cache.fence.until.Store(c.until)
+		cache.recent.since = c.since
+		if got := cache.toldAll(c.at); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	r := newRecent()
+	for n := range maxRecent + 1 {
+		r.learn(strconv.Itoa(n), 1, minute+int64(n))
+	}
+	if at := 2 * minute; !r.whole(at) {
+		t.Error("one generation is full, and nothing is forgotten")
+	}
+	for n := range maxRecent + 1 {
+		r.learn("more "+strconv.Itoa(n), 1, minute+int64(maxRecent+n))
+	}
+	if at := 2 * minute; r.whole(at) {
+		t.Error("a generation was forgotten before its time, and the memory counts as whole")
 	}
 }
 

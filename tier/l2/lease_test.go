@@ -124,6 +124,16 @@ func TestFloorGivesWayToTheOrigin(t *testing.T) {
 	if err := fillOne(t, l, id, beginOne(t, l, id, 0).Token, user(id, 10)); err == nil {
 		t.Error("a floor of 45 s ago gives way")
 	}
+	v := beginOne(t, l, id, 0)
+	vouched := Fill{ID: id, Token: v.Token, Profile: user(id, 10), Vouched: true}
+	if err := l.Fill(t.Context(), []Fill{vouched})[0]; err != nil {
+		t.Errorf("a node that has heard of nothing for a minute: %v", err)
+	}
+	ends, floor := must[time.Duration](t)(s.client.PTTL(t.Context(), keys(id)[0]).Result()), must[string](t)(s.client.HGet(t.Context(), keys(id)[1], "floor").Result())
+	if ends <= 0 || ends > 10*time.Second || floor != "50" {
+		t.Errorf("what it vouches for ends after %v, and the floor is %s; want at most 10 s, and 50", ends, floor)
+	}
+	check(t, s.client.Del(t.Context(), keys(id)[0]).Err())
 	raised(51 * time.Second)
 	check(t, fillOne(t, l, id, beginOne(t, l, id, 0).Token, user(id, 10)))
 	if ttl := must[time.Duration](t)(s.client.PTTL(t.Context(), keys(id)[0]).Result()); ttl > 10*time.Minute {
@@ -136,9 +146,12 @@ func TestFloorGivesWayToTheOrigin(t *testing.T) {
 		t.Errorf("stored %+v; want version 20", p)
 	}
 	raised(51 * time.Second)
-	v := beginOne(t, l, id, 99)
-	if err := fillOne(t, l, id, v.Token, user(id, 10)); err == nil {
-		t.Error("what is older than the record itself takes its place")
+	for _, vouched := range []bool{false, true} {
+		v := beginOne(t, l, id, 99)
+		older := Fill{ID: id, Token: v.Token, Profile: user(id, 10), Vouched: vouched}
+		if err := l.Fill(t.Context(), []Fill{older})[0]; err == nil {
+			t.Error("what is older than the record itself takes its place")
+		}
 	}
 }
 

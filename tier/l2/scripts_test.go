@@ -35,7 +35,7 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 	fillOf := func(version int, fields ...any) []any {
 		args := []any{30_000, 600_000}
 		for range 2 {
-			args = append(append(args, "token", 1000, version, len(fields)), fields...)
+			args = append(append(args, "token", 1000, version, 0, len(fields)), fields...)
 		}
 		return args
 	}
