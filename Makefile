@@ -1,6 +1,6 @@
 # Every target works on a fresh clone. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench fuzz soak seeded deps
+.PHONY: help run test check lint guests bench fuzz soak seeded deps
 
 FUZZTIME ?= 10s
 
@@ -13,11 +13,15 @@ run: ## serve with everything embedded, on 127.0.0.1:8003
 test: deps ## run all tests with the race detector, against private servers
 	@scripts/test.sh
 
-check: ## what CI runs: test, then lint
+check: ## what CI runs: test, lint, guests
 	@.ci/run
 
 lint: ## format, vet, staticcheck, module files, known bad versions, known vulnerabilities
 	@scripts/lint.sh
+
+guests: ## build the examples of edge functions anew, and compare with those that are committed
+	@scripts/deps.sh guests
+	edge/guests/build.sh --check
 
 bench: ## measure against the bare libraries; writes benchmarks/results/latest.md and .json, README's table and history.html
 	go run -C benchmarks . compare -out results

@@ -3,7 +3,6 @@ package api
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +16,6 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
-	"github.com/chatapp-ngomna/edgecache/internal/testkit/pki"
-	"github.com/chatapp-ngomna/edgecache/internal/tlsfile"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier"
@@ -382,61 +379,7 @@ func TestUnavailableSaysTheLimit(t *testing.T) {
 	}
 }
 
-// A certificate and its key are replaced under load, with mTLS: no request fails, and new
-// connections see the new one.
-func TestCertificateIsReplacedUnderLoad(t *testing.T) {
-	authority := pki.New(t)
-	files := authority.Issue(t, "server")
-	conf, err := files.Server(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := serve(t, newFake("1"), func(c *Config) { c.TLS = conf })
-	client, err := authority.Issue(t, "client").Client(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial := func() string {
-		conn, err := client.DialContext(t.Context(), "tcp", s.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
-	}
-	var asked, failed atomic.Int64
-	stop := make(chan struct{})
-	var group sync.WaitGroup
-	for i := range 4 {
-		transport := client.Transport()
-		transport.DisableKeepAlives = i%2 == 0 // half of them over new connections
-		defer transport.CloseIdleConnections()
-		group.Go(func() { load(&http.Client{Transport: transport}, "https://"+s.Addr().String(), stop, &asked, &failed) })
-	}
-	before := serial()
-	authority.Issue(t, "server")
-	end := time.Now().Add(20 * time.Second)
-	for serial() == before && time.Now().Before(end) {
-		time.Sleep(20 * time.Millisecond)
-	}
-	changed := serial() != before
-	close(stop)
-	group.Wait()
-	if !changed || failed.Load() > 0 || asked.Load() < 20 {
-		t.Errorf("changed %t; %d of %d requests failed", changed, failed.Load(), asked.Load())
-	}
-	if _, err := (&http.Client{Transport: must(tlsfile.Files{CA: authority.File}.Client(nil)).Transport()}).Get("https://" + s.Addr().String() + "/livez"); err == nil {
-		t.Error("a client without a certificate is let in")
-	}
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
+// load asks until stop, and counts.
 func load(client *http.Client, url string, stop <-chan struct{}, asked, failed *atomic.Int64) {
 	for {
 		select {

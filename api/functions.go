@@ -94,7 +94,7 @@ func (s *Server) getFunctions(c *fiber.Ctx) error {
 // describe adds what this node knows of a function.
 func (s *Server) describe(ctx context.Context, name string, r edge.Record) functionAnswer {
 	a := functionAnswer{Record: r}
-	serving, err := s.functions().Lookup(ctx, name, true)
+	serving, _, err := s.functions().Lookup(ctx, name, true)
 	if err != nil {
 		return a
 	}

@@ -142,7 +142,7 @@ func (s *Server) checkArgs(c *fiber.Ctx, through node.Through) error {
 
 func (s *Server) takes(functions []string, arg string) bool {
 	return slices.ContainsFunc(functions, func(name string) bool {
-		serving, err := s.cfg.Functions.Node.Functions().Lookup(s.ctx, name, true)
+		serving, _, err := s.cfg.Functions.Node.Functions().Lookup(s.ctx, name, true)
 		if err != nil {
 			return true // the lookup itself will say so
 		}

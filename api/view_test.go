@@ -25,8 +25,22 @@ const secret = "SECRET-"
 // registry is a source of truth whose users have something to hide. Users from 900 on do not exist,
 // and it can be down.
 type registry struct {
-	mu   sync.Mutex
-	down bool
+	mu      sync.Mutex
+	down    bool
+	changes int64 // since the first version of all users
+}
+
+func (r *registry) set(down bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+// change makes a new version of every user.
+func (r *registry) change() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes++
 }
 
 func (r *registry) Load(_ context.Context, id string) (*profile.Profile, error) {
@@ -38,7 +52,7 @@ func (r *registry) Load(_ context.Context, id string) (*profile.Profile, error) 
 	case strings.HasPrefix(id, "9"):
 		return nil, profile.ErrNotFound
 	}
-	return &profile.Profile{ID: id, FullName: "User " + id, Matricule: secret + id, Avatar: "/a/" + id, UpdatedAt: 1,
+	return &profile.Profile{ID: id, FullName: "User " + id, Matricule: secret + id, Avatar: "/a/" + id, UpdatedAt: 1 + r.changes,
 		Attrs: map[string]string{"name.fr": "Utilisateur " + id}}, nil
 }
 

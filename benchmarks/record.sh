@@ -42,7 +42,7 @@ faults() {
   log=$(mktemp)
   one() { printf '+ go test %s\n' "$*" >&2; go test -count=1 -timeout 60m -v "$@" >>"$log" 2>&1 || failed=1; }
   one ./node -run 'TestStormOverThreeNodes$' -storm 60s -out "$PWD/benchmarks/results"
-  one ./node -long -run 'TestRedisIsKilled|TestRedisHangs|TestSilentStream|TestDamagedStream|TestLostReplies|TestBadEntries|TestFailoverThat|TestEverythingFails|TestNoFlushInAnHour|TestShapedNetwork|TestKilledProcesses|WhileTheNodeIsDown|TestStartAlone'
+  one ./node -long -run 'TestRedisIsKilled|TestRedisHangs|TestSilentStream|TestDamagedStream|TestLostReplies|TestBadEntries|TestFailoverThat|TestEverythingFails|TestNoFlushInAnHour|TestShapedNetwork|TestKilledProcesses|WhileTheNodeIsDown|TestStartAlone|TestSwapsUnderLoad'
   one ./tier/kv -long -run TestDamage
   one ./node -run 'TestModel$' -runs 10000 -rapid.nofailfile
   one ./tests/seeded -run TestEachSeededBugIsSeen

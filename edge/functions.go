@@ -224,8 +224,8 @@ func (f *Functions) sync(ctx context.Context) error {
 	f.failed.Store(0)
 	f.have.Store(want)
 	f.wakeWaiters()
-	for _, sum := range dropped {
-		err = errors.Join(err, f.store.unreadied(ctx, sum, f.cfg.Node))
+	for _, id := range dropped {
+		err = errors.Join(err, f.store.unreadied(ctx, id, f.cfg.Node))
 	}
 	if bad := f.store.seen(ctx, f.cfg.Node); err == nil {
 		err = bad
@@ -242,7 +242,7 @@ func (f *Functions) wakeWaiters() {
 
 // take makes records what is known. Versions that are new are compiled in the background. It
 // returns the modules that were dropped.
-func (f *Functions) take(records map[string]Record) (dropped []string) {
+func (f *Functions) take(records map[string]Record) (dropped []moduleID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old, now := *f.table.Load(), make(map[string]*Serving, len(records))
@@ -318,7 +318,7 @@ func (f *Functions) load(ctx context.Context, id moduleID, m *module) {
 		f.cfg.Logger.Warn("edge: a function cannot be used", "function", id.name, "sha256", id.sum, "error", m.err)
 		return
 	}
-	if err := f.store.ready(ctx, id.sum, f.cfg.Node); err != nil && ctx.Err() == nil {
+	if err := f.store.ready(ctx, id, f.cfg.Node); err != nil && ctx.Err() == nil {
 		f.cfg.Logger.Warn("edge: a push will wait in vain for this node", "error", err)
 	}
 }
@@ -335,7 +335,7 @@ func (f *Functions) compile(ctx context.Context, id moduleID) (*Function, error)
 
 // dropLocked frees the modules that no version has needed for unusedFor: lookups that began before
 // still have them.
-func (f *Functions) dropLocked(used map[moduleID]bool) (sums []string) {
+func (f *Functions) dropLocked(used map[moduleID]bool) (dropped []moduleID) {
 	now := time.Now()
 	for id, m := range f.modules {
 		switch {
@@ -346,36 +346,39 @@ func (f *Functions) dropLocked(used map[moduleID]bool) (sums []string) {
 		case now.Sub(m.unused) > unusedFor && m.finished():
 			m.free()
 			delete(f.modules, id)
-			sums = append(sums, id.sum)
+			dropped = append(dropped, id)
 		}
 	}
-	return sums
+	return dropped
 }
 
 // Lookup returns what serves under a name. fresh says that the stream is known to have told all
-// changes; without that Redis is asked first, if it answers within half a second. Errors are a
-// *Failure that wraps ErrUnknown, or the cause of ctx.
-func (f *Functions) Lookup(ctx context.Context, name string, fresh bool) (*Serving, error) {
-	if !fresh || f.have.Load() != f.want.Load() {
-		if err := f.catchUp(ctx, fresh); err != nil {
-			return nil, err
+// changes; without that Redis is asked first, if it answers within half a second. When it does not,
+// sure is false: another version may have taken the place of this one. Errors are a *Failure that
+// wraps ErrUnknown, or the cause of ctx.
+func (f *Functions) Lookup(ctx context.Context, name string, fresh bool) (s *Serving, sure bool, err error) {
+	sure = fresh && f.have.Load() == f.want.Load()
+	if !sure {
+		if sure, err = f.catchUp(ctx, fresh); err != nil {
+			return nil, false, err
 		}
 	}
 	if s := (*f.table.Load())[name]; s != nil {
-		return s, nil
+		return s, sure, nil
 	}
-	return nil, &Failure{Function: name, Err: ErrUnknown}
+	return nil, sure, &Failure{Function: name, Err: ErrUnknown}
 }
 
-// catchUp waits until Redis has answered a question that was asked after now.
-func (f *Functions) catchUp(ctx context.Context, fresh bool) error {
+// catchUp waits until Redis has answered a question that was asked after now, and reports whether
+// it has.
+func (f *Functions) catchUp(ctx context.Context, fresh bool) (bool, error) {
 	if !fresh {
 		f.want.Add(1)
 	}
 	f.ask()
 	before := f.failed.Load()
 	if before != 0 && !fresh {
-		return nil // it did not answer, and is asked again all the time
+		return false, nil // it did not answer, and is asked again all the time
 	}
 	want := f.want.Load()
 	timer := time.NewTimer(catchUpWait)
@@ -384,16 +387,19 @@ func (f *Functions) catchUp(ctx context.Context, fresh bool) error {
 		f.mu.Lock()
 		asked := f.asked
 		f.mu.Unlock()
-		if now := f.failed.Load(); f.have.Load() >= want || now != 0 && now != before {
-			return nil
+		if f.have.Load() >= want {
+			return true, nil
+		}
+		if now := f.failed.Load(); now != 0 && now != before {
+			return false, nil
 		}
 		select {
 		case <-asked:
 		case <-timer.C:
 			f.failed.Store(time.Now().UnixNano())
-			return nil
+			return false, nil
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
 	}
 }

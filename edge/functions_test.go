@@ -47,7 +47,7 @@ func functionsOn(t *testing.T, server *redistest.Proc, change func(*FunctionsCon
 // calls looks a function up and calls it for a user.
 func calls(t *testing.T, f *Functions, name string, fresh bool) error {
 	t.Helper()
-	s, err := f.Lookup(t.Context(), name, fresh)
+	s, _, err := f.Lookup(t.Context(), name, fresh)
 	if err != nil {
 		return err
 	}

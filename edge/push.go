@@ -160,7 +160,7 @@ func (f *Functions) activate(ctx context.Context, name string, v Version, edit f
 		return p, err
 	}
 	var err error
-	if p.Unready, err = f.await(ctx, v.Sum); err != nil {
+	if p.Unready, err = f.await(ctx, moduleID{name, v.Sum, v.Fuel}); err != nil {
 		return p, err
 	}
 	_, err = f.store.change(ctx, name, nil, func(r Record) (Record, error) {
@@ -179,10 +179,10 @@ func (f *Functions) activate(ctx context.Context, name string, v Version, edit f
 }
 
 // await polls until all nodes that are alive have the module, or PushWait is over.
-func (f *Functions) await(ctx context.Context, sum string) (unready []string, err error) {
+func (f *Functions) await(ctx context.Context, id moduleID) (unready []string, err error) {
 	end := time.Now().Add(f.cfg.PushWait)
 	for {
-		if unready, err = f.store.unready(ctx, sum); err != nil || len(unready) == 0 || time.Now().After(end) {
+		if unready, err = f.store.unready(ctx, id); err != nil || len(unready) == 0 || time.Now().After(end) {
 			return unready, err
 		}
 		select {

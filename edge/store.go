@@ -19,7 +19,7 @@ const (
 	namesKey    = "{edgecache:fn}:names"   // hash: name, Record in JSON
 	moduleKey   = "{edgecache:fn}:module:" // and the SHA-256 in hex: the module as it was pushed
 	nodesKey    = "{edgecache:fn}:nodes"   // zset: node, when it last asked (ms, Redis's clock)
-	readyKey    = "{edgecache:fn}:ready:"  // and the SHA-256: set of the nodes that have it compiled
+	readyKey    = "{edgecache:fn}:ready:"  // and the SHA-256: set of who has it compiled, see readyAs
 	readyTTL    = time.Hour
 	nodesTTL    = time.Hour
 	nodeAlive   = 15 * time.Second // a node asks every 5 s
@@ -175,36 +175,42 @@ func (s store) left(ctx context.Context, node string) error {
 	return s.client.ZRem(ctx, nodesKey, node).Err()
 }
 
+// readyAs is the member by which a node says that it has the module compiled under this name and with
+// this budget: each combination is compiled by itself.
+func (id moduleID) readyAs(node string) string {
+	return fmt.Sprintf("%s/%d/%s", id.name, id.fuel, node)
+}
+
 // ready notes that a node has a module compiled.
-func (s store) ready(ctx context.Context, sum, node string) error {
+func (s store) ready(ctx context.Context, id moduleID, node string) error {
 	pipe := s.client.Pipeline()
-	pipe.SAdd(ctx, readyKey+sum, node)
-	pipe.PExpire(ctx, readyKey+sum, readyTTL)
+	pipe.SAdd(ctx, readyKey+id.sum, id.readyAs(node))
+	pipe.PExpire(ctx, readyKey+id.sum, readyTTL)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return fmt.Errorf("edge: say that module %s is ready: %w", sum, err)
+		return fmt.Errorf("edge: say that module %s is ready: %w", id.sum, err)
 	}
 	return nil
 }
 
 // unreadied takes ready back.
-func (s store) unreadied(ctx context.Context, sum, node string) error {
-	if err := s.client.SRem(ctx, readyKey+sum, node).Err(); err != nil {
-		return fmt.Errorf("edge: say that module %s was dropped: %w", sum, err)
+func (s store) unreadied(ctx context.Context, id moduleID, node string) error {
+	if err := s.client.SRem(ctx, readyKey+id.sum, id.readyAs(node)).Err(); err != nil {
+		return fmt.Errorf("edge: say that module %s was dropped: %w", id.sum, err)
 	}
 	return nil
 }
 
 // unready returns the nodes that are alive and do not have a module compiled.
-func (s store) unready(ctx context.Context, sum string) ([]string, error) {
+func (s store) unready(ctx context.Context, id moduleID) ([]string, error) {
 	now, err := s.client.Time(ctx).Result()
 	if err != nil {
 		return nil, fmt.Errorf("edge: Redis's time: %w", err)
 	}
 	pipe := s.client.Pipeline()
 	alive := pipe.ZRangeByScore(ctx, nodesKey, &redis.ZRangeBy{Min: fmt.Sprint(now.Add(-nodeAlive).UnixMilli()), Max: "+inf"})
-	ready := pipe.SMembers(ctx, readyKey+sum)
+	ready := pipe.SMembers(ctx, readyKey+id.sum)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("edge: ask who is ready: %w", err)
 	}
-	return slices.DeleteFunc(alive.Val(), func(n string) bool { return slices.Contains(ready.Val(), n) }), nil
+	return slices.DeleteFunc(alive.Val(), func(n string) bool { return slices.Contains(ready.Val(), id.readyAs(n)) }), nil
 }

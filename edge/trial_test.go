@@ -42,7 +42,7 @@ func push(t *testing.T, f *Functions, g guest, o PushOptions) Pushed {
 // servesWhom returns which version serves each of a thousand users.
 func servesWhom(t *testing.T, f *Functions) map[int]map[string]bool {
 	t.Helper()
-	s, err := f.Lookup(t.Context(), "f", false)
+	s, _, err := f.Lookup(t.Context(), "f", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestATrialThatIsWorseEnds(t *testing.T) {
 			f := functionsOn(t, redistest.Server(t), nil)
 			push(t, f, slow(10), PushOptions{})
 			push(t, f, c.g, PushOptions{Share: 0.5})
-			s, err := f.Lookup(t.Context(), "f", false)
+			s, _, err := f.Lookup(t.Context(), "f", false)
 			if err != nil {
 				t.Fatal(err)
 			}

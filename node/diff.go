@@ -69,7 +69,7 @@ func (n *Node) DiffFunction(ctx context.Context, name string, wasm []byte, fuel 
 	}
 	defer after.Close()
 	var before *edge.Function
-	s, err := n.functions.Lookup(ctx, name, n.cache.Fresh())
+	s, _, err := n.functions.Lookup(ctx, name, n.cache.Fresh())
 	if err == nil {
 		before, err = s.Function(ctx)
 	}

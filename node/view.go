@@ -59,7 +59,8 @@ func (s *stage) of(id string) part {
 }
 
 // View is GetWith, shown through edge functions. Their answers are kept beside the profile and end
-// with it, or with the version of the function.
+// with it, or with the version of the function. Where Redis does not say in time which version
+// serves, the one that served last does, and the answer is marked stale (tier.FromStale).
 //
 // Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names
 // the function.
@@ -70,13 +71,16 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	}
 	var room [maxStages]stage
 	var bytes [128]byte
-	stages, tails, err := n.stages(ctx, room[:0], bytes[:0], through)
+	stages, tails, sure, err := n.stages(ctx, room[:0], bytes[:0], through)
 	if err != nil {
 		return View{}, err
 	}
 	got, err := n.GetWith(ctx, id, w)
 	if err != nil {
 		return View{}, err
+	}
+	if !sure {
+		got.Tier = tier.FromStale
 	}
 	shown, tag, err := n.show(ctx, id, got, stages, tails)
 	return View{shown, tag}, err
@@ -88,7 +92,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	if len(through.Functions) == 0 {
 		return n.BatchGet(ctx, ids, w)
 	}
-	stages, tails, err := n.stages(ctx, nil, nil, through)
+	stages, tails, sure, err := n.stages(ctx, nil, nil, through)
 	if err != nil {
 		return tier.Batch{}, err
 	}
@@ -97,6 +101,9 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 		return got, err
 	}
 	for id, r := range got.Found {
+		if !sure {
+			r.Tier = tier.FromStale
+		}
 		shown, _, err := n.show(ctx, id, r, stages, tails)
 		if err == nil {
 			got.Found[id] = shown
@@ -111,32 +118,35 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	return got, nil
 }
 
-// stages appends the functions, and their tails to bytes.
-func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) ([]stage, []byte, error) {
+// stages appends the functions, and their tails to bytes. sure is false where other versions may
+// serve by now.
+func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) (_ []stage, _ []byte, sure bool, _ error) {
 	if n.functions == nil {
-		return nil, nil, ErrNoFunctions
+		return nil, nil, false, ErrNoFunctions
 	}
 	if len(through.Functions) > maxStages {
-		return nil, nil, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
+		return nil, nil, false, fmt.Errorf("%w: %d functions; at most %d", edge.ErrRequest, len(through.Functions), maxStages)
 	}
 	fresh := n.cache.Fresh()
+	sure = true
 	for _, name := range through.Functions {
-		s, err := n.functions.Lookup(ctx, name, fresh)
+		s, known, err := n.functions.Lookup(ctx, name, fresh)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, false, err
 		}
+		sure = sure && known
 		var st stage
 		if st.part, bytes, err = prepare(ctx, s, bytes, through.Request); err != nil {
-			return nil, nil, err
+			return nil, nil, false, err
 		}
 		if t := s.Trial(); t != nil && t.Ready() {
 			if st.trial, bytes, err = prepare(ctx, t, bytes, through.Request); err != nil {
-				return nil, nil, err
+				return nil, nil, false, err
 			}
 		}
 		dst = append(dst, st)
 	}
-	return dst, bytes, nil
+	return dst, bytes, sure, nil
 }
 
 // prepare appends what a version gets beside the profile to bytes.

@@ -1,12 +1,9 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,56 +194,6 @@ func TestAChangeEndsWhatWasKept(t *testing.T) {
 	})
 	if keys := nodes[0].client.Keys(t.Context(), "{edgecache:fn}:module:*").Val(); len(keys) != 0 {
 		t.Errorf("modules are left: %v", keys)
-	}
-}
-
-// TestSwapsUnderLoad pushes two versions in turn while lookups run on three nodes, one of which is
-// cut off from the stream for a while. No lookup fails, and none that begins 250 ms after a push
-// was acknowledged is answered by the version before.
-func TestSwapsUnderLoad(t *testing.T) {
-	nodes := withFunctions(t, redistest.Server(t).URL(), registered(50), 3)
-	push(t, nodes[0], "f", "hide-matricule")
-	type moment struct {
-		hides bool
-		at    time.Time
-	}
-	var last atomic.Pointer[moment]
-	last.Store(&moment{true, time.Now()})
-	ctx, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	var looked atomic.Int64
-	for _, n := range nodes {
-		running.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				acked, began := last.Load(), time.Now()
-				v, err := n.View(t.Context(), fmt.Sprint(i%50+1), Through{Functions: []string{"f"}}, tier.Want{})
-				if err != nil {
-					t.Errorf("lookup failed: %v", err)
-					return
-				}
-				looked.Add(1)
-				hides := v.Profile.Matricule == ""
-				if began.Sub(acked.at) > 250*time.Millisecond && last.Load() == acked && hides != acked.hides {
-					t.Errorf("%v after the push the version before answered", began.Sub(acked.at))
-					return
-				}
-			}
-		})
-	}
-	for i := range 20 {
-		module := []string{"display-name", "hide-matricule"}[i%2]
-		old := last.Load()
-		last.Store(&moment{old.hides, time.Now().Add(time.Hour)}) // while it is pushed either may answer
-		push(t, nodes[i%3], "f", module)
-		last.Store(&moment{i%2 == 1, time.Now()})
-		until := time.Now().Add(300 * time.Millisecond)
-		testkit.Eventually(t, time.Second, "a while", func() bool { return time.Now().After(until) })
-	}
-	stop()
-	running.Wait()
-	t.Logf("%d lookups", looked.Load())
-	if looked.Load() < 1000 {
-		t.Errorf("only %d lookups", looked.Load())
 	}
 }
 

@@ -9,10 +9,14 @@ import (
 	"unicode/utf8"
 )
 
+// JSONSize returns at least the number of bytes that AppendJSON appends where nothing is escaped, and
+// little more.
+func (p *Profile) JSONSize() int { return p.msgpackSize() + 112 + 4*len(p.Attrs) }
+
 // AppendJSON appends p as a JSON object with the contract's names, attrs last and only when there are any. Text that is not
 // UTF-8 comes out with U+FFFD in place of each broken byte.
 func AppendJSON(dst []byte, p *Profile) []byte {
-	dst = slices.Grow(dst, p.msgpackSize()+112)
+	dst = slices.Grow(dst, p.JSONSize())
 	dst = AppendJSONString(append(dst, `{"id":`...), p.ID)
 	dst = AppendJSONString(append(dst, `,"nom":`...), p.Nom)
 	dst = AppendJSONString(append(dst, `,"prenom":`...), p.Prenom)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Finds what the tests need beside Go, and installs what is missing where it may: on Debian, as root.
+# Finds what the tests need beside Go, and installs what is missing where it may: on Debian, as root. With "guests", what
+# builds the examples of edge functions as well.
 set -euo pipefail
 
 say() { printf 'deps: %s\n' "$*"; }
@@ -34,6 +35,21 @@ command -v promtool >/dev/null || { packages+=(prometheus); services+=(prometheu
 command -v git >/dev/null || packages+=(git)
 # The race detector is linked by a C compiler.
 command -v "$(go env CC | cut -d' ' -f1)" >/dev/null || packages+=(gcc libc6-dev)
+
+# rust reports whether a rustc is here that can build for WebAssembly.
+rust() {
+  local r
+  for r in rustc /usr/bin/rustc; do
+    command -v $r >/dev/null && [ -d "$($r --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ] && return
+  done
+  return 1
+}
+if [ "${1:-}" = guests ]; then
+  command -v clang >/dev/null || packages+=(clang)
+  command -v wasm-ld >/dev/null || packages+=(lld)
+  command -v npm >/dev/null || packages+=(npm)
+  rust || packages+=(rustc libstd-rust-dev-wasm32)
+fi
 
 found() { say "found $(redis-server --version | cut -d' ' -f1-3), $("$(pg_server)" --version), Node.js $(node --version), $(basename "$(browser)"), $(go env CC)"; }
 

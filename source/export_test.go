@@ -12,6 +12,7 @@ const (
 	MIMENDJSON     = mimeNDJSON
 	PageUsers      = pageUsers
 	ProbeRate      = probeRate
+	MaxWork        = maxWork
 )
 
 // OpenAPIDocument is what /openapi.json answers.
@@ -37,4 +38,10 @@ func (s *Service) Conns() int {
 	s.conns.mu.Lock()
 	defer s.conns.mu.Unlock()
 	return len(s.conns.set)
+}
+
+// Hold has the answers of others hold n bytes.
+func (s *Service) Hold(n int) error {
+	_, err := s.budget.Hold(n)
+	return err
 }

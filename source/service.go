@@ -17,6 +17,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	recovery "github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/auth/gate"
@@ -142,6 +143,7 @@ type Service struct {
 	counts *routecount.Router
 	conns  openConns
 	budget web.Budget
+	work   *semaphore.Weighted // of the users that requests for many read
 	probe  probe
 	// closing: /health is 503, and each answer is the last of its connection.
 	closing atomic.Bool
@@ -165,7 +167,8 @@ func NewService(cfg ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
-	s := &Service{cfg: cfg, gate: g, counts: routecount.New(func(err error) int { return problemOf(err).Status }), served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})}}
+	s := &Service{cfg: cfg, gate: g, counts: routecount.New(func(err error) int { return problemOf(err).Status }), served: make(chan struct{}), conns: openConns{set: make(map[net.Conn]struct{})},
+		work: semaphore.NewWeighted(maxWork)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.app = fiber.New(fiber.Config{
 		CaseSensitive: true, StrictRouting: true, DisableStartupMessage: true,

@@ -1,12 +1,12 @@
 package source
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,10 +55,23 @@ func (s *Service) getAll(c *fiber.Ctx) error {
 
 // page answers with up to limit users and links to the next ones.
 func (s *Service) page(c *fiber.Ctx, after string, limit int, form listForm) error {
+	hold, err := s.budget.Hold(limit * heldPerUser)
+	if err != nil {
+		return err
+	}
+	defer hold.Release()
 	ctx, cancel := s.request()
 	defer cancel()
+	leave, err := s.read(ctx, limit)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	users, err := s.cfg.Store.Page(ctx, after, limit+1) // one more tells whether there is a next page
 	if err != nil {
+		return err
+	}
+	if err := hold.Grow(answerSize(slices.Values(users))); err != nil {
 		return err
 	}
 	if len(users) > limit {
@@ -70,7 +83,12 @@ func (s *Service) page(c *fiber.Ctx, after string, limit int, form listForm) err
 	for i, p := range users {
 		body = form.append(body, p, i == 0)
 	}
-	return c.Send(append(body, form.end...))
+	body = append(body, form.end...)
+	if err := hold.Grow(len(body)); err != nil {
+		return err
+	}
+	hold.Send(c.Response(), body)
+	return nil
 }
 
 // pageOf reads after and limit; limit 0 is all.
@@ -152,12 +170,26 @@ func (r *allReader) fetch() error {
 	if err := r.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout)); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, requestTimeout)
+	ctx, cancel := s.request()
 	defer cancel()
+	leave, err := s.read(ctx, pageUsers)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	users, err := s.cfg.Store.Page(ctx, r.after, pageUsers)
 	if err != nil {
 		return err
 	}
+	if err := r.hold.Grow(answerSize(slices.Values(users))); err != nil {
+		return err
+	}
+	r.write(users)
+	return r.hold.Grow(cap(r.buf))
+}
+
+// write puts users into buf, with what is around them.
+func (r *allReader) write(users []*profile.Profile) {
 	r.buf = r.buf[:0]
 	if !r.begun {
 		r.buf = append(r.buf, r.form.open...)
@@ -169,7 +201,6 @@ func (r *allReader) fetch() error {
 	if r.ended = len(users) < pageUsers; r.ended {
 		r.buf = append(r.buf, r.form.end...)
 	}
-	return r.hold.Grow(cap(r.buf))
 }
 
 // Close is called by the server when the answer is written, and when it cannot be.

@@ -2,17 +2,44 @@ package source
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"iter"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
 	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// heldPerUser is what a user of an answer to many is held to take before it is known, in bytes.
-const heldPerUser = 512
+const (
+	// heldPerUser is what a user of an answer to many is held to take before it is known, in bytes.
+	heldPerUser = 512
+	// maxWork is how many users requests for many read from the store, and write into their
+	// answers, at the same time; further requests wait.
+	maxWork = 2000
+)
+
+// read waits until n more users may be read for an answer to many, or returns web.ErrBusy when ctx
+// ends before. What it returns is called when they are let go.
+func (s *Service) read(ctx context.Context, n int) (leave func(), err error) {
+	weight := int64(min(n, maxWork))
+	if err := s.work.Acquire(ctx, weight); err != nil {
+		return nil, fmt.Errorf("%w: waited to read %d users", web.ErrBusy, n)
+	}
+	return func() { s.work.Release(weight) }, nil
+}
+
+// answerSize is about how many bytes users take in an answer, before any escapes.
+func answerSize(users iter.Seq[*profile.Profile]) (size int) {
+	for p := range users {
+		size += len(p.ID) + len(`"":,`) + p.JSONSize()
+	}
+	return size
+}
 
 // errClosing is what /health says once Close began.
 var errClosing = errors.New("source: the service is closing")

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chatapp-ngomna/edgecache/auth"
 	"github.com/chatapp-ngomna/edgecache/internal/plain"
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 
 	"github.com/gofiber/fiber/v2"
@@ -126,15 +127,8 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 		return err
 	}
 	defer hold.Release()
-	valid, bad := origin.SortIDs(ids)
-	ctx, cancel := s.request()
-	defer cancel()
-	found, err := s.cfg.Store.GetBatch(ctx, valid)
+	body, err := s.batchBody(ids, shape, hold)
 	if err != nil {
-		return err
-	}
-	body := appendBatch(nil, shape, valid, found, bad)
-	if err := hold.Grow(len(body)); err != nil {
 		return err
 	}
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
@@ -142,9 +136,31 @@ func (s *Service) batch(c *fiber.Ctx, ids []string) error {
 	return nil
 }
 
+// batchBody looks users up and writes the answer, for which hold has room as soon as its size is
+// known.
+func (s *Service) batchBody(ids []string, shape BatchShape, hold *web.Hold) ([]byte, error) {
+	ctx, cancel := s.request()
+	defer cancel()
+	leave, err := s.read(ctx, len(ids))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	valid, bad := origin.SortIDs(ids)
+	found, err := s.cfg.Store.GetBatch(ctx, valid)
+	if err != nil {
+		return nil, err
+	}
+	size := answerSize(maps.Values(found))
+	if err := hold.Grow(size); err != nil {
+		return nil, err
+	}
+	body := appendBatch(make([]byte, 0, 64+size), shape, valid, found, bad)
+	return body, hold.Grow(len(body)) // escapes take more than was counted
+}
+
 // appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
 func appendBatch(dst []byte, shape BatchShape, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
-	dst = slices.Grow(dst, 64+256*len(found))
 	dst = shape.appendUsers(dst, ids, found)
 	dst = append(dst, `,"missing":[`...)
 	sep := ""

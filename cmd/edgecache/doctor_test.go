@@ -28,7 +28,8 @@ func says(t *testing.T, got outcome, code int, want ...string) {
 // TestDoctorOfACluster has doctor look with the fewest rights, and find nothing; then something
 // is taken away or spoilt, one after another.
 func TestDoctorOfACluster(t *testing.T) {
-	server := aclServer(t)
+	acl := aclServer(t)
+	server := acl.procs[0]
 	set := func(args ...any) {
 		t.Helper()
 		if err := server.Client().Do(t.Context(), args...).Err(); err != nil {
@@ -37,11 +38,11 @@ func TestDoctorOfACluster(t *testing.T) {
 	}
 	set("CONFIG", "SET", "maxmemory", "100mb")
 	set("CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
-	source := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"), "--redis", as(server, "origins"), "--sample-users", "9").urls()[0]
-	node := start(t, "serve", "--listen", "127.0.0.1:0", "--redis", as(server, "nodes"), "--origin", source).urls()[0]
+	source := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"), "--redis", acl.as("origins"), "--sample-users", "9").urls()[0]
+	node := start(t, "serve", "--listen", "127.0.0.1:0", "--redis", acl.as("nodes"), "--origin", source).urls()[0]
 	look := func() outcome {
 		t.Helper()
-		return command(t, "", nil, "doctor", "--redis", as(server, "nodes"), "--origin", source, "--node", node)
+		return command(t, "", nil, "doctor", "--redis", acl.as("nodes"), "--origin", source, "--node", node)
 	}
 	before, err := redistest.Contents(t.Context(), server.Client())
 	if err != nil {

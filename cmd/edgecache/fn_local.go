@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ import (
 )
 
 // languages are those that a function can be written in, and what its source is called.
-var languages = []string{"assemblyscript", "c", "go"}
+var languages = []string{"assemblyscript", "c", "rust", "go"}
 
 func (p *program) fnNewCommand() *cobra.Command {
 	var language, like string
@@ -35,8 +36,9 @@ func (p *program) fnNewCommand() *cobra.Command {
 		Use:   "new DIR",
 		Short: "Write a function to begin with",
 		Long: `Makes a folder with one of the examples as source: hide-matricule, display-name or avatar-size.
-AssemblyScript wants npm, C wants clang and lld, Go wants Go. Functions in Go are a thousand
-times as large and slow as the others, and need --fuel 1000000 when pushed.`,
+AssemblyScript wants npm, C clang and lld, Rust rustc with its library for
+wasm32-unknown-unknown, Go wants Go. Functions in Go are a thousand times as large and slow as
+the others, and need --fuel 1000000 when pushed.`,
 		Example: "  edgecache fn new hide\n  edgecache fn new avatar --lang c --like avatar-size",
 		Args:    wantArgs(1, 1, "hide"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -46,7 +48,7 @@ times as large and slow as the others, and need --fuel 1000000 when pushed.`,
 			return p.newFunction(args[0], language, like)
 		},
 	}
-	cmd.Flags().StringVar(&language, "lang", "assemblyscript", "`LANGUAGE`: assemblyscript, c or go")
+	cmd.Flags().StringVar(&language, "lang", "assemblyscript", "`LANGUAGE`: assemblyscript, c, rust or go")
 	cmd.Flags().StringVar(&like, "like", "hide-matricule", "`EXAMPLE` to begin with: hide-matricule, display-name or avatar-size")
 	return cmd
 }
@@ -63,6 +65,7 @@ func (p *program) newFunction(dir, language, like string) error {
 	files := map[string]map[string]string{
 		"c":              {"c/edgecache.h": "edgecache.h", "c/" + like + ".c": name + ".c"},
 		"assemblyscript": {"assemblyscript/edgecache.ts": "edgecache.ts", "assemblyscript/package.json": "package.json", "assemblyscript/" + like + ".ts": name + ".ts"},
+		"rust":           {"rust/edgecache.rs": "edgecache.rs", "rust/" + like + ".rs": name + ".rs"},
 		"go":             {"go/guest/guest.go": "guest/guest.go", "go/guest/export.go": "guest/export.go", "go/" + like + "/main.go": "main.go"},
 	}[language]
 	for from, to := range files {
@@ -125,10 +128,14 @@ func (p *program) buildFunction(ctx context.Context, dir string) error {
 		}
 		steps = append(steps, []string{"node_modules/.bin/asc", name + ".ts", "--runtime", "stub", "-O3", "--noAssert", "--use", "abort=",
 			"--initialMemory", "1", "--outFile", out})
+	case has(name + ".rs"):
+		steps = [][]string{{rustc(), "--edition", "2021", "--crate-type", "cdylib", "--target", "wasm32-unknown-unknown", "-C", "opt-level=s",
+			"-C", "lto", "-C", "panic=abort", "-C", "strip=symbols", "-C", "target-feature=+bulk-memory", "-C", "link-arg=--stack-first",
+			"-C", "link-arg=-zstack-size=8192", "-C", "link-arg=--initial-memory=65536", "-o", out, name + ".rs"}}
 	case has("main.go"):
 		steps = [][]string{{"go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", out, "."}}
 	default:
-		return fmt.Errorf("%s holds neither %s.ts nor %s.c nor main.go; make a function with: edgecache fn new %s", dir, name, name, dir)
+		return fmt.Errorf("%s holds neither %[2]s.ts nor %[2]s.c nor %[2]s.rs nor main.go; make a function with: edgecache fn new %[1]s", dir, name)
 	}
 	for _, step := range steps {
 		if err := p.runIn(ctx, dir, step); err != nil {
@@ -139,9 +146,12 @@ func (p *program) buildFunction(ctx context.Context, dir string) error {
 	return err
 }
 
+// rustc is $RUSTC, as for cargo, or the rustc of the PATH.
+func rustc() string { return cmp.Or(os.Getenv("RUSTC"), "rustc") }
+
 func (p *program) runIn(ctx context.Context, dir string, step []string) error {
 	program := step[0]
-	if strings.Contains(program, "/") {
+	if strings.Contains(program, "/") && !filepath.IsAbs(program) {
 		program = filepath.Join(dir, program)
 		if a, err := filepath.Abs(program); err == nil {
 			program = a

@@ -29,7 +29,7 @@ import (
 // defaultDB and dbUsage are of --db.
 const (
 	defaultDB = "sqlite:edgecache.db"
-	dbUsage   = "database: `sqlite:PATH|postgres://…`"
+	dbUsage   = "database: `sqlite:PATH|postgres://…`; a file with it by EDGECACHE_DB_FILE"
 )
 
 // tokenFlags are what the tokens of requests must say beside the roles.

@@ -11,12 +11,53 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/chatapp-ngomna/edgecache/internal/redisconn"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// aclServer runs a Redis with the users of deploy/redis-acl.conf. The default user stays on for the
+// aclServers are servers with the users of deploy/redis-acl.conf. The default user stays on for the
 // harness.
-func aclServer(t *testing.T) *redistest.Proc {
+type aclServers struct {
+	url   string // of all together, as the default user
+	procs []*redistest.Proc
+	// failover has another server take over; nil where that is not to be tried.
+	failover func()
+}
+
+// as returns the URL for a user.
+func (s aclServers) as(user string) string {
+	scheme, rest, _ := strings.Cut(s.url, "://")
+	return scheme + "://" + user + ":CHANGE-" + user + "@" + rest
+}
+
+// denied returns what users were refused since the last call.
+func (s aclServers) denied(t *testing.T) (all []string) {
+	t.Helper()
+	for _, p := range s.procs {
+		log, err := p.Client().ACLLog(t.Context(), 100).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range log {
+			all = append(all, fmt.Sprintf("%s: %s %s (%s)", e.Username, e.Reason, e.Object, e.Context))
+		}
+		if err := p.Client().ACLLogReset(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// clients returns what CLIENT LIST says of all servers.
+func (s aclServers) clients(t *testing.T) (list string) {
+	for _, p := range s.procs {
+		list += p.Client().ClientList(t.Context()).Val()
+	}
+	return list
+}
+
+// aclOptions are those of a server with the users of deploy/redis-acl.conf.
+func aclOptions(t *testing.T) redistest.Options {
 	t.Helper()
 	text, err := os.ReadFile("../../deploy/redis-acl.conf")
 	if err != nil {
@@ -35,39 +76,53 @@ func aclServer(t *testing.T) *redistest.Proc {
 	if err := os.WriteFile(file, []byte(strings.Join(users, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return redistest.ServerWith(t, redistest.Options{Lines: []string{"aclfile " + file}})
+	return redistest.Options{Lines: []string{"aclfile " + file}}
 }
 
-// as returns the URL of a user.
-func as(p *redistest.Proc, user string) string {
-	return "redis://" + user + ":CHANGE-" + user + "@" + p.Addr
+func aclServer(t *testing.T) aclServers {
+	p := redistest.ServerWith(t, aclOptions(t))
+	return aclServers{url: p.URL(), procs: []*redistest.Proc{p}}
 }
 
-// denied returns what users were refused since the last call.
-func denied(t *testing.T, p *redistest.Proc) (all []string) {
-	t.Helper()
-	log, err := p.Client().ACLLog(t.Context(), 100).Result()
-	if err != nil {
-		t.Fatal(err)
+func aclCluster(t *testing.T) aclServers {
+	c := redistest.ClusterWith(t, aclOptions(t))
+	return aclServers{url: c.URL(), procs: c.Nodes}
+}
+
+func aclSentinel(t *testing.T) aclServers {
+	s := redistest.Sentinel(t, aclOptions(t))
+	a := aclServers{url: s.URL(), procs: []*redistest.Proc{s.Replica}} // which is the master in the end
+	a.failover = func() {
+		old := s.Master.Addr
+		if err := s.Master.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		if _, err := s.AwaitFailover(ctx, old); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, e := range log {
-		all = append(all, fmt.Sprintf("%s: %s %s (%s)", e.Username, e.Reason, e.Object, e.Context))
-	}
-	if err := p.Client().ACLLogReset(t.Context()).Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
+	return a
 }
 
 // An origin, two nodes, verify and an operator, each under its user: everything works, and nobody
-// asks for more.
+// asks for more. With one server, with Redis Cluster, and with Sentinel before and after a failover.
 func TestEverythingWorksWithTheFewestRights(t *testing.T) {
-	server := aclServer(t)
-	origin := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+t.TempDir()+"/u.db", "--redis", as(server, "origins"), "--sample-users", "200")
+	for name, start := range map[string]func(*testing.T) aclServers{"one server": aclServer, "Cluster": aclCluster, "Sentinel": aclSentinel} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			everythingWorks(t, start(t))
+		})
+	}
+}
+
+func everythingWorks(t *testing.T, servers aclServers) {
+	origin := start(t, "origin", "--listen", "127.0.0.1:0", "--db", "sqlite:"+t.TempDir()+"/u.db", "--redis", servers.as("origins"), "--sample-users", "200")
 	source := origin.urls()[0]
 	active := tempFile(t, "active.jsonl", fmt.Sprintf("{\"id\":\"5\",\"lastActive\":%d}\n{\"id\":\"6\",\"lastActive\":%d}\n", time.Now().UnixMilli(), time.Now().UnixMilli()))
 	serve := func() string {
-		return start(t, "serve", "--listen", "127.0.0.1:0", "--redis", as(server, "nodes"), "--origin", source, "--prewarm-source", active).urls()[0]
+		return start(t, "serve", "--listen", "127.0.0.1:0", "--redis", servers.as("nodes"), "--origin", source, "--prewarm-source", active).urls()[0]
 	}
 	a, b := serve(), serve()
 	run := func(args ...string) outcome {
@@ -80,7 +135,7 @@ func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	}
 	verifying := make(chan outcome, 1)
 	go func() {
-		verifying <- command(t, "", nil, "verify", "--redis", as(server, "verify"), "--nodes", a+","+b, "--duration", "4s",
+		verifying <- command(t, "", nil, "verify", "--redis", servers.as("verify"), "--nodes", a+","+b, "--duration", "3s",
 			"--content", "--origin", source)
 	}()
 	put(t, source+"/1", `{"nom":"Neu"}`)
@@ -91,32 +146,45 @@ func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	run("invalidate", "2", "--node", a)
 	run("put", "9", fmt.Sprintf(`{"nom":"Neuer","updatedAt":%d}`, time.Now().UnixMilli()), "--node", a)
 	run("prewarm", "--max-users", "10", "--node", a)
-	operatorsWork(t, server, run)
-	awaitWatch(t, server, a)
-	clients := server.Client().ClientList(t.Context()).Val()
-	for _, name := range []string{"lookups", "tail", "worker", "watch", "origin"} {
-		if !strings.Contains(clients, " name=edgecache-"+name+" ") {
-			t.Errorf("no client is named edgecache-%s:\n%s", name, clients)
-		}
-	}
+	operatorsWork(t, servers, run)
+	awaitWatch(t, servers, a)
 	if got := <-verifying; got.err != nil {
 		t.Errorf("verify: %v\n%s%s", got.err, got.stdout, got.stderr)
 	}
-	if refused := denied(t, server); len(refused) > 0 {
+	if servers.failover != nil {
+		servers.failover()
+		put(t, source+"/1", `{"nom":"Danach"}`)
+		within(t, 20*time.Second, "a change after the failover to be seen", func() bool {
+			return strings.Contains(command(t, "", nil, "get", "1", "--node", a).stdout, "Danach")
+		})
+		awaitWatch(t, servers, b)
+	}
+	for _, name := range []string{"lookups", "tail", "worker", "watch", "origin"} {
+		within(t, 20*time.Second, "a client named edgecache-"+name, func() bool {
+			return strings.Contains(servers.clients(t), " name=edgecache-"+name+" ")
+		})
+	}
+	if refused := servers.denied(t); len(refused) > 0 {
 		t.Errorf("refused:\n%s", strings.Join(refused, "\n"))
 	}
 }
 
-// operatorsWork looks at the stream, puts a dead letter back, and deletes a profile by hand.
-func operatorsWork(t *testing.T, server *redistest.Proc, run func(...string) outcome) {
+// client connects as a user.
+func (s aclServers) client(t *testing.T, user string) redis.UniversalClient {
 	t.Helper()
-	operator := as(server, "operators")
-	o, err := redis.ParseURL(operator)
+	client, err := redisconn.Open(s.as(user))
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(o)
-	defer client.Close()
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// operatorsWork looks at the stream, puts a dead letter back, and deletes a profile by hand.
+func operatorsWork(t *testing.T, servers aclServers, run func(...string) outcome) {
+	t.Helper()
+	operator := servers.as("operators")
+	client := servers.client(t, "operators")
 	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: "events:users", Values: []string{"payload", "{"}}).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +202,9 @@ func operatorsWork(t *testing.T, server *redistest.Proc, run func(...string) out
 
 // awaitWatch deletes a profile behind the nodes' backs, and waits until the node asks for it anew:
 // tracking works.
-func awaitWatch(t *testing.T, server *redistest.Proc, node string) {
+func awaitWatch(t *testing.T, servers aclServers, node string) {
 	t.Helper()
-	o, _ := redis.ParseURL(as(server, "operators"))
-	client := redis.NewClient(o)
-	defer client.Close()
+	client := servers.client(t, "operators")
 	end := time.Now().Add(10 * time.Second)
 	for {
 		if err := client.Del(context.Background(), "user:profile:3").Err(); err != nil {
@@ -164,11 +230,7 @@ func forbidden(err error) bool {
 func TestNobodyMayMoreThanTheirWork(t *testing.T) {
 	server := aclServer(t)
 	for _, user := range []string{"nodes", "origins", "verify", "operators"} {
-		o, err := redis.ParseURL(as(server, user))
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := redis.NewClient(o)
+		client := server.client(t, user)
 		for _, line := range []string{"FLUSHALL", "FLUSHDB", "CONFIG GET *", "CONFIG SET dir /tmp", "KEYS *", "GET other:1", "SET other:1 x", "DEL other:1",
 			"SET user:other x", "XADD events:orders * a b", "DEBUG SLEEP 0", "SHUTDOWN NOSAVE", "ACL LIST", "ACL SETUSER x", "CLIENT KILL TYPE normal", "MONITOR", "SAVE",
 			"REPLICAOF 127.0.0.1 1", "MODULE LIST", "SCRIPT FLUSH", "FUNCTION LOAD x", "MIGRATE 127.0.0.1 1 k 0 1", "RENAME user:profile:1 x", "PUBLISH c m",
@@ -182,7 +244,6 @@ func TestNobodyMayMoreThanTheirWork(t *testing.T) {
 				t.Errorf("%s: %s: %v, want NOPERM", user, line, err)
 			}
 		}
-		_ = client.Close()
 	}
 	for user, lines := range map[string][]string{
 		"verify":    {"XADD events:users * a b", "HGETALL user:profile:1", "DEL events:users", "EVAL return(1) 0", "XTRIM events:users MAXLEN 0"},
@@ -190,8 +251,7 @@ func TestNobodyMayMoreThanTheirWork(t *testing.T) {
 		"operators": {"DEL events:users", "EVAL return(1) 0", "DEL edgecache:hot", "SET events:users:worker:servers x", "XTRIM events:users MAXLEN 0"},
 		"nodes":     {"DEL events:users", "DEL events:users:dead", "SET events:users x", "XDEL events:users 1-1"},
 	} {
-		o, _ := redis.ParseURL(as(server, user))
-		client := redis.NewClient(o)
+		client := server.client(t, user)
 		for _, line := range lines {
 			var args []any
 			for _, word := range strings.Fields(line) {
@@ -201,6 +261,5 @@ func TestNobodyMayMoreThanTheirWork(t *testing.T) {
 				t.Errorf("%s: %s: %v, want NOPERM", user, line, err)
 			}
 		}
-		_ = client.Close()
 	}
 }

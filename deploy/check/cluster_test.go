@@ -32,6 +32,7 @@ type composed struct {
 	project *types.Project
 	names   *strings.Replacer // the names and folders of the containers
 	addr    map[string]string // of each service
+	secrets string            // the folder that /run/secrets is in the containers
 }
 
 func newComposed(t *testing.T) *composed {
@@ -40,7 +41,7 @@ func newComposed(t *testing.T) *composed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &composed{t: t, project: project, addr: map[string]string{}}
+	c := &composed{t: t, project: project, addr: map[string]string{}, secrets: secretFiles(t)}
 	dir, net := t.TempDir(), fmt.Sprintf("127.%d.%d.", 1+rand.N(250), rand.N(256))
 	var pairs, all []string
 	for i, name := range []string{"redis", "origin", "node1", "node2", "node3", "node4"} {
@@ -51,15 +52,45 @@ func newComposed(t *testing.T) *composed {
 			all = append(all, c.addr[name]+":7946")
 		}
 	}
-	keys := filepath.Join(dir, "cluster.keys")
-	if err := os.WriteFile(keys, []byte("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"), 0o600); err != nil {
+	c.names = strings.NewReplacer(append(pairs, "nodes:7946", strings.Join(all, ","),
+		"/etc/edgecache/cluster/cluster.keys", filepath.Join(c.secrets, "cluster/cluster.keys"), "/run/secrets", c.secrets)...)
+	replace(t, filepath.Join(c.secrets, "database-url"), "sqlite:"+filepath.Join(dir, "users.db"))
+	return c
+}
+
+// secretFiles returns a folder with what deploy/secrets.sh makes.
+func secretFiles(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	script := filepath.Join(dir, "deploy", "secrets.sh")
+	if err := copyFile(filepath.Join(root, "deploy/secrets.sh"), script); err != nil {
 		t.Fatal(err)
 	}
-	c.names = strings.NewReplacer(append(pairs, "nodes:7946", strings.Join(all, ","),
-		"/etc/edgecache/cluster/cluster.keys", keys)...)
-	db := "sqlite:" + filepath.Join(dir, "users.db")
-	project.Services["origin"].Environment["EDGECACHE_DB"] = &db
-	return c
+	if out, err := exec.CommandContext(t.Context(), script).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return filepath.Join(dir, "deploy", "secrets")
+}
+
+// replace writes a file anew, whatever its mode.
+func replace(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o400); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// secret returns what is in a file of /run/secrets.
+func (c *composed) secret(name string) string {
+	c.t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.secrets, name))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // start runs a service until the test ends, and shows what it wrote if the test has failed.
@@ -100,7 +131,7 @@ func (c *composed) startRedis() {
 	c.t.Helper()
 	var out output
 	cmd := exec.CommandContext(c.t.Context(), "redis-server", "--bind", c.addr["redis"], "--save", "",
-		"--requirepass", *c.project.Services["redis"].Environment["REDISCLI_AUTH"], "--dir", c.t.TempDir())
+		"--requirepass", c.secret("redis-password"), "--dir", c.t.TempDir())
 	cmd.Stdout, cmd.Stderr = &out, &out
 	c.run("redis", cmd, &out)
 	waitFor(c.t, &out, `(Ready to accept connections)`)
@@ -110,7 +141,7 @@ func (c *composed) startRedis() {
 func (c *composed) token() string {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), filepath.Join(imageRoot(c.t), "edgecache"), "token", "--role", "admin")
-	cmd.Env = []string{"JWT_SECRET=" + *c.project.Services["node1"].Environment["JWT_SECRET"]}
+	cmd.Env = []string{"JWT_SECRET_FILE=" + filepath.Join(c.secrets, "jwt-secret")}
 	text, err := cmd.Output()
 	if err != nil {
 		c.t.Fatal(err)

@@ -244,23 +244,52 @@ func TestWhatIsMountedExists(t *testing.T) {
 	}
 }
 
-// TestNoPasswordHasADefault: what must be secret comes from outside, and its absence ends the start.
-func TestNoPasswordHasADefault(t *testing.T) {
-	for _, missing := range []string{"REDIS_PASSWORD", "POSTGRES_PASSWORD", "JWT_SECRET", "GRAFANA_PASSWORD"} {
-		values := example(t)
-		if !strings.Contains(values[missing], "example-not-a-secret") {
-			t.Errorf("deploy/example.env: %s does not say that it is an example", missing)
+// TestSecretsAreFiles: what must be secret is in files that each service names by itself, and in no
+// environment, no command and no file of the repository.
+func TestSecretsAreFiles(t *testing.T) {
+	p := project(t)
+	used := map[string]bool{}
+	for name, s := range p.Services {
+		text := strings.Join(append(append([]string{}, s.Command...), s.HealthCheck.Test...), "\n")
+		for variable, value := range s.Environment {
+			text += "\n" + *value
+			file := strings.HasSuffix(variable, "_FILE") && strings.HasPrefix(*value, "/")
+			if secretName.MatchString(variable) && !file || strings.Contains(*value, "@") {
+				t.Errorf("%s has %s in its environment", name, variable)
+			}
 		}
-		values[missing] = ""
-		if _, err := load(values); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "run deploy/secrets.sh") {
-			t.Errorf("without %s: %v", missing, err)
+		var has, wants []string
+		for _, secret := range s.Secrets {
+			used[secret.Source] = true
+			has = append(has, secret.Source)
+		}
+		for _, match := range regexp.MustCompile(`/run/secrets/([a-z-]+)`).FindAllStringSubmatch(text, -1) {
+			wants = append(wants, match[1])
+		}
+		slices.Sort(has)
+		slices.Sort(wants)
+		if wants = slices.Compact(wants); !slices.Equal(has, wants) {
+			t.Errorf("%s has the secrets %v and reads %v", name, has, wants)
+		}
+	}
+	made := secretFiles(t)
+	for name, secret := range p.Secrets {
+		rel, err := filepath.Rel(filepath.Join(p.WorkingDir, "deploy/secrets"), secret.File)
+		if err != nil || !used[name] {
+			t.Errorf("the secret %s of %s: used %t, %v", name, secret.File, used[name], err)
+		}
+		if info, err := os.Stat(filepath.Join(made, rel)); err != nil || info.Size() < 20 {
+			t.Errorf("deploy/secrets.sh makes no %s: %v", rel, err)
 		}
 	}
 	comment := regexp.MustCompile(`(?m)^\s*#.*$`)
-	secret := regexp.MustCompile(`(?i)(password|secret|requirepass)[a-z_]*["']?\s*[:= ]\s*["']?[A-Za-z0-9]{4,}`)
-	for _, file := range []string{"docker-compose.yml", "Dockerfile", "deploy/redis.conf", "deploy/prometheus.yml", "deploy/grafana/edgecache.json"} {
-		if found := secret.FindString(comment.ReplaceAllString(read(t, file), "")); found != "" {
+	inText := regexp.MustCompile(`(?i)(password|secret|requirepass)[a-z_]*["']?[ \t]*[:= ][ \t]*["']?[A-Za-z0-9]{4,}`)
+	for _, file := range []string{"docker-compose.yml", "Dockerfile", "deploy/redis.conf", "deploy/prometheus.yml", "deploy/grafana/edgecache.json", "deploy/example.env"} {
+		if found := inText.FindString(comment.ReplaceAllString(read(t, file), "")); found != "" {
 			t.Errorf("%s has %q", file, found)
 		}
 	}
 }
+
+// secretName matches variables with what nobody should see.
+var secretName = regexp.MustCompile(`(?i)PASSWORD|SECRET|AUTH|TOKEN|^EDGECACHE_DB(_FILE)?$`)

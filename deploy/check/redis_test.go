@@ -32,9 +32,15 @@ func TestRedisStartsAsComposed(t *testing.T) {
 		t.Fatalf("the command is %v", s.Command)
 	}
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(strings.ReplaceAll(s.Command[2], "$$", "$"), "/etc/edgecache/redis.conf", file))
-	password := *s.Environment["REDISCLI_AUTH"]
-	cmd.Env, cmd.Dir = append(os.Environ(), "REDISCLI_AUTH="+password), dir
+	secrets := secretFiles(t)
+	secret, err := os.ReadFile(filepath.Join(secrets, "redis-password"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := string(secret)
+	here := strings.NewReplacer("$$", "$", "/etc/edgecache/redis.conf", file, "/run/secrets", secrets, "redis-cli", "redis-cli -p "+port)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(s.Command[2]))
+	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -63,6 +69,12 @@ func TestRedisStartsAsComposed(t *testing.T) {
 	if got := ask("", "PING"); !strings.Contains(got, "NOAUTH") {
 		t.Errorf("without the password: %s", got)
 	}
+	healthy := func() error {
+		return exec.CommandContext(t.Context(), "sh", "-c", here.Replace(s.HealthCheck.Test[1])).Run()
+	}
+	if err := healthy(); err != nil || s.HealthCheck.Test[0] != "CMD-SHELL" {
+		t.Errorf("the health check %v: %v", s.HealthCheck.Test, err)
+	}
 	for name, want := range map[string]string{"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "volatile-lru", "maxmemory": "536870912",
 		"notify-keyspace-events": "", "save": "", "protected-mode": "yes"} {
 		if got := ask(password, "CONFIG", "GET", name); got != strings.TrimSpace(name+"\n"+want) {
@@ -71,6 +83,13 @@ func TestRedisStartsAsComposed(t *testing.T) {
 	}
 	if line, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/cmdline"); err != nil || strings.Contains(string(line), password) {
 		t.Errorf("the list of processes shows %q (%v)", line, err)
+	}
+	if environ, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/environ"); err != nil || strings.Contains(string(environ), password) {
+		t.Errorf("the environment shows the password (%v)", err)
+	}
+	replace(t, filepath.Join(secrets, "redis-password"), "another")
+	if healthy() == nil {
+		t.Error("the health check passes with another password")
 	}
 }
 

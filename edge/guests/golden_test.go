@@ -91,7 +91,7 @@ func modules(t *testing.T, example string) map[string][]byte {
 	if !withRace || example == "hide-matricule" {
 		all["Go"] = buildGo(t, example)
 	}
-	for language, suffix := range map[string]string{"C": "c", "AssemblyScript": "as"} {
+	for language, suffix := range map[string]string{"C": "c", "AssemblyScript": "as", "Rust": "rust"} {
 		wasm, err := Modules.ReadFile("prebuilt/" + example + "." + suffix + ".wasm")
 		if err != nil {
 			t.Fatal(err)

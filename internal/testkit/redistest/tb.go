@@ -52,7 +52,13 @@ func Kinds() map[string]func(TB) string {
 // Cluster is StartCluster for a test, with no options.
 func Cluster(tb TB) *ClusterProc {
 	tb.Helper()
-	return started(tb, StartCluster, Options{})
+	return ClusterWith(tb, Options{})
+}
+
+// ClusterWith is StartCluster for a test.
+func ClusterWith(tb TB, o Options) *ClusterProc {
+	tb.Helper()
+	return started(tb, StartCluster, o)
 }
 
 // Sentinel is StartSentinel for a test. A failover with acknowledged writes at stake wants
