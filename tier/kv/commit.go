@@ -48,8 +48,13 @@ func (s *Store) commit() {
 	s.deletes, s.dirty = 0, false
 	batch, st := s.committing, s.stateLocked(false)
 	s.mu.Unlock()
+	s.snapshot.close()
 	if err := s.write(batch, st); err != nil {
 		s.giveUp(err) // before readers could meet the file without these changes
+		return
+	}
+	if err := guard(func() error { return s.snapshot.open(s.db) }); err != nil {
+		s.giveUp(err)
 		return
 	}
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+	"unsafe"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -51,8 +52,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func sum(id string, value []byte) uint32 {
-	var room [profile.MaxIDLen]byte
-	crc := crc32.Update(0, castagnoli, room[:copy(room[:], id)])
+	key := unsafe.Slice(unsafe.StringData(id), len(id)) // is read only
+	crc := crc32.Update(0, castagnoli, key)
 	return crc32.Update(crc, castagnoli, value[atFlags:])
 }
 
