@@ -57,9 +57,12 @@ func sum(id string, value []byte) uint32 {
 	return crc32.Update(crc, castagnoli, value[atFlags:])
 }
 
-// encode returns the value of r under id.
-func (r *Record) encode(id string) []byte {
-	b := make([]byte, headSize, headSize+len(r.Packed))
+// appendTo appends the value of r under id.
+func (r *Record) appendTo(values []byte, id string) []byte {
+	from := len(values)
+	values = append(values, make([]byte, headSize)...)
+	values = append(values, r.Packed...)
+	b := values[from:]
 	b[0] = layout
 	if r.Origin {
 		b[atFlags] = flagOrigin
@@ -68,9 +71,8 @@ func (r *Record) encode(id string) []byte {
 	binary.LittleEndian.PutUint32(b[atSession:], r.session)
 	binary.LittleEndian.PutUint64(b[atVersion:], uint64(r.Version))
 	binary.LittleEndian.PutUint64(b[atLoaded:], uint64(r.Loaded.UnixNano()))
-	b = append(b, r.Packed...)
 	binary.LittleEndian.PutUint32(b[atSum:], sum(id, b))
-	return b
+	return values
 }
 
 // decode reads the value of id; Packed points into it. Errors wrap ErrDamaged.
