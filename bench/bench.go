@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/bench/report"
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
@@ -240,7 +241,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 		err = w.runAll(ctx, r)
 	}
 	err = errors.Join(err, w.close())
-	r.Machine.LoadAfter = loadAverage()
+	r.Machine.LoadAfter = machine.Load()
 	r.Seconds = time.Since(began).Seconds()
 	r.Verdict = w.verdict()
 	r.Interrupted = ctx.Err() != nil
