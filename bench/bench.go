@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/bench/report"
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
@@ -191,6 +192,18 @@ func Names() (names []string) {
 	return names
 }
 
+// Measures are the names of the suites that Run will measure, as far as c tells: of running nodes
+// only some can be.
+func (c Config) Measures() (names []string) {
+	c = c.withDefaults()
+	for _, s := range chosen(c.Suites) {
+		if len(c.Nodes) == 0 || s.remote {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
 // Takes is about how long Run will take, without the start of the parts.
 func (c Config) Takes() (sum time.Duration) {
 	c = c.withDefaults()
@@ -228,7 +241,7 @@ func Run(ctx context.Context, c Config) (*report.Result, error) {
 		err = w.runAll(ctx, r)
 	}
 	err = errors.Join(err, w.close())
-	r.Machine.LoadAfter = loadAverage()
+	r.Machine.LoadAfter = machine.Load()
 	r.Seconds = time.Since(began).Seconds()
 	r.Verdict = w.verdict()
 	r.Interrupted = ctx.Err() != nil
@@ -240,25 +253,30 @@ func failed(s *report.Suite) bool {
 	return slices.ContainsFunc(s.Rows, func(r report.Row) bool { return r.Failed > 0 })
 }
 
-// runAll runs the suites that were asked for, until one fails or ctx ends.
+// runAll runs the suites that were asked for, until ctx ends. One that fails does not keep the
+// others from being measured.
 func (w *world) runAll(ctx context.Context, r *report.Result) error {
+	var errs []error
 	all := chosen(w.conf.Suites)
 	w.progress.plan(w.conf.Takes())
 	for _, s := range all {
 		out := &report.Suite{Name: s.name}
 		began := time.Now()
 		err := w.runOne(ctx, s, out)
-		if out.Seconds = time.Since(began).Seconds(); len(out.Rows)+len(out.Figures) > 0 || out.Skipped != "" {
+		if err != nil && ctx.Err() == nil {
+			out.Failure = err.Error()
+		}
+		if out.Seconds = time.Since(began).Seconds(); len(out.Rows)+len(out.Figures) > 0 || out.Skipped+out.Failure != "" {
 			r.Suites = append(r.Suites, out)
 		}
 		if ctx.Err() != nil {
-			return nil
+			return errors.Join(errs...)
 		}
 		if err != nil {
-			return fmt.Errorf("bench %s: %w", s.name, err)
+			errs = append(errs, fmt.Errorf("bench %s: %w", s.name, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (w *world) runOne(ctx context.Context, s suite, out *report.Suite) error {

@@ -139,10 +139,16 @@ func TestWhatIsNotThereIsSaidSoon(t *testing.T) {
 	}
 	node := httptest.NewServer(nil) // knows nobody
 	defer node.Close()
-	c = short("http")
+	c = short("http", "batch")
 	c.Nodes = []string{node.URL}
-	if _, err := Run(t.Context(), c); !errors.Is(err, errAnswer) {
+	r, err := Run(t.Context(), c)
+	if !errors.Is(err, errAnswer) || !r.Failed {
 		t.Errorf("a node that knows nobody: %v", err)
+	}
+	for _, name := range c.Suites { // each is tried
+		if s := r.Suite(name); s == nil || !strings.Contains(s.Failure, "404") {
+			t.Errorf("%s of a node that knows nobody: %+v", name, s)
+		}
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
 
 	"github.com/chatapp-ngomna/edgecache/api"
+	"github.com/chatapp-ngomna/edgecache/bench/bare"
 	"github.com/chatapp-ngomna/edgecache/bench/report"
 	"github.com/chatapp-ngomna/edgecache/internal/oracle"
 	"github.com/chatapp-ngomna/edgecache/node"
@@ -80,25 +80,13 @@ func (w *world) bareFiber(ctx context.Context, n *node.Node) (*contender, error)
 		}
 		bodies[id] = append(profile.AppendJSON(nil, got.Profile), '\n')
 	}
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	app.Get("/v1/users/:id", func(c *fiber.Ctx) error {
-		body := bodies[c.Params("id")]
-		if body == nil {
-			return fiber.ErrNotFound
-		}
-		c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-		c.Response().SetBodyRaw(body)
-		return nil
-	})
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	addr, stop, err := bare.Serve(ctx, bodies)
 	if err != nil {
-		return nil, fmt.Errorf("bare server: %w", err)
+		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- app.Listener(l) }()
-	c := w.asking("bare Fiber handler", l.Addr().String(), nil)
+	c := w.asking(bare.Name, addr, nil)
 	drop := c.close
-	c.close = func() error { return errors.Join(drop(), app.ShutdownWithTimeout(time.Second), <-ended) }
+	c.close = func() error { return errors.Join(drop(), stop()) }
 	return c, nil
 }
 

@@ -231,13 +231,49 @@ func (w *world) forget(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// fill has a node bring all users to Redis, as any node does.
+// fills is how often a node is sent to bring users to Redis.
+const fills = 3
+
+// fill has nodes bring all users to Redis, as any node does. One node may not be enough: what it
+// got from the origin without a lease, because a node that is gone has it or Redis was late, it
+// keeps to itself.
 func (w *world) fill(ctx context.Context) error {
-	n, err := w.warmed(ctx, node.Config{NoPrewarm: true})
-	if err != nil {
-		return err
+	var missing []string
+	for range fills {
+		n, err := w.warmed(ctx, node.Config{NoPrewarm: true})
+		if err != nil {
+			return err
+		}
+		if err := n.Close(); err != nil {
+			return err
+		}
+		if missing, err = w.missing(ctx); err != nil || len(missing) == 0 {
+			return err
+		}
+		if err := w.forget(ctx, missing); err != nil { // their leases
+			return err
+		}
 	}
-	return n.Close()
+	return fmt.Errorf("%d users, such as %q, did not get into Redis", len(missing), missing[0])
+}
+
+// missing returns the users whom Redis does not have.
+func (w *world) missing(ctx context.Context) (ids []string, err error) {
+	for some := range slices.Chunk(w.ids, page) {
+		pipe, there := w.redis.Pipeline(), make([]*redis.IntCmd, len(some))
+		for i, id := range some {
+			there[i] = pipe.Exists(ctx, profile.Key(id))
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			return nil, fmt.Errorf("look for users in Redis: %w", err)
+		}
+		for i, id := range some {
+			if there[i].Val() == 0 {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids, nil
 }
 
 func (w *world) openOrigin(ctx context.Context) error {

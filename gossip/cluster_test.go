@@ -254,7 +254,7 @@ func TestStartAndCloseInAnyOrder(t *testing.T) {
 func TestReportsAreToldAndLeavingIsNoDeath(t *testing.T) {
 	nodes := several(t, 2, nil)
 	a, b := nodes[0], nodes[1]
-	want := Report{Fenced: true, Origin: 2, Lag: 4 * time.Second, Memory: 0.5, Capacity: 256, Functions: 3, Version: "v1.2.3"}
+	want := Report{Fenced: true, Origin: 2, Lag: 4 * time.Second, Memory: 0.5, Capacity: 256, Functions: 3, Store: StoreOn, StoreEntries: 120_000, Version: "v1.2.3"}
 	b.SetReport(want)
 	await(t, "a knows how b does", func() bool { return find(a, "b").Report == want })
 	must(t, b.Close())

@@ -10,11 +10,12 @@ import (
 
 const (
 	// metaVersion is the first byte of the metadata that this version writes. It understands
-	// metaWithout as well, which has no report.
-	metaVersion = 2
-	metaWithout = 1
-	metaFixed   = 5 // version, weight, warmth in percent, number of key ids, length of HTTP
-	keyIDSize   = 4 // bytes
+	// metaStoreless as well, whose report tells nothing of a store, and metaWithout, which has none.
+	metaVersion   = 3
+	metaStoreless = 2
+	metaWithout   = 1
+	metaFixed     = 5 // version, weight, warmth in percent, number of key ids, length of HTTP
+	keyIDSize     = 4 // bytes
 )
 
 var (
@@ -52,7 +53,7 @@ func (m meta) encode() []byte {
 func decodeMeta(b []byte) (meta, error) {
 	unknown := meta{weight: 1}
 	switch {
-	case len(b) > 0 && b[0] != metaVersion && b[0] != metaWithout:
+	case len(b) > 0 && (b[0] < metaWithout || b[0] > metaVersion):
 		return unknown, errMetaVersion
 	case len(b) < metaFixed || len(b) > mostMeta:
 		return unknown, errMeta
@@ -79,10 +80,14 @@ func (m *meta) end(version byte, rest []byte) (err error) {
 		return errMeta
 	}
 	m.http = string(rest[1:to])
-	if version == metaWithout {
+	decode := decodeReport
+	switch version {
+	case metaWithout:
 		return nil
+	case metaStoreless:
+		decode = decodeReportBefore
 	}
-	if m.report, err = decodeReport(rest[to:]); err != nil {
+	if m.report, err = decode(rest[to:]); err != nil {
 		*m = meta{weight: 1}
 	}
 	return err

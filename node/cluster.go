@@ -36,6 +36,11 @@ type Member struct {
 	// Memory is how much of MemoryMiB its profiles take, 0 to 1.
 	Memory    float64 `json:"memory,omitempty"`
 	MemoryMiB uint32  `json:"memoryMiB,omitempty"`
+	// Store is "ok" for a store on disk in use, "alone" while its node has not found Redis since its
+	// start, "off" for one that could not be opened or was given up, empty without one. StoreEntries is
+	// about how many users it holds.
+	Store        string `json:"store,omitempty"`
+	StoreEntries uint32 `json:"storeEntries,omitempty"`
 	// Functions is how many edge functions it serves, Version its build.
 	Functions int    `json:"functions,omitempty"`
 	Version   string `json:"version,omitempty"`
@@ -85,7 +90,8 @@ func memberOf(m gossip.Member, ranges int) Member {
 	r := m.Report
 	out := Member{Name: m.Name, Addr: m.Addr, HTTP: m.HTTP, State: m.State.String(), Since: m.Since, Weight: m.Weight,
 		Ranges: ranges, Warmth: m.Warmth, Key: m.KeyID, Keys: m.Keys, MemoryWarmth: r.MemoryWarmth, Fenced: r.Fenced,
-		Lag: r.Lag.Milliseconds(), Memory: r.Memory, MemoryMiB: r.Capacity, Functions: int(r.Functions), Version: r.Version}
+		Lag: r.Lag.Milliseconds(), Memory: r.Memory, MemoryMiB: r.Capacity, Functions: int(r.Functions), Version: r.Version,
+		Store: r.Store.String(), StoreEntries: r.StoreEntries}
 	out.Left = r.Leaving && m.State == gossip.Gone
 	if r.Capacity > 0 { // it tells how it does
 		out.Redis, out.Origin = "ok", [...]string{"ok", "trying", "failing", "ok"}[r.Origin&3]

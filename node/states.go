@@ -176,6 +176,7 @@ func (n *Node) report(s *Stats, now time.Time) gossip.Report {
 	if lag := s.Silence(now); lag >= time.Second {
 		r.Lag = lag.Truncate(time.Second)
 	}
+	r.Store, r.StoreEntries = s.Store.told()
 	if s.Origin != nil {
 		r.Origin = uint8(map[string]int{"half-open": 1, "open": 2}[s.Origin.Breaker])
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
 	"github.com/chatapp-ngomna/edgecache/stream"
@@ -128,4 +129,28 @@ func (n *Node) storeStats(replayed uint64) *StoreStats {
 		return &StoreStats{Stats: kv.Stats{Off: n.storeless}}
 	}
 	return &StoreStats{Stats: n.store.Stats(), Alone: n.alone.Load(), Replayed: replayed}
+}
+
+// told is what the others are told of the store. Its entries are rounded, or there would be news
+// each second.
+func (s *StoreStats) told() (gossip.StoreState, uint32) {
+	switch {
+	case s == nil:
+		return gossip.StoreNone, 0
+	case s.Off != "":
+		return gossip.StoreOff, 0
+	case s.Alone:
+		return gossip.StoreAlone, roughly(s.Entries)
+	}
+	return gossip.StoreOn, roughly(s.Entries)
+}
+
+// roughly returns the first two digits of a number, and zeros.
+func roughly(n int64) uint32 {
+	n = min(max(n, 0), 4e9)
+	for unit := int64(1); ; unit *= 10 {
+		if n/unit < 100 {
+			return uint32(n / unit * unit)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -234,6 +235,9 @@ func TestStoresThatAreNotToBeHad(t *testing.T) {
 	if got := second.Stats().Store; got == nil || got.Off == "" {
 		t.Errorf("%+v; want the reason why it has no store", got)
 	}
+	if got := second.Cluster().Members[0].Store; got != "off" {
+		t.Errorf("it tells the others that its store is %q; want off", got)
+	}
 	if got, err := second.Get(t.Context(), "1"); err != nil || got.Version() != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -246,5 +250,17 @@ func TestStoresThatAreNotToBeHad(t *testing.T) {
 	}
 	if _, err := New(Config{RedisURL: r.url, Origin: r.origin, Store: &kv.Config{}}); err == nil {
 		t.Error("a store without a folder was taken")
+	}
+}
+
+func TestWhatTheOthersAreToldOfAStore(t *testing.T) {
+	for want, stats := range map[string]*StoreStats{
+		" 0": nil, "ok 42": {Stats: kv.Stats{Entries: 42}}, "ok 120000": {Stats: kv.Stats{Entries: 123_456}},
+		"alone 99000": {Stats: kv.Stats{Entries: 99_999}, Alone: true}, "off 0": {Stats: kv.Stats{Off: "no room", Entries: 7}},
+		"ok 4000000000": {Stats: kv.Stats{Entries: 1 << 40}}, "ok 0": {Stats: kv.Stats{Entries: -1}},
+	} {
+		if state, entries := stats.told(); fmt.Sprint(state, " ", entries) != want {
+			t.Errorf("%v %d; want %s", state, entries, want)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 const (
@@ -139,7 +140,7 @@ func (s *swaps) reader(node, number int, done chan struct{}) {
 			s.mu.Unlock()
 			continue
 		}
-		seen = append(seen, glance{began, v.Tag, v.Profile.Matricule == "", v.Tier == tier.FromStale})
+		seen = append(seen, glance{began, v.Tag, v.Profile.Matricule == "", v.Tier == look.FromStale})
 	}
 }
 

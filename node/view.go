@@ -11,6 +11,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
 // ErrNoFunctions reports a call about edge functions to a node without Config.Functions.
@@ -60,7 +61,7 @@ func (s *stage) of(id string) part {
 
 // View is GetWith, shown through edge functions. Their answers are kept beside the profile and end
 // with it, or with the version of the function. Where Redis does not say in time which version
-// serves, the one that served last does, and the answer is marked stale (tier.FromStale).
+// serves, the one that served last does, and the answer is marked stale (look.FromStale).
 //
 // Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names
 // the function.
@@ -80,7 +81,7 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 		return View{}, err
 	}
 	if !sure {
-		got.Tier = tier.FromStale
+		got.Tier = look.FromStale
 	}
 	shown, tag, err := n.show(ctx, id, got, stages, tails)
 	return View{shown, tag}, err
@@ -102,7 +103,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 	}
 	for id, r := range got.Found {
 		if !sure {
-			r.Tier = tier.FromStale
+			r.Tier = look.FromStale
 		}
 		shown, _, err := n.show(ctx, id, r, stages, tails)
 		if err == nil {

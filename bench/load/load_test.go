@@ -1,8 +1,11 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -157,4 +160,53 @@ func TestMedian(t *testing.T) {
 	if err != nil || got != 2 {
 		t.Errorf("the median is %v: %v", got, err)
 	}
+}
+
+// TestManyPassesLetOthersRun has a client and a server talk over TCP while 64 workers take all
+// processors.
+func TestManyPassesLetOthersRun(t *testing.T) {
+	const words, within = 50, 10 * time.Second
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	enough := errors.New("enough")
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			_, _ = io.Copy(c, c)
+			_ = c.Close()
+		}
+	}()
+	began := time.Now()
+	go func() { cancel(cmp.Or(talk(l.Addr().String(), words), enough)) }()
+	_, err = ClosedPass(ctx, 64, 64, within, func(int, uint64, int) error {
+		for until := time.Now().Add(10 * time.Microsecond); time.Now().Before(until); {
+		}
+		return nil
+	})
+	if took := time.Since(began); !errors.Is(err, enough) || took >= within {
+		t.Errorf("%d words did not come back within %v: %v", words, took, err)
+	}
+}
+
+// talk sends words one by one, each when the one before has come back.
+func talk(addr string, words int) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	word := []byte{1}
+	for range words {
+		if _, err := c.Write(word); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(c, word); err != nil {
+			return err
+		}
+	}
+	return nil
 }

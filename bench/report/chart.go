@@ -127,6 +127,9 @@ func LatencyPicture(title, subtitle string, rows []Row) (string, error) {
 // decade writes a power of ten without a fraction.
 func decade(write func(float64) string, v float64) string {
 	text := write(math.Pow(10, math.Round(v)))
+	if text == "1000" {
+		return "1 k" // between 100 and 10 k
+	}
 	return strings.Replace(strings.Replace(text, ".00", "", 1), ".0", "", 1)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 // Write writes a result into a folder, which it makes: result.json, rows.csv, figures.csv,
 // latency.hlog and index.html. Files of those names are replaced.
 func Write(dir string, r *Result) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("folder for the results: %w", err)
+	if err := Prepare(dir); err != nil {
+		return err
 	}
 	for name, make := range map[string]func(*Result) ([]byte, error){
 		"result.json": asJSON, "rows.csv": rowsCSV, "figures.csv": figuresCSV, "latency.hlog": histogramLog, "index.html": Page,
@@ -31,6 +32,19 @@ func Write(dir string, r *Result) error {
 		}
 	}
 	return nil
+}
+
+// Prepare makes the folder for a result and reports whether files can be written there: before a
+// run, whose end is too late to find out.
+func Prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("folder for the results: %w", err)
+	}
+	f, err := os.CreateTemp(dir, ".write-*")
+	if err != nil {
+		return fmt.Errorf("folder for the results: %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func asJSON(r *Result) ([]byte, error) {

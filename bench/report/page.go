@@ -24,7 +24,7 @@ p,li{max-width:52rem}.soft{color:var(--soft)}.mark{padding:.6rem .9rem;border-le
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.7rem 0}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th{font-weight:600;color:var(--soft)}td:first-child,th:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
-td:last-child{white-space:normal}
+td:last-child,th:last-child{white-space:normal;text-align:left}
 svg{max-width:100%;height:auto;display:block;margin:1rem 0}pre{white-space:pre-wrap}
 </style>
 `
@@ -132,8 +132,11 @@ func (s *Suite) section(b *strings.Builder) error {
 	if s.Skipped != "" {
 		fmt.Fprintf(b, "<p class=\"soft\">Not measured: %s</p>\n", escape(s.Skipped))
 	}
+	if s.Failure != "" {
+		fmt.Fprintf(b, "<pre class=\"mark bad\">FAILED, the rest is missing: %s</pre>\n", escape(s.Failure))
+	}
 	if rows := s.picturedRows(); len(rows) > 0 {
-		svg, err := LatencyPicture(s.Title, "latency from the planned start", rows)
+		svg, err := LatencyPicture(s.Title, s.pictureNote(), rows)
 		if err != nil {
 			return err
 		}
@@ -163,6 +166,16 @@ func (s *Suite) picturedRows() (rows []Row) {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// pictureNote says of the suite's picture what its lines do not.
+func (s *Suite) pictureNote() string {
+	for _, r := range s.Rows {
+		if r.Load == "80 %" {
+			return "at 80 % of what each can do, from the planned start"
+		}
+	}
+	return "latency from the planned start"
 }
 
 func (s *Suite) curves(b *strings.Builder) error {

@@ -130,6 +130,18 @@ func TestTextSaysWhatWentWrong(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	r.Suites[1].Failure, r.Machine.LoadBefore = "it <broke>", "2.51 1 1"
+	for _, want := range []string{"FAILED, the rest is missing: it <broke>", "a load of 2.51 on 2 cores"} {
+		if text := Text(r); !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if page, err := Page(r); err != nil || !strings.Contains(string(page), "missing: it &lt;broke&gt;") {
+		t.Errorf("the page does not say what failed: %v", err)
+	}
+	if r.Machine.LoadBefore = "1.99 3 3"; strings.Contains(r.Outcome(), "busy") {
+		t.Errorf("a quiet machine is called busy: %s", r.Outcome())
+	}
 	r.Verdict.Violations, r.Failed, r.Interrupted = 3, true, true
 	if text := r.Outcome(); !strings.Contains(text, "FAILED") || !strings.Contains(text, "Interrupted") {
 		t.Errorf("the outcome is %s", text)
@@ -192,7 +204,7 @@ func TestWhatIsNoResult(t *testing.T) {
 func TestDigits(t *testing.T) {
 	for want, got := range map[string]string{
 		"1.50 ns": Nanos(1.5), "12.0 µs": Nanos(12_000), "123 ms": Nanos(123e6), "2.00 s": Nanos(2e9), "0 ns": Nanos(0),
-		"9999": Count(9999), "12.3 k": Count(12_345), "4.56 M": Count(4_560_000), "10 ns": decade(Nanos, 1), "1 ms": decade(Nanos, 6),
+		"9999": Count(9999), "12.3 k": Count(12_345), "4.56 M": Count(4_560_000), "10 ns": decade(Nanos, 1), "1 ms": decade(Nanos, 6), "1 k": decade(Count, 3), "10 k": decade(Count, 4),
 	} {
 		if got != want {
 			t.Errorf("%q; want %q", got, want)

@@ -81,7 +81,9 @@ type Suite struct {
 	// Note says what was measured, and how.
 	Note string `json:"note"`
 	// Skipped says why nothing was measured; "" when it was.
-	Skipped string   `json:"skipped,omitempty"`
+	Skipped string `json:"skipped,omitempty"`
+	// Failure says why it ended early; "" when it did not. What it has was measured before.
+	Failure string   `json:"failure,omitempty"`
 	Rows    []Row    `json:"rows,omitempty"`
 	Figures []Figure `json:"figures,omitempty"`
 	Curves  []Curve  `json:"curves,omitempty"`

@@ -116,6 +116,9 @@ func Text(r *Result) string {
 		if s.Skipped != "" {
 			fmt.Fprintf(&b, "  not measured: %s\n", s.Skipped)
 		}
+		if s.Failure != "" {
+			fmt.Fprintf(&b, "  FAILED, the rest is missing: %s\n", s.Failure)
+		}
 		if len(s.Rows) > 0 {
 			grid(&b, s.cells(), 2)
 		}
@@ -179,5 +182,14 @@ func (r *Result) Outcome() string {
 	if r.Interrupted {
 		text = "Interrupted: what is missing was not measured. " + text
 	}
-	return text
+	return text + r.Machine.unrest()
+}
+
+// unrest says that others used the machine, as far as the load of before tells; "" when not.
+func (m *Machine) unrest() string {
+	first, _, _ := strings.Cut(m.LoadBefore, " ")
+	if load, err := strconv.ParseFloat(first, 64); err != nil || load <= float64(m.Cores) {
+		return ""
+	}
+	return fmt.Sprintf("\nThe machine was busy before this began, with a load of %s on %d cores: the figures show that as well.", first, m.Cores)
 }

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 )
 
 // params are the sizes of a run.
@@ -156,7 +158,7 @@ func measure(ctx context.Context, p params, chosen []group, stdout io.Writer) (*
 		}
 		report.Tables = append(report.Tables, tables...)
 	}
-	report.Machine.LoadAfter = loadAverage()
+	report.Machine.LoadAfter = machine.Load()
 	report.Seconds = time.Since(began).Seconds()
 	fmt.Fprint(stdout, report.verdict())
 	return report, nil

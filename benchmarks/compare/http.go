@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"runtime"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
-
 	"github.com/chatapp-ngomna/edgecache/api"
 	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/bench/bare"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -37,8 +36,11 @@ type driver func(ctx context.Context, s server, round time.Duration) (loadAnswer
 
 // loadAnswer is what a load generator saw.
 type loadAnswer struct {
-	Rate     float64 // requests answered per second
-	P50, P99 float64 // ms
+	Rate           float64 // requests answered per second
+	P50, P99, P999 float64 // ms; the last in an open loop only, as the rest
+	// Late99 is how late the generator itself was, in ms, and Unstarted what it had not begun at the end.
+	Late99    float64
+	Unstarted uint64
 }
 
 // measureHTTP compares lookups over HTTP that L1 answers with a Fiber handler that has the same bodies in a map.
@@ -70,7 +72,60 @@ func measureHTTP(ctx context.Context, r *rig) (tables []Table, err error) {
 	}
 	t.Title = fmt.Sprintf("HTTP lookup, L1 hit, %d users chosen uniformly", r.L1Users)
 	t.Note = fmt.Sprintf("%d connections of a generator of our own, in another process, which checks that each answer is about the user asked for", httpConnections)
-	return append(tables, t), nil
+	tables = append(tables, t)
+	for _, share := range openShares {
+		t, err := r.openLoop(ctx, servers, share, t.Rows[0].Median)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+// openShares are the loads of the open loop, of what the bare handler can do: all get the same.
+var openShares = []float64{0.5, 0.7}
+
+// openLoop compares latencies under a load that does not wait for answers.
+func (r *rig) openLoop(ctx context.Context, servers []server, share, saturation float64) (Table, error) {
+	order := loadOrder{Users: r.L1Users, Seed: r.Seed, Nanos: r.HTTPRound, Rate: math.Round(share * saturation)}
+	t := Table{
+		Title: fmt.Sprintf("HTTP lookup, L1 hit, open loop at %.0f %% of what the bare handler can do", 100*share), Unit: "ms p50", Goroutines: httpConnections,
+		Note: fmt.Sprintf("%.0f requests a second are due, whatever becomes of those before, on %d connections; latencies count from when they were due. "+
+			"\"late\" is how late the generator was by itself, which is in the latencies", order.Rate, httpConnections),
+	}
+	answers, err := r.turns(ctx, servers, func(ctx context.Context, s server, _ time.Duration) (a loadAnswer, err error) {
+		order.Addr, order.Bearer = s.addr, s.bearer
+		return a, askChild(ctx, "load", order, &a)
+	})
+	if err != nil {
+		return Table{}, err
+	}
+	for i, s := range servers {
+		row := newRow(s.name, of(answers[i], func(a loadAnswer) float64 { return a.P50 }))
+		row.against(&t, 0)
+		for _, extra := range []struct {
+			name  string
+			value func(loadAnswer) float64
+		}{
+			{"p99 ms", func(a loadAnswer) float64 { return a.P99 }}, {"p99.9 ms", func(a loadAnswer) float64 { return a.P999 }},
+			{"late p99 ms", func(a loadAnswer) float64 { return a.Late99 }}, {"done/s", func(a loadAnswer) float64 { return a.Rate }},
+			{"not begun", func(a loadAnswer) float64 { return float64(a.Unstarted) }},
+		} {
+			row.Extras = append(row.Extras, Extra{extra.name, median(of(answers[i], extra.value))})
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t, nil
+}
+
+// of returns one figure of each answer.
+func of(answers []loadAnswer, figure func(loadAnswer) float64) []float64 {
+	out := make([]float64, len(answers))
+	for i, a := range answers {
+		out[i] = figure(a)
+	}
+	return out
 }
 
 // servers starts the contenders on free ports.
@@ -80,10 +135,11 @@ func (r *rig) servers(ctx context.Context, closers *closing) ([]server, error) {
 		p := r.user(i)
 		bodies[p.ID] = append(profile.AppendJSON(nil, p), '\n')
 	}
-	bare, err := startBare(ctx, bodies, closers)
+	plain, stop, err := bare.Serve(ctx, bodies)
 	if err != nil {
 		return nil, err
 	}
+	closers.add(stop)
 	n, err := r.node(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -105,7 +161,7 @@ func (r *rig) servers(ctx context.Context, closers *closing) ([]server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []server{{"bare Fiber handler", bare, 0, ""}, {"edgecache GET /v1/users/:id", open, goalHTTP, ""},
+	return []server{{bare.Name, plain, 0, ""}, {"edgecache GET /v1/users/:id", open, goalHTTP, ""},
 		{"edgecache, with a token", asking, goalHTTPToken, "Bearer " + token}}, nil
 }
 
@@ -122,54 +178,41 @@ func startAPI(ctx context.Context, n *node.Node, tokens auth.Config, closers *cl
 	return s.Addr().String(), nil
 }
 
-func startBare(ctx context.Context, bodies map[string][]byte, closers *closing) (addr string, err error) {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true})
-	app.Get("/v1/users/:id", func(c *fiber.Ctx) error {
-		body := bodies[c.Params("id")]
-		if body == nil {
-			return fiber.ErrNotFound
-		}
-		c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-		c.Response().SetBodyRaw(body)
-		return nil
-	})
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("bare server: %w", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- app.Listener(l) }()
-	closers.add(func() error {
-		return errors.Join(app.ShutdownWithTimeout(time.Second), <-ended)
-	})
-	return l.Addr().String(), nil
-}
-
 // race gives the servers turns under the same load.
 func (r *rig) race(ctx context.Context, servers []server, drive driver) (Table, error) {
-	rates, p50, p99 := make([][]float64, len(servers)), make([][]float64, len(servers)), make([][]float64, len(servers))
-	rnd := rand.New(rand.NewPCG(r.Seed, 6))
-	for range r.Rounds {
-		for _, i := range rnd.Perm(len(servers)) {
-			if err := r.checkBody(ctx, servers[i], 1+rnd.IntN(r.L1Users)); err != nil {
-				return Table{}, fmt.Errorf("%s: %w", servers[i].name, err)
-			}
-			runtime.GC()
-			a, err := drive(ctx, servers[i], r.HTTPRound)
-			if err != nil {
-				return Table{}, fmt.Errorf("%s: %w", servers[i].name, err)
-			}
-			rates[i], p50[i], p99[i] = append(rates[i], a.Rate), append(p50[i], a.P50), append(p99[i], a.P99)
-		}
+	answers, err := r.turns(ctx, servers, drive)
+	if err != nil {
+		return Table{}, err
 	}
 	t := Table{Unit: "requests/s", Goroutines: httpConnections, MoreIsBetter: true}
 	for i, s := range servers {
-		row := newRow(s.name, rates[i])
-		row.Extras = []Extra{{"p50 ms", median(p50[i])}, {"p99 ms", median(p99[i])}}
+		row := newRow(s.name, of(answers[i], func(a loadAnswer) float64 { return a.Rate }))
+		row.Extras = []Extra{{"p50 ms", median(of(answers[i], func(a loadAnswer) float64 { return a.P50 }))},
+			{"p99 ms", median(of(answers[i], func(a loadAnswer) float64 { return a.P99 }))}}
 		row.against(&t, s.goal)
 		t.Rows = append(t.Rows, row)
 	}
 	return t, nil
+}
+
+// turns gives each server as many turns as there are rounds, in an order drawn anew.
+func (r *rig) turns(ctx context.Context, servers []server, drive driver) (answers [][]loadAnswer, err error) {
+	answers = make([][]loadAnswer, len(servers))
+	rnd := rand.New(rand.NewPCG(r.Seed, 6))
+	for range r.Rounds {
+		for _, i := range rnd.Perm(len(servers)) {
+			if err := r.checkBody(ctx, servers[i], 1+rnd.IntN(r.L1Users)); err != nil {
+				return nil, fmt.Errorf("%s: %w", servers[i].name, err)
+			}
+			runtime.GC()
+			a, err := drive(ctx, servers[i], r.HTTPRound)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", servers[i].name, err)
+			}
+			answers[i] = append(answers[i], a)
+		}
+	}
+	return answers, nil
 }
 
 // checkBody compares all fields of an answer about user i with the truth.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/bench/load"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -23,6 +24,7 @@ type loadOrder struct {
 	Users  int
 	Seed   uint64
 	Nanos  time.Duration
+	Rate   float64 // requests that are due a second; 0 for as many as there can be, one after another
 }
 
 // rest is what follows the id in a request.
@@ -51,12 +53,15 @@ func loadTask(ctx context.Context, argument []byte) (any, error) {
 		defer func() { _ = c.Close() }()
 		conns[i] = c
 	}
+	if o.Rate > 0 {
+		return o.openLoop(ctx, conns)
+	}
 	delays, errs := make([][]float64, len(conns)), make([]error, len(conns))
 	began := time.Now()
 	var all sync.WaitGroup
 	for i, c := range conns {
 		all.Go(func() {
-			l := lookups{conn: c, rest: o.rest(), in: bufio.NewReaderSize(c, 4<<10), rnd: rand.New(rand.NewPCG(o.Seed, uint64(i)))}
+			l := o.lookups(c, i)
 			delays[i], errs[i] = l.run(o.Users, began.Add(o.Nanos))
 		})
 	}
@@ -69,7 +74,35 @@ func loadTask(ctx context.Context, argument []byte) (any, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return loadAnswer{float64(len(merged)) / elapsed.Seconds(), quantile(merged, 0.5), quantile(merged, 0.99)}, nil
+	return loadAnswer{Rate: float64(len(merged)) / elapsed.Seconds(), P50: quantile(merged, 0.5), P99: quantile(merged, 0.99)}, nil
+}
+
+// openLoop puts Rate on the server, whatever it makes of it: a request that waits for a connection, because
+// earlier ones were slow, has the wait in its latency.
+func (o loadOrder) openLoop(ctx context.Context, conns []net.Conn) (a loadAnswer, err error) {
+	all := make([]lookups, len(conns))
+	for i, c := range conns {
+		all[i] = o.lookups(c, i)
+	}
+	plan := load.Plan{Rate: o.Rate, Duration: o.Nanos, Workers: len(conns)}
+	out, err := load.Open(ctx, plan, func(_ context.Context, worker int, _ uint64) error {
+		return all[worker].one(int64(1 + all[worker].rnd.IntN(o.Users)))
+	})
+	if err != nil {
+		return a, err
+	}
+	if out.Failed > 0 {
+		return a, fmt.Errorf("%d of %d requests: %w", out.Failed, out.Planned, out.Err)
+	}
+	latency, late := out.Latency(), out.Pacer
+	millis := func(nanos int64) float64 { return float64(nanos) / float64(time.Millisecond) }
+	return loadAnswer{Rate: out.Achieved, P50: millis(latency.ValueAtPercentile(50)), P99: millis(latency.ValueAtPercentile(99)),
+		P999: millis(latency.ValueAtPercentile(99.9)), Late99: millis(late.ValueAtPercentile(99)), Unstarted: out.Unstarted}, nil
+}
+
+// lookups are those on the i-th connection.
+func (o loadOrder) lookups(c net.Conn, i int) lookups {
+	return lookups{conn: c, rest: o.rest(), in: bufio.NewReaderSize(c, 4<<10), rnd: rand.New(rand.NewPCG(o.Seed, uint64(i)))}
 }
 
 // lookups are requests one after another on one connection.

@@ -3,14 +3,13 @@ package compare
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 )
 
 // Machine is where a run took place, and with what.
@@ -34,13 +33,10 @@ func readMachine(ctx context.Context, client redis.UniversalClient) (Machine, er
 	if err != nil {
 		return Machine{}, fmt.Errorf("version of redis-server: %w", err)
 	}
+	here := machine.Read()
 	m := Machine{
-		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Kernel: firstLine("/proc/sys/kernel/osrelease"),
-		LoadBefore: loadAverage(), Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH, Libraries: libraries(),
-	}
-	if total, _, ok := strings.Cut(field("/proc/meminfo", "MemTotal"), " "); ok {
-		kib, _ := strconv.ParseFloat(total, 64)
-		m.MemoryGiB = kib / (1 << 20)
+		CPU: here.CPU, Cores: here.Cores, MemoryGiB: here.MemoryGiB, Kernel: here.Kernel,
+		LoadBefore: here.Load, Go: here.Go, Libraries: libraries(),
 	}
 	for line := range strings.SplitSeq(info, "\r\n") {
 		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
@@ -48,34 +44,6 @@ func readMachine(ctx context.Context, client redis.UniversalClient) (Machine, er
 		}
 	}
 	return m, nil
-}
-
-// field returns the value of "name : value" in a file of the system's, or "" where there is none.
-func field(path, name string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-func firstLine(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	return line
-}
-
-func loadAverage() string {
-	parts := strings.Fields(firstLine("/proc/loadavg"))
-	return strings.Join(parts[:min(3, len(parts))], " ")
 }
 
 // libraries lists the modules that take part.
@@ -87,7 +55,7 @@ func libraries() (out []string) {
 	for _, m := range info.Deps {
 		switch m.Path {
 		case "github.com/dgraph-io/ristretto/v2", "github.com/redis/go-redis/v9", "github.com/redis/rueidis",
-			"github.com/go-redis/cache/v9", "github.com/gofiber/fiber/v2", "github.com/valyala/fasthttp":
+			"github.com/go-redis/cache/v9", "github.com/maypok86/otter/v2", "github.com/gofiber/fiber/v2", "github.com/valyala/fasthttp":
 			out = append(out, m.Path+" "+m.Version)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/dgraph-io/ristretto/v2"
 
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source/sample"
@@ -111,7 +112,7 @@ func memoryNow() memoryAnswer {
 
 // residentSet returns the bytes of this process that are in memory; 0 where the system does not tell.
 func residentSet() int64 {
-	kib, _, _ := strings.Cut(field("/proc/"+strconv.Itoa(os.Getpid())+"/status", "VmRSS"), " ")
+	kib, _, _ := strings.Cut(machine.Field("/proc/"+strconv.Itoa(os.Getpid())+"/status", "VmRSS"), " ")
 	n, _ := strconv.ParseInt(kib, 10, 64)
 	return n << 10
 }

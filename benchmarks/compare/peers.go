@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/go-redis/cache/v9"
+	"github.com/maypok86/otter/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/redis/rueidis"
@@ -85,6 +86,45 @@ func (r *rig) redisTracked(name string, get func(client *redis.Client, c *chunk,
 	return r.warmed(contender{
 		name: name, pass: passOf(one), fetch: each(one), close: func() { _ = client.Close() },
 		strays: func() uint64 { return client.CSCStats().Misses },
+	})
+}
+
+// otterV2 holds decoded profiles, as bare ristretto does.
+func (r *rig) otterV2(ctx context.Context) (contender, error) {
+	cache, err := otter.New(&otter.Options[string, *profile.Profile]{
+		MaximumWeight: l1Bytes, Weigher: func(string, *profile.Profile) uint32 { return meanEntry },
+	})
+	if err != nil {
+		return contender{}, fmt.Errorf("otter: %w", err)
+	}
+	for _, id := range r.shuffled(r.L1Users) {
+		p, err := r.compact(ctx, id)
+		if err != nil {
+			return contender{}, err
+		}
+		cache.Set(id, p)
+	}
+	get := func(id string) (*profile.Profile, error) {
+		p, ok := cache.GetIfPresent(id)
+		if !ok {
+			return nil, fmt.Errorf("%w: %q", errMiss, id)
+		}
+		return p, nil
+	}
+	return r.warmed(contender{
+		name: "otter v2 GetIfPresent of *Profile",
+		pass: func(c *chunk) (sum uint64, err error) {
+			for _, id := range c.ids {
+				p, ok := cache.GetIfPresent(id)
+				if !ok {
+					return 0, fmt.Errorf("%w: %q", errMiss, id)
+				}
+				sum += touch(p)
+			}
+			return sum, nil
+		},
+		fetch: each(func(c *chunk, i int) (*profile.Profile, error) { return get(c.ids[i]) }),
+		close: func() { cache.StopAllGoroutines() },
 	})
 }
 

@@ -2,12 +2,11 @@ package warm
 
 import (
 	"fmt"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/internal/machine"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
@@ -59,9 +58,10 @@ func share(part, all int64) string {
 }
 
 func report(p params, c *chat, cold, warm *outcome) string {
+	here := machine.Read()
 	var b strings.Builder
 	fmt.Fprintf(&b, "# The first minute after a full restart\n\nWritten by `go run -C benchmarks . warm -trace FILE -out results`, %s; %s, %d processors, %s, Redis over loopback.\n\n",
-		time.Now().UTC().Format(time.RFC3339), cpu(), runtime.NumCPU(), runtime.Version())
+		time.Now().UTC().Format(time.RFC3339), here.CPU, here.Cores, here.Go)
 	fmt.Fprintf(&b, "%d nodes with nothing in memory and an empty Redis; an origin that takes %v to %v; %d lookups a second of a recorded chat, from %s on, "+
 		"whether answers come or not. %d users were active in the seven days before.\n\n", p.nodes, p.least, p.most, p.rate,
 		c.restart.UTC().Format("2006-01-02 15:04"), len(c.active))
@@ -85,15 +85,4 @@ func report(p params, c *chat, cold, warm *outcome) string {
 	fmt.Fprintf(&b, "\nThe worst second for users active in the seven days before: %.2f %% hits prewarmed, %.2f %% cold; the goal is %.0f %%.\n",
 		100*warm.leastActive(), 100*cold.leastActive(), 100*goal)
 	return b.String()
-}
-
-// cpu names the processor as the system does.
-func cpu() string {
-	text, _ := os.ReadFile("/proc/cpuinfo") // elsewhere it stays unnamed
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }

@@ -94,6 +94,11 @@ func (b *benchmark) run(ctx context.Context, suites []string) error {
 	if err := b.settleConf(suites); err != nil {
 		return err
 	}
+	if b.out != "" {
+		if err := report.Prepare(b.out); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
 	client, err := b.connect()
 	if err != nil {
 		return err
@@ -106,7 +111,7 @@ func (b *benchmark) run(ctx context.Context, suites []string) error {
 	b.conf.Progress = func(share float64, left time.Duration, what string) {
 		shown.show(share, fmt.Sprintf("%s left, %s", left.Round(time.Second), what))
 	}
-	fmt.Fprintf(b.stderr, "measuring %s; takes about %v\n", strings.Join(b.names(), ", "), b.conf.Takes().Round(time.Second))
+	fmt.Fprintf(b.stderr, "measuring %s; takes about %v\n", strings.Join(b.conf.Measures(), ", "), b.conf.Takes().Round(time.Second))
 	r, err := bench.Run(ctx, b.conf)
 	shown.clear()
 	if r == nil {
@@ -114,14 +119,6 @@ func (b *benchmark) run(ctx context.Context, suites []string) error {
 	}
 	fmt.Fprint(b.stdout, printableLines(report.Text(r)))
 	return errors.Join(b.write(r), benchOutcome(r, err))
-}
-
-// names are the suites that will run.
-func (b *benchmark) names() []string {
-	if len(b.conf.Suites) == 0 {
-		return bench.Names()
-	}
-	return b.conf.Suites
 }
 
 // write writes the result where it was asked for.

@@ -108,13 +108,24 @@ func TestBenchTakesItsUsersFromFiles(t *testing.T) {
 	}
 }
 
+// TestBenchSaysFirstThatItCannotWrite names a file as the folder of the results.
+func TestBenchSaysFirstThatItCannotWrite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, nil)
+	got := command(t, "", nil, "bench", "--out", file)
+	if exitCode(got.err) != 1 || !strings.Contains(got.err.Error(), "--out: folder for the results") || strings.Contains(got.stderr, "measuring") {
+		t.Errorf("%v\n%s", got.err, got.stderr)
+	}
+}
+
 // TestBenchAsksRunningNodes measures two nodes over HTTP, and leaves out what would change them.
 func TestBenchAsksRunningNodes(t *testing.T) {
 	node := start(t, append([]string{"serve", "--sample-users", "200"}, anyPort...)...).urls()[0]
 	out := t.TempDir()
 	got := command(t, "", nil, "bench", "http", "batch", "change", "--nodes", node+","+node+"/", "--users", "200", "--rate", "200",
 		"--duration", "50ms", "--out", out)
-	if got.err != nil || !strings.Contains(got.stdout, "not measured: running nodes are asked over HTTP only") {
+	if got.err != nil || !strings.Contains(got.stdout, "not measured: running nodes are asked over HTTP only") ||
+		!strings.Contains(got.stderr, "measuring http, batch; takes") {
 		t.Fatalf("%v\n%s%s", got.err, got.stdout, got.stderr)
 	}
 	r, err := report.Read(out)

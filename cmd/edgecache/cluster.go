@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,8 @@ func (p *program) clusterCommand() *cobra.Command {
 		Long: `Shows the nodes that a node knows, as each tells of itself: which share of the ranges of ids it
 warms, how much of it is loaded (WARM) and how much of all that was planned is in its memory;
 how full that is; whether it is fenced, and whether Redis and the origin answer it; for how long
-its stream has been silent; how many edge functions it serves; and with which key it encrypts.`,
+its stream has been silent; how many edge functions it serves; how many users its store on disk
+holds, if any node has one; and with which key it encrypts.`,
 		Example: `  edgecache cluster
   edgecache cluster --node http://10.0.0.7:8003
   edgecache cluster keys add --file cluster.keys`,
@@ -59,8 +61,14 @@ its stream has been silent; how many edge functions it serves; and with which ke
 func clusterTable(c node.Cluster, now time.Time) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tIN MEMORY\tMEMORY\tFENCED\tREDIS\tORIGIN\tLAG\tFN\tKEY\tGOSSIP\tAPI\tVERSION")
-	for _, m := range append(c.Members, c.Gone...) {
+	all := slices.Concat(c.Members, c.Gone)
+	stores := slices.ContainsFunc(all, func(m node.Member) bool { return m.Store != "" })
+	title := ""
+	if stores {
+		title = "\tSTORE"
+	}
+	fmt.Fprintf(w, "NODE\tSTATE\tFOR\tRANGES\tWEIGHT\tWARM\tIN MEMORY\tMEMORY\tFENCED\tREDIS\tORIGIN\tLAG\tFN%s\tKEY\tGOSSIP\tAPI\tVERSION\n", title)
+	for _, m := range all {
 		name := printable(m.Name)
 		if m.Name == c.Self {
 			name += " *"
@@ -69,8 +77,12 @@ func clusterTable(c node.Cluster, now time.Time) string {
 		if !m.Since.IsZero() {
 			since = now.Sub(m.Since).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s\t%s\t%s\t%s\t%s\n", name, printable(stateColumn(m)), since, m.Ranges, m.Weight,
-			100*m.Warmth, healthColumns(m), keyColumn(m), dash(m.Addr), dash(m.HTTP), dash(m.Version))
+		store := ""
+		if stores {
+			store = "\t" + storeColumn(m)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%.0f %%\t%s%s\t%s\t%s\t%s\t%s\n", name, printable(stateColumn(m)), since, m.Ranges, m.Weight,
+			100*m.Warmth, healthColumns(m), store, keyColumn(m), dash(m.Addr), dash(m.HTTP), dash(m.Version))
 	}
 	_ = w.Flush() // to memory
 	return b.String()
@@ -98,6 +110,25 @@ func healthColumns(m node.Member) string {
 	}
 	return fmt.Sprintf("%.0f %%\t%.0f %% of %d MiB\t%s\t%s\t%s\t%d s\t%d", 100*m.MemoryWarmth, 100*m.Memory, m.MemoryMiB,
 		fenced, dash(m.Redis), dash(m.Origin), m.Lag/1000, m.Functions)
+}
+
+// storeColumn tells of a node's store on disk.
+func storeColumn(m node.Member) string {
+	users := fmt.Sprintf("%d users", m.StoreEntries)
+	if m.StoreEntries >= 10_000 {
+		users = fmt.Sprintf("%d k users", m.StoreEntries/1000)
+	}
+	switch m.Store {
+	case "":
+		return "-"
+	case "ok":
+		return users
+	case "alone":
+		return users + ", ALONE"
+	case "off":
+		return "OFF"
+	}
+	return printable(m.Store)
 }
 
 // keyColumn shows the key with which a node encrypts, and how many others it understands.

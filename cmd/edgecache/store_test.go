@@ -53,6 +53,10 @@ func TestServeWithAStore(t *testing.T) {
 		if got := command(t, "", nil, "why", "2", "--node", node); got.err != nil || !strings.Contains(got.stdout, "\n  on disk:   version ") {
 			t.Errorf("why: %v\n%s", got.err, got.stdout)
 		}
+		shown := command(t, "", nil, "cluster", "--node", node)
+		if shown.err != nil || !strings.Contains(shown.stdout, "STORE") || !strings.Contains(shown.stdout, "3 users") {
+			t.Errorf("cluster: %v\n%s", shown.err, shown.stdout)
+		}
 		if got := storeStats(t, node); got.Entries < 3 {
 			t.Errorf("%+v", got)
 		}

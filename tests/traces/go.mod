@@ -7,7 +7,11 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-require go.etcd.io/bbolt v1.5.0 // indirect
+require (
+	github.com/alicebob/miniredis/v2 v2.40.0 // indirect
+	github.com/yuin/gopher-lua v1.1.1 // indirect
+	go.etcd.io/bbolt v1.5.0 // indirect
+)
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect

@@ -2,10 +2,11 @@ package kv
 
 import (
 	"context"
-	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"go.etcd.io/bbolt"
 )
@@ -48,8 +49,13 @@ func (s *Store) commit() {
 	s.deletes, s.dirty = 0, false
 	batch, st := s.committing, s.stateLocked(false)
 	s.mu.Unlock()
+	s.snapshot.close()
 	if err := s.write(batch, st); err != nil {
 		s.giveUp(err) // before readers could meet the file without these changes
+		return
+	}
+	if err := guard(func() error { return s.snapshot.open(s.db) }); err != nil {
+		s.giveUp(err)
 		return
 	}
 	s.mu.Lock()
@@ -93,12 +99,16 @@ func (s *Store) write(batch map[string]*Record, st state) error {
 // apply writes a batch, in the order of ids, in which neighbours share pages, and returns how many
 // entries there are more.
 func apply(users *bbolt.Bucket, batch map[string]*Record) (added int, err error) {
-	for _, id := range slices.Sorted(maps.Keys(batch)) {
-		key, r := []byte(id), batch[id]
+	changes, room := inOrder(batch)
+	values := make([]byte, 0, room) // all in one: they must stay until the transaction ends
+	for _, c := range changes {
+		key := unsafe.Slice(unsafe.StringData(c.id), len(c.id)) // bbolt copies keys
 		there := users.Get(key) != nil
 		switch {
-		case r != nil:
-			err = users.Put(key, r.encode(id))
+		case c.record != nil:
+			from := len(values)
+			values = c.record.appendTo(values, c.id)
+			err = users.Put(key, values[from:len(values):len(values)])
 			if !there {
 				added++
 			}
@@ -111,6 +121,24 @@ func apply(users *bbolt.Bucket, batch map[string]*Record) (added int, err error)
 		}
 	}
 	return added, nil
+}
+
+// change is one of a batch; a nil record is a deletion.
+type change struct {
+	id     string
+	record *Record
+}
+
+// inOrder returns a batch in the order of ids, and how many bytes its values have.
+func inOrder(batch map[string]*Record) (changes []change, room int) {
+	changes = make([]change, 0, len(batch))
+	for id, r := range batch {
+		if changes = append(changes, change{id, r}); r != nil {
+			room += headSize + len(r.Packed)
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return strings.Compare(a.id, b.id) })
+	return changes, room
 }
 
 // evict makes room when the entries take more than they may: a few at each transaction, in the

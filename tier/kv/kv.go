@@ -117,6 +117,9 @@ type Store struct {
 	generation atomic.Uint32
 	counters   counters
 
+	// snapshot is what readers of the file share.
+	snapshot snapshot
+
 	mu sync.RWMutex
 	// pending has the changes since the last transaction, committing those of the one under way; a
 	// nil is a deletion. All three are guarded by mu, as deletes is, the deletions in pending.
@@ -248,6 +251,7 @@ func (s *Store) Close() error {
 	}
 	return s.life.Close(func() error {
 		err := s.finish()
+		s.snapshot.close() // closeDB waits for readers
 		return errors.Join(err, closeDB(s.db), s.held.release())
 	})
 }

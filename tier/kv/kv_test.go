@@ -71,7 +71,10 @@ func awaitCommit(s *Store) {
 
 // kill ends a store as the end of its process would.
 func (s *Store) kill() error {
-	err := s.life.Close(func() error { return errors.Join(s.db.Close(), s.held.release()) })
+	err := s.life.Close(func() error {
+		s.snapshot.close()
+		return errors.Join(s.db.Close(), s.held.release())
+	})
 	return err
 }
 

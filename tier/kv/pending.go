@@ -12,20 +12,20 @@ import (
 // the next transaction: a reader looks at what is pending first.
 
 // Get returns what is held of id. Its Packed is the caller's.
-func (s *Store) Get(id string) (Record, bool) {
+func (s *Store) Get(id string) (out Record, ok bool) {
 	if !s.On() {
 		return Record{}, false
 	}
-	r, there := s.changed(id)
-	if !there {
-		if r = s.read(id); r == nil {
-			return Record{}, false
-		}
-	}
-	if r == nil || r.generation != s.generation.Load() {
+	if r, there := s.changed(id); r != nil {
+		out = *r
+	} else if there {
+		return Record{}, false
+	} else if out, ok = s.look(id); !ok {
 		return Record{}, false
 	}
-	out := *r
+	if out.generation != s.generation.Load() {
+		return Record{}, false
+	}
 	out.Inherited = out.session != s.session
 	return out, true
 }
@@ -45,14 +45,32 @@ func (s *Store) changedLocked(id string) (*Record, bool) {
 	return r, there
 }
 
-// read returns what the file has of id, nil for nothing. A value that is not as it was written is
-// deleted.
+// read is look for those who want a pointer, nil for nothing.
 func (s *Store) read(id string) *Record {
-	var value []byte
+	if r, ok := s.look(id); ok {
+		return &r
+	}
+	return nil
+}
+
+// look returns what the file has of id. A value that is not as it was written is deleted.
+func (s *Store) look(id string) (r Record, ok bool) {
+	var damage error
+	take := func(value []byte) {
+		if value == nil {
+			return
+		}
+		if r, damage = decode(id, value); damage == nil {
+			r.Packed, ok = bytes.Clone(r.Packed), true
+		}
+	}
 	err := guard(func() error {
+		if s.snapshot.read(id, take) {
+			return nil
+		}
 		return s.db.View(func(tx *bbolt.Tx) error {
 			key := unsafe.Slice(unsafe.StringData(id), len(id)) // is read only
-			value = bytes.Clone(tx.Bucket(usersBucket).Get(key))
+			take(tx.Bucket(usersBucket).Get(key))
 			return nil
 		})
 	})
@@ -60,18 +78,13 @@ func (s *Store) read(id string) *Record {
 		if !s.life.Closed() {
 			s.giveUp(err)
 		}
-		return nil
+		return Record{}, false
 	}
-	if value == nil {
-		return nil
-	}
-	r, err := decode(id, value)
-	if err != nil {
+	if damage != nil {
 		s.counters.damaged.Add(1)
 		s.Delete(id)
-		return nil
 	}
-	return &r
+	return r, ok
 }
 
 // Put holds r as what is known of id, if valid says so. valid is called at a moment at which no

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+	"unsafe"
 
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -51,14 +52,17 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func sum(id string, value []byte) uint32 {
-	var room [profile.MaxIDLen]byte
-	crc := crc32.Update(0, castagnoli, room[:copy(room[:], id)])
+	key := unsafe.Slice(unsafe.StringData(id), len(id)) // is read only
+	crc := crc32.Update(0, castagnoli, key)
 	return crc32.Update(crc, castagnoli, value[atFlags:])
 }
 
-// encode returns the value of r under id.
-func (r *Record) encode(id string) []byte {
-	b := make([]byte, headSize, headSize+len(r.Packed))
+// appendTo appends the value of r under id.
+func (r *Record) appendTo(values []byte, id string) []byte {
+	from := len(values)
+	values = append(values, make([]byte, headSize)...)
+	values = append(values, r.Packed...)
+	b := values[from:]
 	b[0] = layout
 	if r.Origin {
 		b[atFlags] = flagOrigin
@@ -67,9 +71,8 @@ func (r *Record) encode(id string) []byte {
 	binary.LittleEndian.PutUint32(b[atSession:], r.session)
 	binary.LittleEndian.PutUint64(b[atVersion:], uint64(r.Version))
 	binary.LittleEndian.PutUint64(b[atLoaded:], uint64(r.Loaded.UnixNano()))
-	b = append(b, r.Packed...)
 	binary.LittleEndian.PutUint32(b[atSum:], sum(id, b))
-	return b
+	return values
 }
 
 // decode reads the value of id; Packed points into it. Errors wrap ErrDamaged.
