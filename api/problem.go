@@ -97,7 +97,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, auth.ErrUnauthorized), errors.Is(err, auth.ErrForbidden):
 		return problemAuth(err)
 	case errors.Is(err, gate.ErrForeignHost):
-		return &problem{status: 421, name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
+		return &problem{status: gate.Status(err), name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
 	case errors.Is(err, gate.ErrSimpleType):
 		return problemType("a change without a token needs Content-Type: application/json or application/msgpack, an empty one as well")
 	case errors.Is(err, web.ErrTooLarge):
@@ -113,9 +113,9 @@ func problemOf(err error) *problem {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemSlow
 	case errors.Is(err, profile.ErrInvalidID):
-		return &problem{status: 400, name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
+		return &problem{status: gate.Status(err), name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
 	case errors.Is(err, profile.ErrNotFound):
-		return &problem{status: 404, name: "user-not-found", title: "User not found", detail: "no such user"}
+		return &problem{status: gate.Status(err), name: "user-not-found", title: "User not found", detail: "no such user"}
 	case errors.Is(err, tier.ErrTooMany), errors.Is(err, profile.ErrTooLarge):
 		return &problem{status: 413, name: "too-large", title: "Too large", detail: reason(err, tier.ErrTooMany, profile.ErrTooLarge)}
 	case errors.Is(err, node.ErrNotTold):
@@ -137,9 +137,9 @@ func problemOf(err error) *problem {
 
 // problemAuth is for requests without the token that they need.
 func problemAuth(err error) *problem {
-	p := &problem{status: 401, name: "unauthorized", title: "Unauthorized", detail: "not authorized: " + reason(err, auth.ErrUnauthorized)}
+	p := &problem{status: gate.Status(err), name: "unauthorized", title: "Unauthorized", detail: "not authorized: " + reason(err, auth.ErrUnauthorized)}
 	if errors.Is(err, auth.ErrForbidden) {
-		p = &problem{status: 403, name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
+		p = &problem{status: gate.Status(err), name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
 	}
 	if denied, ok := errors.AsType[*gate.Denied](err); ok {
 		p.ask = denied.Challenge

@@ -63,31 +63,12 @@ const (
 
 // answered turns an answer that is no 2xx into an error.
 func answered(call *call, status int, header http.Header, body []byte) (*Error, verdict) {
-	e := &Error{Op: call.op, Status: status, Err: profile.ErrUnavailable}
+	e := &Error{Op: call.op, Status: status, Err: meaning(call, status)}
 	e.Detail, e.Fields = explain(body)
-	switch status {
-	case http.StatusNotFound, http.StatusGone:
-		e.Err = profile.ErrNotFound
-	case http.StatusConflict:
-		e.Err = ErrExists
-	case http.StatusPreconditionFailed:
-		e.Err = ErrVersion
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		e.Err = refusal(call)
-	case http.StatusRequestEntityTooLarge:
-		e.Err = profile.ErrTooLarge
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		e.RetryAfter = parseRetryAfter(header.Get("Retry-After"))
 	}
 	return e, judge(status)
-}
-
-// refusal is what a 400 means: a write with bad fields, or a lookup by an id that this service would never have.
-func refusal(call *call) error {
-	if call.body != nil {
-		return profile.ErrMalformed
-	}
-	return profile.ErrInvalidID
 }
 
 func judge(status int) verdict {

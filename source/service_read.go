@@ -1,9 +1,7 @@
 package source
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,14 +10,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/auth"
-	"github.com/chatapp-ngomna/edgecache/internal/plain"
-	"github.com/chatapp-ngomna/edgecache/internal/web"
-	"github.com/chatapp-ngomna/edgecache/origin"
-
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
+	"github.com/chatapp-ngomna/edgecache/internal/strictjson"
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
@@ -61,7 +59,7 @@ func (s *Service) getOne(c *fiber.Ctx) error {
 	}
 	tag := origin.ETag(p.UpdatedAt)
 	c.Set(fiber.HeaderETag, tag)
-	if listsTag(c.Get(fiber.HeaderIfNoneMatch), tag) {
+	if web.NoneMatch(c.Get(fiber.HeaderIfNoneMatch), tag) {
 		return c.SendStatus(http.StatusNotModified)
 	}
 	return sendJSON(c, profile.AppendJSON(nil, p))
@@ -98,10 +96,8 @@ func (s *Service) postBatch(c *fiber.Ctx) error {
 	if err := profile.CheckJSONText(text.Bytes); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text.Bytes))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil || dec.More() {
-		return fmt.Errorf(`%w: want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed)
+	if err := strictjson.Decode(text.Bytes, &body); err != nil {
+		return fmt.Errorf(`%w: %w; want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed, err)
 	}
 	return s.batch(c, body.IDs)
 }
@@ -214,14 +210,4 @@ func (s *Service) known(c *fiber.Ctx) bool { return s.gate.Known(c.Context(), au
 func sendJSON(c *fiber.Ctx, body []byte) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(body)
-}
-
-// listsTag reports whether an If-None-Match header lists tag, weak or strong, or is *.
-func listsTag(header, tag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
-			return true
-		}
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
@@ -101,18 +102,15 @@ func ifMatch(c *fiber.Ctx) ([]int64, error) {
 		return nil, nil
 	}
 	versions := []int64{}
-	for tag := range strings.SplitSeq(header, ",") {
-		tag = strings.TrimSpace(tag)
-		if strings.HasPrefix(tag, "W/") {
-			continue
-		}
-		text, ok := strings.CutPrefix(tag, `"`)
-		text, closed := strings.CutSuffix(text, `"`)
-		if !ok || !closed {
+	for rest := header; rest != ""; {
+		tag, after, ok := web.NextTag(rest)
+		if !ok {
 			return nil, fmt.Errorf(`%w: If-Match %.60q; want the ETag of an answer, such as "1700000000000", quotes included`,
 				profile.ErrMalformed, header)
 		}
-		if v, err := strconv.ParseInt(text, 10, 64); err == nil { // any other tag is valid and matches no version
+		rest = after
+		// Any other tag is valid, and matches no version.
+		if v, err := strconv.ParseInt(tag.Text, 10, 64); err == nil && !tag.Weak {
 			versions = append(versions, v)
 		}
 	}
