@@ -282,6 +282,26 @@ func badEntry(n int, user string) map[string]any {
 	}[n%7]
 }
 
+// badAmongGood adds as many bad entries as good ones to the stream, and returns the last version of each
+// user.
+func badAmongGood(ctx context.Context, r *rig, client redis.UniversalClient, entries int) map[string]int64 {
+	last := map[string]int64{}
+	for i := 0; i < entries; i += 100 {
+		pipe := client.Pipeline()
+		for j := i; j < i+100; j++ {
+			id := strconv.Itoa(1 + j%r.users)
+			v := r.source.next(id)
+			r.source.set(person(id, v))
+			last[id] = v
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: badEntry(j, id)})
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: foreign(r.T, id, v)})
+		}
+		_, err := pipe.Exec(ctx)
+		check(r.T, err)
+	}
+	return last
+}
+
 // Entries that nobody understands stand in nobody's way.
 func TestBadEntriesAmongGoodOnes(t *testing.T) {
 	entries := pick(2000, 10_000)
@@ -298,20 +318,7 @@ func TestBadEntriesAmongGoodOnes(t *testing.T) {
 	for i, n := range r.nodes {
 		watching.Go(func() { longest[i] = standstill(ctx, server.Client(), n) })
 	}
-	last := map[string]int64{}
-	for i := 0; i < entries; i += 100 {
-		pipe := server.Client().Pipeline()
-		for j := i; j < i+100; j++ {
-			id := strconv.Itoa(1 + j%r.users)
-			v := r.source.next(id)
-			r.source.set(person(id, v))
-			last[id] = v
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: badEntry(j, id)})
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: foreign(t, id, v)})
-		}
-		_, err := pipe.Exec(ctx)
-		check(t, err)
-	}
+	last := badAmongGood(ctx, r, server.Client(), entries)
 	for id, v := range last {
 		eventually(t, fmt.Sprintf("version %d of %q on every node and in Redis", v, id), func() bool {
 			got, err := server.Client().HGet(ctx, profile.KeyPrefix+id, "updatedAt").Int64()
@@ -398,6 +405,20 @@ func TestFailoverThatLosesTheLastChanges(t *testing.T) {
 	}
 }
 
+// lost counts the answers of all nodes about the users 1 to n that lack the last change, or are marked
+// stale.
+func (r *rig) lost(n int) (lost int) {
+	for id := 1; id <= n; id++ {
+		id := strconv.Itoa(id)
+		for n := range r.nodes {
+			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == look.FromStale {
+				lost++
+			}
+		}
+	}
+	return lost
+}
+
 func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	ctx := r.Context()
 	old, err := s.MasterAddr(ctx)
@@ -445,15 +466,7 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	wait(ctx, time.Second-time.Since(back))
 	r.bind(bound)
 	wait(ctx, time.Second)
-	lost := 0
-	for id := 1; id <= 500; id++ {
-		id := strconv.Itoa(id)
-		for n := range r.nodes {
-			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == look.FromStale {
-				lost++
-			}
-		}
-	}
+	lost := r.lost(500)
 	r.Logf("result: Sentinel failover with replication held, 500 changes, min-replicas-to-write %t | none lost; every node flushes within 3s | %d of 1500 answers lack one, all flushed within %v",
 		safe, lost, flushed.Round(time.Millisecond))
 	r.Logf("%d of 1500 answers lack the last change", lost)

@@ -308,6 +308,22 @@ func TestAServerThatForbidsInfo(t *testing.T) {
 	}
 }
 
+// everywhere starts and closes a tail from several goroutines at once.
+func everywhere(t *testing.T, tail *Tail) {
+	var group sync.WaitGroup
+	for i := range 6 {
+		group.Go(func() {
+			if i%2 == 0 {
+				_ = tail.Start(t.Context())
+			} else {
+				_ = tail.Close()
+			}
+			_ = tail.Stats()
+		})
+	}
+	group.Wait()
+}
+
 func TestTheLifeOfATail(t *testing.T) { canary.Judge(t, lifeOfATail) }
 
 func lifeOfATail(t *testing.T, bird *canary.Canary) {
@@ -347,18 +363,7 @@ func lifeOfATail(t *testing.T, bird *canary.Canary) {
 	t.Run("survives starts and closes from everywhere", func(t *testing.T) {
 		for range 30 {
 			tail := fresh()
-			var group sync.WaitGroup
-			for i := range 6 {
-				group.Go(func() {
-					if i%2 == 0 {
-						_ = tail.Start(t.Context())
-					} else {
-						_ = tail.Close()
-					}
-					_ = tail.Stats()
-				})
-			}
-			group.Wait()
+			everywhere(t, tail)
 			must(t, tail.Close())
 		}
 	})

@@ -304,6 +304,11 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 			return nil, err
 		}
 	}
+	return up.startAPI(ctx, n, s)
+}
+
+// startAPI serves a node that has started.
+func (up *parts) startAPI(ctx context.Context, n *node.Node, s *serveSettings) (*api.Server, error) {
 	server, err := up.newAPI(n, s)
 	if err != nil {
 		return nil, err

@@ -108,6 +108,10 @@ func TestTriggersCaptureOtherPrograms(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTriggersOnOddTables(t *testing.T) {
+	server := pgtest.Server(t)
 	t.Run("in partitions", func(t *testing.T) {
 		x := &capturing{cfg: postgres.Config{URL: truth.SchemaURL(t, server, t.Name()), Users: postgres.Table{Name: "u"}, Capture: postgres.CaptureTriggers}}
 		truth.ExecPG(t, x.cfg.URL, "CREATE TABLE u ("+usual+", updated_at timestamptz) PARTITION BY LIST (id)",

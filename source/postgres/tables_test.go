@@ -182,6 +182,10 @@ func TestTriggersThatSetTheVersion(t *testing.T) {
 			t.Errorf("announced %d last; the row has %d", last, row.UpdatedAt)
 		}
 	})
+}
+
+func TestTriggersThatSpoilAChange(t *testing.T) {
+	server := pgtest.Server(t)
 	t.Run("a version that never grows changes nothing and says so", func(t *testing.T) {
 		x := openTheirs(t, server, postgres.Table{Name: "u"}, "CREATE TABLE u ("+usual+", updated_at timestamptz)", fmt.Sprintf(stamp, "''2001-01-01''", "UPDATE"))
 		c := truth.MustCreate(t, x.s, profile.Profile{ID: "1", Nom: "Ngo"})

@@ -118,6 +118,19 @@ func restart(t *testing.T, db, redisURL string) (stop func()) {
 // follow: versions rise, the stream has each user's in order, and the last one is what every node serves.
 func TestTwoOriginProcesses(t *testing.T) { canary.Judge(t, twoOriginProcesses) }
 
+// threeNodes starts three nodes, which ask the origins in turn.
+func threeNodes(t *testing.T, redisURL string, clients []*origin.Client) (nodes []*node.Node) {
+	t.Helper()
+	for i := range 3 {
+		n, err := node.New(node.Config{RedisURL: redisURL, Origin: clients[i%len(clients)]})
+		check(t, err)
+		closing(t, n)
+		check(t, n.Start(t.Context()))
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
+
 func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 	const users, writers = 100, 16
 	updates := pick(800, 20_000)
@@ -129,14 +142,7 @@ func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 		closing(t, c)
 		clients = append(clients, c)
 	}
-	var nodes []*node.Node
-	for i := range 3 {
-		n, err := node.New(node.Config{RedisURL: server.URL(), Origin: clients[i%2]})
-		check(t, err)
-		closing(t, n)
-		check(t, n.Start(t.Context()))
-		nodes = append(nodes, n)
-	}
+	nodes := threeNodes(t, server.URL(), clients)
 	for u := range users {
 		_, err := clients[u%2].Create(t.Context(), &profile.Profile{ID: fmt.Sprint("u", u)})
 		check(t, err)

@@ -82,20 +82,8 @@ func (o *outage) allOpen() bool {
 // two nodes, users that nobody has asked for before on all three, and on the third users whose copies age.
 func TestOriginOutage(t *testing.T) { canary.Judge(t, originOutage) }
 
-func originOutage(t *testing.T, bird *canary.Canary) {
-	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(8*time.Second, 30*time.Second) // above what a call may take until the breaker opens
-	const rate, fresh = 100, time.Second                                                             // of cold lookups on each node; L1TTL of the third
-	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
-	server := redistest.Server(t)
-	o := startOutage(t, server.URL(), users, tier.Config{L1TTL: fresh, MaxStale: maxStale})
-	for id := 1; id <= residents+agers; id++ {
-		for _, n := range o.homes(id) {
-			_, err := n.Get(t.Context(), strconv.Itoa(id))
-			check(t, err)
-		}
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var loading sync.WaitGroup
+// askCold has each node look up, rate times a second until ctx ends, users that nobody has asked for.
+func (o *outage) askCold(ctx context.Context, loading *sync.WaitGroup, rate int) {
 	var cold atomic.Int64
 	for _, n := range o.nodes {
 		load := &openLoad{rate: rate, workers: 64, ask: func(int, int) error {
@@ -104,6 +92,29 @@ func originOutage(t *testing.T, bird *canary.Canary) {
 		}}
 		loading.Go(func() { load.run(ctx) })
 	}
+}
+
+// warm has each resident, and each who is to age, in the memory of their nodes.
+func (o *outage) warm(t *testing.T) {
+	t.Helper()
+	for id := 1; id <= residents+agers; id++ {
+		for _, n := range o.homes(id) {
+			_, err := n.Get(t.Context(), strconv.Itoa(id))
+			check(t, err)
+		}
+	}
+}
+
+func originOutage(t *testing.T, bird *canary.Canary) {
+	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(8*time.Second, 30*time.Second) // above what a call may take until the breaker opens
+	const rate, fresh = 100, time.Second                                                             // of cold lookups on each node; L1TTL of the third
+	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
+	server := redistest.Server(t)
+	o := startOutage(t, server.URL(), users, tier.Config{L1TTL: fresh, MaxStale: maxStale})
+	o.warm(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var loading sync.WaitGroup
+	o.askCold(ctx, &loading, rate)
 	home := &homeLoad{nodes: o.nodes[:2]}
 	loading.Go(func() { home.run(ctx, t) })
 	old := &ageLoad{node: o.nodes[2], fresh: fresh, maxStale: maxStale, bird: bird}

@@ -21,6 +21,21 @@ import (
 // requests 97 of 100 are for users in the node's memory, as the recorded chat has it, the others for anyone.
 func TestRedisStops(t *testing.T) { canary.Judge(t, redisStops) }
 
+// getUser looks a user up over HTTP; any answer but 200 is an error.
+func getUser(client *fasthttp.HostClient, id int) error {
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.SetRequestURI(fmt.Sprintf("http://%s/v1/users/%d", client.Addr, id))
+	if err := client.Do(req, resp); err != nil {
+		return err
+	}
+	if resp.StatusCode() != 200 {
+		return fmt.Errorf("%d %s", resp.StatusCode(), resp.Body())
+	}
+	return nil
+}
+
 func redisStops(t *testing.T, bird *canary.Canary) {
 	const residents, workers = 1000, 256
 	users, rate, stopped := pick(5_000, 100_000), pick(150, 2000), pick(4500*time.Millisecond, 10*time.Second)
@@ -34,19 +49,7 @@ func redisStops(t *testing.T, bird *canary.Canary) {
 	closing(t, s)
 	client := &fasthttp.HostClient{Addr: s.Addr().String(), MaxConns: workers, MaxIdemponentCallAttempts: 1, ReadTimeout: 20 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)
-	get := func(id int) error {
-		req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-		defer fasthttp.ReleaseRequest(req)
-		defer fasthttp.ReleaseResponse(resp)
-		req.SetRequestURI(fmt.Sprintf("http://%s/v1/users/%d", client.Addr, id))
-		if err := client.Do(req, resp); err != nil {
-			return err
-		}
-		if resp.StatusCode() != 200 {
-			return fmt.Errorf("%d %s", resp.StatusCode(), resp.Body())
-		}
-		return nil
-	}
+	get := func(id int) error { return getUser(client, id) }
 	for id := 1; id <= residents; id++ {
 		check(t, get(id))
 	}
