@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -88,35 +89,28 @@ type timing struct {
 }
 
 func (t timing) withDefaults() timing {
-	setDefault(&t.probeEvery, time.Second)
-	setDefault(&t.probeTimeout, 500*time.Millisecond)
-	setDefault(&t.suspectMult, 5)
-	setDefault(&t.forgetAfter, 30*time.Second)
-	setDefault(&t.gossipEvery, 200*time.Millisecond)
-	setDefault(&t.syncEvery, 30*time.Second)
-	setDefault(&t.tcpTimeout, 5*time.Second)
-	setDefault(&t.rejoinFirst, time.Second)
-	setDefault(&t.rejoinMost, 10*time.Second)
-	setDefault(&t.keysEvery, time.Second)
-	setDefault(&t.tellEvery, 2*time.Second)
-	setDefault(&t.leaveFor, 2*time.Second)
+	t.probeEvery = cmp.Or(t.probeEvery, time.Second)
+	t.probeTimeout = cmp.Or(t.probeTimeout, 500*time.Millisecond)
+	t.suspectMult = cmp.Or(t.suspectMult, 5)
+	t.forgetAfter = cmp.Or(t.forgetAfter, 30*time.Second)
+	t.gossipEvery = cmp.Or(t.gossipEvery, 200*time.Millisecond)
+	t.syncEvery = cmp.Or(t.syncEvery, 30*time.Second)
+	t.tcpTimeout = cmp.Or(t.tcpTimeout, 5*time.Second)
+	t.rejoinFirst = cmp.Or(t.rejoinFirst, time.Second)
+	t.rejoinMost = cmp.Or(t.rejoinMost, 10*time.Second)
+	t.keysEvery = cmp.Or(t.keysEvery, time.Second)
+	t.tellEvery = cmp.Or(t.tellEvery, 2*time.Second)
+	t.leaveFor = cmp.Or(t.leaveFor, 2*time.Second)
 	return t
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = nodename.New()
 	}
-	setDefault(&c.Label, defaultLabel)
-	setDefault(&c.Advertise, c.Bind)
-	setDefault(&c.Weight, 1)
+	c.Label = cmp.Or(c.Label, defaultLabel)
+	c.Advertise = cmp.Or(c.Advertise, c.Bind)
+	c.Weight = cmp.Or(c.Weight, 1)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -121,14 +122,14 @@ func start(t testing.TB, cfg Config) *Cluster {
 
 func prepare(t testing.TB, cfg Config) *Cluster {
 	t.Helper()
-	setDefault(&cfg.Bind, "127.0.0.1:0")
+	cfg.Bind = cmp.Or(cfg.Bind, "127.0.0.1:0")
 	if cfg.KeyFile == "" && cfg.Keys == nil {
 		cfg.Keys = [][]byte{theKey()}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger, _ = testLogbook(t)
 	}
-	setDefault(&cfg.timing, quick())
+	cfg.timing = cmp.Or(cfg.timing, quick())
 	c, err := New(cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, c.Close()) })

@@ -75,26 +75,30 @@ const (
 )
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{{&c.Timeout, time.Second}, {&c.BatchTimeout, 3 * time.Second}, {&c.OpenFor, time.Second}} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	c.Timeout = cmp.Or(c.Timeout, time.Second)
+	c.BatchTimeout = cmp.Or(c.BatchTimeout, 3*time.Second)
+	c.OpenFor = cmp.Or(c.OpenFor, time.Second)
 	switch {
 	case c.Retries == 0:
 		c.Retries = 2
 	case c.Retries < 0:
 		c.Retries = 0
 	}
-	if c.MaxURL <= 0 {
-		c.MaxURL = 7 << 10
-	}
+	c.MaxURL = cmp.Or(c.MaxURL, 7<<10)
 	c.HealthPath = cmp.Or(c.HealthPath, "/health")
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
+}
+
+func (c ClientConfig) validate() error {
+	if min(c.Timeout, c.BatchTimeout, c.OpenFor) < 0 {
+		return fmt.Errorf("origin: ClientConfig: Timeout %v, BatchTimeout %v, OpenFor %v; want positive durations",
+			c.Timeout, c.BatchTimeout, c.OpenFor)
+	}
+	if c.MaxURL < 0 {
+		return fmt.Errorf("origin: ClientConfig.MaxURL is %d; want a number of bytes above 0", c.MaxURL)
+	}
+	return nil
 }
 
 // parseURL returns the URL without a slash at its end.
@@ -145,6 +149,9 @@ type Client struct {
 // NewClient returns a client. It sends nothing yet; Start is not needed for lookups.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
 	base, err := cfg.parseURL()
 	if err != nil {
 		return nil, err

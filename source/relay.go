@@ -38,20 +38,12 @@ type RelayConfig struct {
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
-	if c.Batch <= 0 {
-		c.Batch = 256
-	}
-	if c.Concurrency <= 0 {
-		c.Concurrency = 32
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{{&c.Timeout, 2 * time.Second}, {&c.Poll, 500 * time.Millisecond}, {&c.MaxPause, 5 * time.Second}, {&c.Keep, 10 * time.Minute}} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	c.Batch = cmp.Or(c.Batch, 256)
+	c.Concurrency = cmp.Or(c.Concurrency, 32)
+	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
+	c.Poll = cmp.Or(c.Poll, 500*time.Millisecond)
+	c.MaxPause = cmp.Or(c.MaxPause, 5*time.Second)
+	c.Keep = cmp.Or(c.Keep, 10*time.Minute)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
@@ -59,6 +51,13 @@ func (c RelayConfig) withDefaults() RelayConfig {
 func (c RelayConfig) validate() error {
 	if c.Outbox == nil || c.Announcer == nil {
 		return errors.New("source: a relay needs an Outbox and an Announcer")
+	}
+	if min(c.Batch, c.Concurrency) < 0 {
+		return fmt.Errorf("source: RelayConfig: Batch %d, Concurrency %d; want numbers above 0", c.Batch, c.Concurrency)
+	}
+	if min(c.Timeout, c.Poll, c.MaxPause, c.Keep) < 0 {
+		return fmt.Errorf("source: RelayConfig: Timeout %v, Poll %v, MaxPause %v, Keep %v; want positive durations",
+			c.Timeout, c.Poll, c.MaxPause, c.Keep)
 	}
 	return nil
 }
@@ -122,11 +121,11 @@ type relayCounters struct {
 
 // NewRelay returns a relay that Start starts.
 func NewRelay(cfg RelayConfig) (*Relay, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cfg = cfg.withDefaults()
 	return &Relay{cfg: cfg, waiters: newWaiters(), ctx: ctx, cancel: cancel, stuck: newStuckUsers(cfg.MaxPause),
 		budget: newBudget(cfg.Concurrency), again: make(chan struct{}, 1), retry: make(chan struct{}, 1), ended: make(chan struct{})}, nil
 }

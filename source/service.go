@@ -78,20 +78,12 @@ const (
 )
 
 func (c ServiceConfig) withDefaults() ServiceConfig {
-	if c.Listen == "" {
-		c.Listen = "127.0.0.1:8001"
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{
-		{&c.RelayWait, 250 * time.Millisecond}, {&c.ReadTimeout, 10 * time.Second}, {&c.WriteTimeout, 30 * time.Second},
-		{&c.IdleTimeout, 2 * time.Minute}, {&c.ShutdownTimeout, 4 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8001")
+	c.RelayWait = cmp.Or(c.RelayWait, 250*time.Millisecond)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 2*time.Minute)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 4*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
@@ -99,6 +91,10 @@ func (c ServiceConfig) withDefaults() ServiceConfig {
 func (c ServiceConfig) validate() error {
 	if c.Store == nil {
 		return errors.New("source: the service needs a Store")
+	}
+	if min(c.RelayWait, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout, c.ShutdownTimeout) < 0 {
+		return fmt.Errorf("source: ServiceConfig: RelayWait %v, ReadTimeout %v, WriteTimeout %v, IdleTimeout %v, "+
+			"ShutdownTimeout %v; want positive durations", c.RelayWait, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout, c.ShutdownTimeout)
 	}
 	if err := c.BatchShape.check(); err != nil {
 		return err

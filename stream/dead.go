@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -64,8 +65,8 @@ type DeadLetter struct {
 
 // NewDeadLetters returns the dead letters of a stream; it starts nothing and has nothing to close.
 func NewDeadLetters(cfg DeadConfig) (*DeadLetters, error) {
-	setDefault(&cfg.Stream, Name)
-	setDefault(&cfg.MaxLen, defaultMaxDead)
+	cfg.Stream = cmp.Or(cfg.Stream, Name)
+	cfg.MaxLen = cmp.Or(cfg.MaxLen, defaultMaxDead)
 	switch {
 	case cfg.Client == nil:
 		return nil, fmt.Errorf("%w: DeadConfig.Client is nil", errConfig)

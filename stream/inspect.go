@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ type Consumer struct {
 // Inspect returns the backlog of a group of a stream; "" stands for "events:users" and "edgecache:worker". It changes
 // nothing and needs no Worker. Errors wrap ErrNoEntry when there is no such stream or group, or are the client's.
 func Inspect(ctx context.Context, client redis.UniversalClient, stream, group string) (Backlog, error) {
-	setDefault(&stream, Name)
-	setDefault(&group, defaultGroup)
+	stream = cmp.Or(stream, Name)
+	group = cmp.Or(group, defaultGroup)
 	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
 	if err != nil {
 		return Backlog{}, fmt.Errorf("stream: inspect %q: %w", stream, err)
@@ -55,7 +56,7 @@ func Inspect(ctx context.Context, client redis.UniversalClient, stream, group st
 // LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands for "events:users". Errors are
 // the client's.
 func LastID(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
-	setDefault(&stream, Name)
+	stream = cmp.Or(stream, Name)
 	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
 	if err != nil {
 		return "", fmt.Errorf("stream: last id of %q: %w", stream, err)

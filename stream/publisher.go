@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,8 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 }
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.MaxLen, DefaultMaxLen)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.MaxLen = cmp.Or(c.MaxLen, DefaultMaxLen)
 	c.Logger = loggerOr(c.Logger)
 	return c
 }

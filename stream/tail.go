@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -118,10 +119,10 @@ func NewTail(cfg TailConfig) (*Tail, error) {
 }
 
 func (c TailConfig) withDefaults() TailConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.Block, maxBlock)
-	setDefault(&c.Count, defaultCount)
-	setDefault(&c.Replay, defaultReplay)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.Block = cmp.Or(c.Block, maxBlock)
+	c.Count = cmp.Or(c.Count, defaultCount)
+	c.Replay = cmp.Or(c.Replay, defaultReplay)
 	c.Logger = loggerOr(c.Logger)
 	return c
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -125,25 +126,17 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 }
 
 func (c WorkerConfig) withDefaults() WorkerConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.Group, defaultGroup)
-	setDefault(&c.Block, maxBlock)
-	setDefault(&c.MaxDeliveries, 5)
-	setDefault(&c.ClaimAfter, 15*time.Second)
-	setDefault(&c.MaxLen, DefaultMaxLen)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.Group = cmp.Or(c.Group, defaultGroup)
+	c.Block = cmp.Or(c.Block, maxBlock)
+	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, 5)
+	c.ClaimAfter = cmp.Or(c.ClaimAfter, 15*time.Second)
+	c.MaxLen = cmp.Or(c.MaxLen, DefaultMaxLen)
 	if c.Consumer == "" {
 		c.Consumer = nodename.New()
 	}
 	c.Logger = loggerOr(c.Logger)
 	return c
-}
-
-// setDefault sets a field that has its zero value.
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (c WorkerConfig) validate() error {

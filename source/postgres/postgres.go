@@ -44,14 +44,28 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.MaxConns <= 0 {
-		c.MaxConns = 16
-	}
+	c.MaxConns = cmp.Or(c.MaxConns, 16)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
+}
+
+func (c Config) validate() error {
+	if _, err := c.Users.identifier(); err != nil {
+		return err
+	}
+	if err := c.Capture.check(); err != nil {
+		return err
+	}
+	if c.MaxConns < 0 {
+		return fmt.Errorf("source: PostgreSQL: MaxConns is %d; want a number above 0", c.MaxConns)
+	}
+	if c.Sweep != 0 && c.Sweep < minSweep {
+		return fmt.Errorf("source: PostgreSQL: a sweep every %v; want at least %v, or 0 for none", c.Sweep, minSweep)
+	}
+	return nil
 }
 
 // dialTimeoutPG bounds the making of a connection when the URL does not.
@@ -111,14 +125,8 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cfg.Users.identifier(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
-	}
-	if err := cfg.Capture.check(); err != nil {
-		return nil, err
-	}
-	if cfg.Sweep != 0 && cfg.Sweep < minSweep {
-		return nil, fmt.Errorf("source: PostgreSQL: a sweep every %v; want at least %v, or 0 for none", cfg.Sweep, minSweep)
 	}
 	conn := pooled.ConnConfig
 	s := &Store{cfg: cfg, pooled: pooled, wake: make(chan struct{}, 1),

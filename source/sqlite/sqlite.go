@@ -39,12 +39,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Readers <= 0 {
-		c.Readers = max(4, runtime.NumCPU())
-	}
-	if c.BusyTimeout <= 0 {
-		c.BusyTimeout = 5 * time.Second
-	}
+	c.Readers = cmp.Or(c.Readers, max(4, runtime.NumCPU()))
+	c.BusyTimeout = cmp.Or(c.BusyTimeout, 5*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -58,6 +54,9 @@ func (c Config) validate() error {
 	}
 	if c.Path == ":memory:" {
 		return errors.New("source: SQLite in memory is private to one connection; use a file in a temporary folder")
+	}
+	if c.Readers < 0 || c.BusyTimeout < 0 {
+		return fmt.Errorf("source: SQLite: Readers %d, BusyTimeout %v; want more than 0", c.Readers, c.BusyTimeout)
 	}
 	return nil
 }
@@ -83,10 +82,10 @@ var _ source.Store = (*Store)(nil)
 
 // New returns a store that Start opens.
 func New(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
 	return &Store{cfg: cfg, wake: make(chan struct{}, 1), marks: newMarks(),
 		claimed: claimedUsers{ids: make(map[string]struct{})}}, nil
 }
