@@ -25,6 +25,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -131,9 +132,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = positive(c.IdleTimeout, time.Minute)
 	c.WorkTimeout = positive(c.WorkTimeout, 10*time.Second)
 	c.DrainTimeout = positive(c.DrainTimeout, 3*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

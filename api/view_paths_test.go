@@ -155,7 +155,7 @@ func (p *policy) prewarm() {
 	p.seen["prewarmed"]++
 }
 
-// join has readers and writers ask for a user at once whom nobody holds.
+// join has readers and writers ask at once for a user that nobody holds.
 func (p *policy) join() {
 	id := p.id()
 	p.forget(id)

@@ -97,8 +97,7 @@ func SignTokens(cfg Config, role Role) (origin.TokenSource, error) {
 	if cfg.Secret == "" {
 		return nil, errors.New("auth: signing tokens needs a secret")
 	}
-	s := &signer{cfg: cfg, role: role}
-	return s.token, nil
+	return (&signer{cfg: cfg, role: role}).token, nil
 }
 
 type signer struct {

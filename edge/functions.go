@@ -57,9 +57,7 @@ type FunctionsConfig struct {
 func (c FunctionsConfig) withDefaults() FunctionsConfig {
 	c.Node = cmp.Or(c.Node, nodename.New())
 	c.PushWait = cmp.Or(c.PushWait, 15*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -111,9 +111,7 @@ func (c Config) withDefaults() Config {
 	c.Label = cmp.Or(c.Label, defaultLabel)
 	c.Advertise = cmp.Or(c.Advertise, c.Bind)
 	c.Weight = cmp.Or(c.Weight, 1)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.timing = c.timing.withDefaults()
 	return c
 }

@@ -111,9 +111,7 @@ func (c Config) withDefaults() Config {
 	if c.Node == "" {
 		c.Node = nodename.New()
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

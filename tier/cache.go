@@ -85,9 +85,7 @@ func (c Config) withDefaults() Config {
 	c.FenceAfter = cmp.Or(c.FenceAfter, 3*time.Second)
 	c.MaxStale = cmp.Or(c.MaxStale, 5*time.Minute)
 	c.CountEvery = cmp.Or(c.CountEvery, time.Minute)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

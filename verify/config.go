@@ -81,9 +81,7 @@ func (c Config) withDefaults() Config {
 	if c.OnGap == nil {
 		c.OnGap = func(string) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -4,6 +4,7 @@
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,9 +64,7 @@ func New(conf Config) (*Tracer, error) {
 	case math.IsNaN(conf.Ratio) || conf.Ratio < 0 || conf.Ratio > 1:
 		return nil, fmt.Errorf("%w: Ratio %g; want 0 to 1", ErrConfig, conf.Ratio)
 	}
-	if conf.Logger == nil {
-		conf.Logger = slog.New(slog.DiscardHandler)
-	}
+	conf.Logger = cmp.Or(conf.Logger, slog.New(slog.DiscardHandler))
 	u.Path = strings.TrimRight(u.Path, "/") + "/v1/traces"
 	t := &Tracer{limit: uint64(conf.Ratio * (1 << 63)), queue: make(chan *span, maxQueue), flushes: make(chan chan struct{}), done: make(chan struct{}),
 		out: &exporter{url: u.String(), about: resource(conf), log: conf.Logger,

@@ -65,9 +65,7 @@ func (c Config) withDefaults() Config {
 	c.TTL = cmp.Or(c.TTL, 30*24*time.Hour)
 	c.FlushEvery = cmp.Or(c.FlushEvery, 3*time.Second)
 	c.MaxPending = cmp.Or(c.MaxPending, 65_536)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

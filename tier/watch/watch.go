@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,9 +111,7 @@ func New(conf Config) (*Watch, error) {
 	if conf.Client == nil || conf.Cache == nil {
 		return nil, errors.New("watch: Config needs a Client and a Cache")
 	}
-	if conf.Logger == nil {
-		conf.Logger = slog.New(slog.DiscardHandler)
-	}
+	conf.Logger = cmp.Or(conf.Logger, slog.New(slog.DiscardHandler))
 	w := &Watch{conf: conf}
 	w.noticed.ids = map[string]struct{}{}
 	return w, nil
