@@ -54,8 +54,7 @@ func TestRedisStartsAsComposed(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: run `make deps`")
 	}
-	dir := t.TempDir()
-	port := freePort(t)
+	dir, port := t.TempDir(), freePort(t)
 	file := redisConf(t, dir, port)
 	s := project(t).Services["redis"]
 	if s.Command[0] != "sh" || s.Command[1] != "-c" {

@@ -49,16 +49,15 @@ func redisStops(t *testing.T, bird *canary.Canary) {
 	closing(t, s)
 	client := &fasthttp.HostClient{Addr: s.Addr().String(), MaxConns: workers, MaxIdemponentCallAttempts: 1, ReadTimeout: 20 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)
-	get := func(id int) error { return getUser(client, id) }
 	for id := 1; id <= residents; id++ {
-		check(t, get(id))
+		check(t, getUser(client, id))
 	}
 	load := &openLoad{rate: rate, workers: workers, ask: func(_, n int) error {
 		rnd := rand.New(rand.NewPCG(seed, uint64(n)))
 		if rnd.IntN(100) < 97 {
-			return get(1 + int(float64(residents)*rnd.Float64()*rnd.Float64())) // some are asked for far more often
+			return getUser(client, 1 + int(float64(residents)*rnd.Float64()*rnd.Float64())) // some are asked for far more often
 		}
-		return get(1 + rnd.IntN(users))
+		return getUser(client, 1 + rnd.IntN(users))
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended, most := make(chan struct{}), watchGoroutines(ctx)
