@@ -12,8 +12,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// wantType refuses a body of another type, or in an encoding that would have to be unpacked. A body without a type passes
-// as the first of the allowed.
+// wantType refuses a body of another type, or in an encoding that would have to be unpacked. A body
+// without a type passes as the first of the allowed.
 func wantType(c *fiber.Ctx, allowed ...string) error {
 	if encoding := c.Get(fiber.HeaderContentEncoding); encoding != "" && encoding != "identity" {
 		return problemType(fmt.Sprintf("the Content-Encoding %.40q is not taken; send the body as it is", encoding))
@@ -43,7 +43,8 @@ func problemType(detail string) *problem {
 // errBody reports a body that is not what it should be; the text says why.
 var errBody = errors.New("api: bad body")
 
-// decodeBody reads a body of up to limit bytes, if there is one, and decodes it. Errors of the body wrap errBody.
+// decodeBody reads a body of up to limit bytes, if there is one, and decodes it. Errors of the body
+// wrap errBody.
 func (s *Server) decodeBody(c *fiber.Ctx, limit int, v any) error {
 	body, err := s.budget.ReadBody(c.Context(), limit)
 	if err != nil {

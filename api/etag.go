@@ -13,9 +13,10 @@ import (
 // castagnoli is the polynomial that processors compute themselves.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// appendETag appends the entity tag of one representation: "VERSION-CHECKSUM-j" for JSON, -m for msgpack. The checksum of
-// the packed bytes is there for records that other services write by hand, where equal versions need not mean equal records.
-// What went through edge functions has their tag before the end: "VERSION-CHECKSUM-TAG-j".
+// appendETag appends the entity tag of one representation: "VERSION-CHECKSUM-j" for JSON, -m for
+// msgpack. The checksum of the packed bytes is there for records that other services write by hand,
+// where equal versions need not mean equal records. What went through edge functions has their tag
+// before the end: "VERSION-CHECKSUM-TAG-j".
 func appendETag(dst []byte, res tier.Result, m media, tag uint64) []byte {
 	dst = strconv.AppendInt(append(dst, '"'), res.Version(), 10)
 	dst = strconv.AppendUint(append(dst, '-'), uint64(crc32.Checksum(res.Packed(), castagnoli)), 16)

@@ -226,7 +226,8 @@ func functionExchanges(t *testing.T) []exchange {
 		{"GET /v1/users/{id}", "/v1/users/1?fn=none", "", nil, 404, known, on},
 		{"GET /v1/users", "/v1/users?ids=1&fn=hide", "", nil, 200, known, on},
 		{"POST /v1/users/batch", "/v1/users/batch?fn=hide", `{"ids":["1"]}`, []string{jsonType}, 200, known, on},
-		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 200, known, on}, // the trial ends
+		// the trial ends
+		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 200, known, on},
 		{"POST " + one + "/rollback", fns + "/hide/rollback?to=9", "", nil, 400, known, on},
 		{"POST " + one + "/rollback", fns + "/none/rollback", "", nil, 404, known, on},
 		{"POST " + one + "/rollback", fns + "/hide/rollback", "x", text, 415, known, on},
@@ -239,7 +240,8 @@ func functionExchanges(t *testing.T) []exchange {
 	}
 }
 
-// running returns a configuration with edge functions of a real node, whose Redis is away unless up.
+// running returns a configuration with edge functions of a real node, whose Redis is away unless
+// up.
 func running(t *testing.T, up bool) func(*Config) {
 	t.Helper()
 	n, redis := functionNode(t)

@@ -29,7 +29,8 @@ const problemBase = "https://github.com/chatapp-ngomna/edgecache/blob/main/docs/
 // idRule is the rule of ids, as clients are told it.
 const idRule = "1-128 bytes of [A-Za-z0-9._:@-]"
 
-// retryAfter is how many seconds a client should wait after a 503: a breaker's and a fence's pauses are of that order.
+// retryAfter is how many seconds a client should wait after a 503: a breaker's and a fence's pauses
+// are of that order.
 const retryAfter = "1"
 
 // problem is an answer as of RFC 9457. A handler returns one as its error.
@@ -153,7 +154,8 @@ func problemLimit(l *gate.Limited) *problem {
 		wait: int((l.Wait + time.Second - 1) / time.Second)}
 }
 
-// unavailable says what was waited for, and the limit, without what a stranger need not know of the inside.
+// unavailable says what was waited for, and the limit, without what a stranger need not know of the
+// inside.
 func unavailable(err error) string {
 	if w, ok := errors.AsType[*look.Waited](err); ok {
 		return fmt.Sprintf("%s, until the %v of a load were over", w.For, w.Limit)
@@ -197,7 +199,8 @@ func reason(err error, sentinels ...error) string {
 	return err.Error()
 }
 
-// changeError is for the errors of a change: what is no fault of the request is one of Redis, which had to take it.
+// changeError is for the errors of a change: what is no fault of the request is one of Redis, which
+// had to take it.
 func changeError(err error) error {
 	if problemOf(err) != problemInternal {
 		return err
@@ -231,8 +234,8 @@ func problemRoute(c *fiber.Ctx) *problem {
 		detail: fmt.Sprintf("nothing is served at %.200q; a user is at /v1/users/ID, without a slash at the end", c.Path())}
 }
 
-// logFailure keeps the causes that clients are not told. An outage makes one per request, so those are for debugging;
-// an internal error never is.
+// logFailure keeps the causes that clients are not told. An outage makes one per request, so those
+// are for debugging; an internal error never is.
 func (s *Server) logFailure(c *fiber.Ctx, status int, err error) {
 	log := s.cfg.Logger.Debug
 	if status == fiber.StatusInternalServerError {

@@ -11,7 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// TestNodesAnswerAsOrigins has problems whose text is the node's own keep to the one list of statuses.
+// TestNodesAnswerAsOrigins has problems whose text is the node's own keep to the one list of
+// statuses.
 func TestNodesAnswerAsOrigins(t *testing.T) {
 	for _, err := range []error{gate.ErrForeignHost, gate.ErrSimpleType, gate.ErrCrossSite, auth.ErrUnauthorized,
 		auth.ErrForbidden, &gate.Limited{What: "more"}, web.ErrTooLarge, web.ErrNoBody, web.ErrTruncated, web.ErrBusy,

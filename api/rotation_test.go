@@ -145,8 +145,8 @@ func (r *rotation) status(conf *tls.Config, token string) int {
 	return resp.StatusCode
 }
 
-// believeBoth has server and client believe both authorities and both keys; next is a certificate by the
-// second.
+// believeBoth has server and client believe both authorities and both keys; next is a certificate
+// by the second.
 func (r *rotation) believeBoth(client *tlsfile.Client, next tlsfile.Files) {
 	r.t.Helper()
 	r.replace(r.server.CA, r.before.File, r.after.File)
@@ -157,10 +157,11 @@ func (r *rotation) believeBoth(client *tlsfile.Client, next tlsfile.Files) {
 	r.await("both authorities at the clients", func() bool { return client.Config("").RootCAs.Equal(both) })
 }
 
-// TestAllIsReplacedUnderLoad changes to another authority and another issuer of tokens as an operator
-// does: first both are believed, then the new ones are used, then the old ones are believed no more.
-// No request fails meanwhile, on new connections or on old ones. In the end the old certificate is
-// refused, even to who resumes a session, and so is the old token, which was remembered.
+// TestAllIsReplacedUnderLoad changes to another authority and another issuer of tokens as an
+// operator does: first both are believed, then the new ones are used, then the old ones are
+// believed no more. No request fails meanwhile, on new connections or on old ones. In the end the
+// old certificate is refused, even to who resumes a session, and so is the old token, which was
+// remembered.
 func TestAllIsReplacedUnderLoad(t *testing.T) {
 	r := newRotation(t)
 	client := r.dialer(r.client)

@@ -148,7 +148,8 @@ func TestHeadersOfErrors(t *testing.T) {
 	}
 }
 
-// Each of these looks like user "Ab" or "1" to a careless router. None may reach the node under another name.
+// Each of these looks like user "Ab" or "1" to a careless router. None may reach the node under
+// another name.
 func TestAliasesOfAnID(t *testing.T) {
 	for _, c := range []struct {
 		path   string

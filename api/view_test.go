@@ -134,8 +134,8 @@ type policyRequest struct {
 	headers            []string
 }
 
-// policyRequests go every way on which a profile is shown; open and hidden are the tags of the whole one
-// and of what a reader sees.
+// policyRequests go every way on which a profile is shown; open and hidden are the tags of the
+// whole one and of what a reader sees.
 func policyRequests(open, hidden string) []policyRequest {
 	ids := `{"ids":["1","2","3","900","bad id"]}`
 	return []policyRequest{

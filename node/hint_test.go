@@ -115,8 +115,8 @@ func atVersion(v int64) func(*profile.Profile) bool {
 
 func gone(p *profile.Profile) bool { return p == nil }
 
-// noticed asks all nodes for a time, in which they notice what others wrote into Redis. The origin is
-// asked for that once or twice, and not by each node.
+// noticed asks all nodes for a time, in which they notice what others wrote into Redis. The origin
+// is asked for that once or twice, and not by each node.
 func (b *beside) noticed(within time.Duration) {
 	b.Helper()
 	before := b.asked.Load()
@@ -130,7 +130,8 @@ func (b *beside) noticed(within time.Duration) {
 	}
 }
 
-// atRest reports how often the origin is asked when all nodes are asked again and again, for nothing has changed.
+// atRest reports how often the origin is asked when all nodes are asked again and again, for
+// nothing has changed.
 func (b *beside) atRest(most int64) {
 	b.Helper()
 	before := b.asked.Load()
@@ -213,7 +214,8 @@ var besideOthers = map[string]func(b *beside){
 }
 
 // TestBesideOtherServices has other services write as they do, with clocks that are wrong. Each way
-// ends in what the origin says, asked once; and what the origin announces is shown, whatever they wrote.
+// ends in what the origin says, asked once; and what the origin announces is shown, whatever they
+// wrote.
 func TestBesideOtherServices(t *testing.T) {
 	for name, play := range besideOthers {
 		t.Run(name, func(t *testing.T) {
@@ -225,8 +227,8 @@ func TestBesideOtherServices(t *testing.T) {
 	}
 }
 
-// TestVersionsOfOthersHoldUpNobody has another service write numbers that are no versions, and then a
-// change be made at the origin.
+// TestVersionsOfOthersHoldUpNobody has another service write numbers that are no versions, and then
+// a change be made at the origin.
 func TestVersionsOfOthersHoldUpNobody(t *testing.T) {
 	b := newBeside(t)
 	for _, version := range []any{

@@ -301,8 +301,8 @@ func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 	}
 }
 
-// A version on trial serves the users of its share on every node, alone and in batches, with a tag of
-// its own; the one before serves the others.
+// A version on trial serves the users of its share on every node, alone and in batches, with a tag
+// of its own; the one before serves the others.
 func TestATrialShowsItsShareTheNewVersion(t *testing.T) {
 	nodes := withFunctions(t, redistest.Server(t).URL(), registered(40), 2)
 	push(t, nodes[0], "shape", "avatar-size")

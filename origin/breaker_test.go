@@ -12,7 +12,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// switched is a service that is "down", "up" without any user, or hangs until release, as mode says.
+// switched is a service that is "down", "up" without any user, or hangs until release, as mode
+// says.
 func switched(mode *atomic.Value, asked *atomic.Int64, hung, release chan struct{}) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
@@ -132,9 +133,12 @@ func TestClientBreakerOpensWhenHalfOfCallsFail(t *testing.T) {
 	}
 }
 
-// The HTTP library repeats a lookup on its own when an old connection breaks under it. A probe must be one request.
+// The HTTP library repeats a lookup on its own when an old connection breaks under it. A probe must
+// be one request.
 func TestClientProbesOnce(t *testing.T) {
-	const slow = 5 // lookups that are answered only once the breaker is open, on connections that are idle from then on
+	// lookups that are answered only once the breaker is open, on connections that are idle from
+	// then on
+	const slow = 5
 	var down atomic.Bool
 	var asked atomic.Int64
 	release := make(chan struct{})

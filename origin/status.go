@@ -27,8 +27,8 @@ var statuses = []struct {
 	{context.Canceled, http.StatusServiceUnavailable},
 }
 
-// Status returns the HTTP status with which a source of truth answers a lookup or a change that ended
-// in err: 500 for what is no error of this package or of profile, nor the end of a context.
+// Status returns the HTTP status with which a source of truth answers a lookup or a change that
+// ended in err: 500 for what is no error of this package or of profile, nor the end of a context.
 func Status(err error) int {
 	for _, s := range statuses {
 		if errors.Is(err, s.err) {
@@ -38,8 +38,8 @@ func Status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// meaning returns the error that a status of an answer stands for. Other services than ours answer 410
-// and 422 as well. What no status stands for is profile.ErrUnavailable.
+// meaning returns the error that a status of an answer stands for. Other services than ours answer
+// 410 and 422 as well. What no status stands for is profile.ErrUnavailable.
 func meaning(call *call, status int) error {
 	switch status {
 	case http.StatusGone:

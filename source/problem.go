@@ -58,7 +58,8 @@ func problemOf(err error) problem {
 	return p
 }
 
-// unwritableDetail is the reason why the database takes no changes, without what the database says of itself.
+// unwritableDetail is the reason why the database takes no changes, without what the database says
+// of itself.
 func unwritableDetail(err error) string {
 	for _, reason := range []error{ErrFull, ErrReadOnly, ErrDisk} {
 		if errors.Is(err, reason) {

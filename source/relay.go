@@ -21,19 +21,20 @@ type RelayConfig struct {
 	Announcer Announcer
 	// Batch is the number of rows taken from the outbox at once. Default 256.
 	Batch int
-	// Concurrency is the number of users announced at once, as many of them new as tried again. One who takes long counts
-	// no more, up to Batch of them. Default 32.
+	// Concurrency is the number of users announced at once, as many of them new as tried again. One
+	// who takes long counts no more, up to Batch of them. Default 32.
 	Concurrency int
 	// Timeout bounds one announcement. Default 2 s.
 	Timeout time.Duration
 	// Poll is how often the outbox is looked at when nothing woke the relay. Default 500 ms.
 	Poll time.Duration
-	// MaxPause caps the pause after failures of one user; when the Announcer fails for everybody the cap is a second
-	// or MaxPause, whichever is less. Default 5 s.
+	// MaxPause caps the pause after failures of one user; when the Announcer fails for everybody
+	// the cap is a second or MaxPause, whichever is less. Default 5 s.
 	MaxPause time.Duration
 	// Keep is how long rows stay in the outbox after they were announced. Default 10 min.
 	Keep time.Duration
-	// Logger gets a line when attempts fail, one in 10 s with the number of users concerned. Default: none.
+	// Logger gets a line when attempts fail, one in 10 s with the number of users concerned.
+	// Default: none.
 	Logger *slog.Logger
 }
 
@@ -65,7 +66,8 @@ func (c RelayConfig) validate() error {
 const (
 	// minPause is the pause after a first failure.
 	minPause = 20 * time.Millisecond
-	// maxOutagePause caps the pause while nobody can be announced, so that changes flow again soon after it is over.
+	// maxOutagePause caps the pause while nobody can be announced, so that changes flow again soon
+	// after it is over.
 	maxOutagePause = time.Second
 	// pruneEvery is the time between two prunings.
 	pruneEvery = time.Minute
@@ -73,7 +75,8 @@ const (
 	// wait for, lookTimeout how long that may take.
 	lookElsewhere = 20 * time.Millisecond
 	lookTimeout   = 500 * time.Millisecond
-	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting what succeeded.
+	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting
+	// what succeeded.
 	closeGrace = time.Second
 )
 
@@ -130,7 +133,8 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		budget: newBudget(cfg.Concurrency), again: make(chan struct{}, 1), retry: make(chan struct{}, 1), ended: make(chan struct{})}, nil
 }
 
-// Start reads the outbox's backlog, which proves that it can be read, and starts relaying. It may be called once.
+// Start reads the outbox's backlog, which proves that it can be read, and starts relaying. It may
+// be called once.
 func (r *Relay) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,8 +170,8 @@ func (r *Relay) run() {
 	}
 }
 
-// Close lets the announcements in progress end, each within its timeout, and stops; what is left waits in the outbox. It
-// may be called twice and before Start.
+// Close lets the announcements in progress end, each within its timeout, and stops; what is left
+// waits in the outbox. It may be called twice and before Start.
 func (r *Relay) Close() error {
 	r.cancel(origin.ErrClosed)
 	r.mu.Lock()

@@ -140,7 +140,8 @@ func TestTokenWithCriticalHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// A header beyond the server's buffer is cut off, often before the client has sent it all and can read the 431.
+// A header beyond the server's buffer is cut off, often before the client has sent it all and can
+// read the 431.
 func TestServiceCutsOffAHugeToken(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: auth.Config{Secret: testSecret}})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -280,7 +281,8 @@ func TestServiceLimits(t *testing.T) {
 	}
 }
 
-// Without tokens a page of a stranger may have its own name point here; forms have a browser send what they like.
+// Without tokens a page of a stranger may have its own name point here; forms have a browser send
+// what they like.
 func TestServiceAnswersNoStrangers(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))

@@ -24,13 +24,14 @@ import (
 // requestTimeout bounds the work of the store for one request.
 const requestTimeout = 5 * time.Second
 
-// request returns a context for the work of one request. Fiber's own says nothing about the client, and its memory is
-// used again for the next request.
+// request returns a context for the work of one request. Fiber's own says nothing about the client,
+// and its memory is used again for the next request.
 func (s *Service) request() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.ctx, requestTimeout)
 }
 
-// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the connection.
+// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the
+// connection.
 func pathID(c *fiber.Ctx) (string, error) {
 	id, err := url.PathUnescape(c.Params("id")) // once: clients may escape what they like
 	if err != nil {
@@ -155,7 +156,8 @@ func (s *Service) batchBody(ids []string, shape BatchShape, hold *web.Hold) ([]b
 	return body, hold.Grow(len(body)) // escapes take more than was counted
 }
 
-// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
+// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they
+// were asked for.
 func appendBatch(dst []byte, shape BatchShape, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
 	dst = shape.appendUsers(dst, ids, found)
 	dst = append(dst, `,"missing":[`...)

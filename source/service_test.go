@@ -77,8 +77,9 @@ func TestServiceConditions(t *testing.T) {
 	}
 }
 
-// TestServiceRefusesABodyThatIsTooLong announces one byte more than there may be and sends none: the service closes without
-// reading what it refuses, and a client that is still sending then may see that before it sees the answer.
+// TestServiceRefusesABodyThatIsTooLong announces one byte more than there may be and sends none:
+// the service closes without reading what it refuses, and a client that is still sending then may
+// see that before it sees the answer.
 func TestServiceRefusesABodyThatIsTooLong(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{})
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
@@ -437,7 +438,8 @@ func TestServiceClose(t *testing.T) {
 		if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil { // the answer began, and nobody reads on
+		// the answer began, and nobody reads on
+		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); !errors.Is(err, context.DeadlineExceeded) {

@@ -16,7 +16,8 @@ import (
 )
 
 func (s *Service) create(c *fiber.Ctx) error {
-	// A page in a browser on this machine may POST anywhere without asking first, but not with this type.
+	// A page in a browser on this machine may POST anywhere without asking first, but not with this
+	// type.
 	if mediaType(c) != fiber.MIMEApplicationJSON {
 		return fiber.NewError(http.StatusUnsupportedMediaType, "want Content-Type: application/json")
 	}
@@ -94,8 +95,9 @@ func (s *Service) remove(c *fiber.Ctx) error {
 	return s.answerChange(c, change, http.StatusOK)
 }
 
-// ifMatch returns the versions that If-Match lists, nil without the header or for *, which every existing user matches.
-// A weak tag (W/"1") is no version that a change may rely on and matches none.
+// ifMatch returns the versions that If-Match lists, nil without the header or for *, which every
+// existing user matches. A weak tag (W/"1") is no version that a change may rely on and matches
+// none.
 func ifMatch(c *fiber.Ctx) ([]int64, error) {
 	header := utils.CopyString(c.Get(fiber.HeaderIfMatch))
 	if header == "" || strings.TrimSpace(header) == "*" {
@@ -117,7 +119,8 @@ func ifMatch(c *fiber.Ctx) ([]int64, error) {
 	return versions, nil
 }
 
-// answerChange waits for the relay and answers with the user as it is now; for a delete with its id and version.
+// answerChange waits for the relay and answers with the user as it is now; for a delete with its id
+// and version.
 func (s *Service) answerChange(c *fiber.Ctx, change Change, status int) error {
 	if !s.relayed(change) {
 		status = http.StatusAccepted

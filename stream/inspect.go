@@ -17,10 +17,12 @@ type Backlog struct {
 	LastID string `json:"lastId"`
 	// Delivered is the id of the last entry that went to a worker.
 	Delivered string `json:"delivered"`
-	// Pending is how many entries were delivered and are not done, Oldest the id of the first of them, "" for none.
+	// Pending is how many entries were delivered and are not done, Oldest the id of the first of
+	// them, "" for none.
 	Pending int64  `json:"pending"`
 	Oldest  string `json:"oldest"`
-	// Consumers are the workers of the group by name, those that are gone for less than an hour included.
+	// Consumers are the workers of the group by name, those that are gone for less than an hour
+	// included.
 	Consumers map[string]Consumer `json:"consumers"`
 	// Dead is how many entries the dead-letter stream holds.
 	Dead int64 `json:"dead"`
@@ -34,8 +36,9 @@ type Consumer struct {
 	Idle time.Duration `json:"idle"`
 }
 
-// Inspect returns the backlog of a group of a stream; "" stands for "events:users" and "edgecache:worker". It changes
-// nothing and needs no Worker. Errors wrap ErrNoEntry when there is no such stream or group, or are the client's.
+// Inspect returns the backlog of a group of a stream; "" stands for "events:users" and
+// "edgecache:worker". It changes nothing and needs no Worker. Errors wrap ErrNoEntry when there is
+// no such stream or group, or are the client's.
 func Inspect(ctx context.Context, client redis.UniversalClient, stream, group string) (Backlog, error) {
 	stream = cmp.Or(stream, Name)
 	group = cmp.Or(group, defaultGroup)
@@ -53,8 +56,8 @@ func Inspect(ctx context.Context, client redis.UniversalClient, stream, group st
 	return b, nil
 }
 
-// LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands for "events:users". Errors are
-// the client's.
+// LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands
+// for "events:users". Errors are the client's.
 func LastID(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
 	stream = cmp.Or(stream, Name)
 	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))

@@ -30,8 +30,8 @@ var statuses = []struct {
 	{profile.ErrTooLarge, http.StatusRequestEntityTooLarge},
 }
 
-// Status returns the HTTP status of an error that nodes and origins answer alike: of this package, of
-// auth, of a body, of an id or a profile. It returns 0 for those that a server has of its own.
+// Status returns the HTTP status of an error that nodes and origins answer alike: of this package,
+// of auth, of a body, of an id or a profile. It returns 0 for those that a server has of its own.
 func Status(err error) int {
 	if _, ok := errors.AsType[*Limited](err); ok {
 		return http.StatusTooManyRequests

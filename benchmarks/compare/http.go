@@ -41,7 +41,8 @@ type loadAnswer struct {
 	P50, P99 float64 // ms
 }
 
-// measureHTTP compares lookups over HTTP that L1 answers with a Fiber handler that has the same bodies in a map.
+// measureHTTP compares lookups over HTTP that L1 answers with a Fiber handler that has the same
+// bodies in a map.
 func measureHTTP(ctx context.Context, r *rig) (tables []Table, err error) {
 	closers := new(closing)
 	defer closers.run()

@@ -34,7 +34,8 @@ func put(t *testing.T, url, body string) {
 	}
 }
 
-// servesCommands has the commands of a client do what they say; ask runs one, with this on its input.
+// servesCommands has the commands of a client do what they say; ask runs one, with this on its
+// input.
 func servesCommands(t *testing.T, ask func(stdin string, args ...string) outcome) {
 	t.Run("get of a missing user is 1 and names it", func(t *testing.T) {
 		got := ask("", "get", "51", "12")
@@ -85,7 +86,8 @@ func servesCommands(t *testing.T, ask func(stdin string, args ...string) outcome
 	})
 }
 
-// What the README promises: serve needs nothing, a second lookup is answered by L1, a change at the origin is in the next.
+// What the README promises: serve needs nothing, a second lookup is answered by L1, a change at the
+// origin is in the next.
 func TestServeWithNothing(t *testing.T) {
 	serve := start(t, append([]string{"serve", "--sample-users", "50"}, anyPort...)...)
 	defer http.DefaultClient.CloseIdleConnections()
@@ -130,7 +132,8 @@ func TestServeWithNothing(t *testing.T) {
 	})
 }
 
-// A real Redis and a source of truth of its own: the contract's hash, and a change that reaches the node.
+// A real Redis and a source of truth of its own: the contract's hash, and a change that reaches the
+// node.
 func TestServeWithARealRedisAndOrigin(t *testing.T) {
 	server := redistest.Server(t)
 	defer http.DefaultClient.CloseIdleConnections()
@@ -155,8 +158,8 @@ func TestServeWithARealRedisAndOrigin(t *testing.T) {
 	}
 }
 
-// TestServeFencesItself cuts a node off from Redis, and from the news of a change. With the shortest
-// fence it answers nothing older than 500 ms, where the default would for 3 s.
+// TestServeFencesItself cuts a node off from Redis, and from the news of a change. With the
+// shortest fence it answers nothing older than 500 ms, where the default would for 3 s.
 func TestServeFencesItself(t *testing.T) { canary.Judge(t, serveFencesItself) }
 
 func serveFencesItself(t *testing.T, bird *canary.Canary) {
@@ -218,7 +221,8 @@ func process(t *testing.T, args ...string) (*exec.Cmd, *buffer) {
 func TestSignalsEndServeInOrder(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		s := startServed(t, append([]string{"serve"}, anyPort...)...)
-		resp, err := http.Get("http://" + s.addr + "/v1/users/1") // leaves an idle connection behind
+		// leaves an idle connection behind
+		resp, err := http.Get("http://" + s.addr + "/v1/users/1")
 		if err != nil {
 			t.Fatalf("%v\n%s", err, s.out.String())
 		}

@@ -48,8 +48,8 @@ func keepsToItself(t *testing.T, pid int, password string) {
 	}
 }
 
-// TestRedisStartsAsComposed runs the very command of docker-compose.yml on the Redis of this machine, with the folders of the
-// container replaced by temporary ones and another port.
+// TestRedisStartsAsComposed runs the very command of docker-compose.yml on the Redis of this
+// machine, with the folders of the container replaced by temporary ones and another port.
 func TestRedisStartsAsComposed(t *testing.T) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: run `make deps`")

@@ -1,4 +1,5 @@
-// Package strictjson decodes JSON that was written for edgecache: no field is unknown, nothing follows.
+// Package strictjson decodes JSON that was written for edgecache: no field is unknown, nothing
+// follows.
 package strictjson
 
 import (
@@ -10,8 +11,8 @@ import (
 	"strings"
 )
 
-// Decode decodes exactly one JSON value into v, and explains in words of the wire, not of Go, what is
-// wrong with it.
+// Decode decodes exactly one JSON value into v, and explains in words of the wire, not of Go, what
+// is wrong with it.
 func Decode(b []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()

@@ -2,14 +2,15 @@ package web
 
 import "strings"
 
-// Tag is an entity tag of a header (RFC 9110, 8.8.3): its text without quotes, and whether it is weak.
+// Tag is an entity tag of a header (RFC 9110, 8.8.3): its text without quotes, and whether it is
+// weak.
 type Tag struct {
 	Text string
 	Weak bool
 }
 
-// NextTag takes the first tag from the list of an If-Match or If-None-Match header, and returns what
-// follows it. ok is false at the end, where rest is empty, and for what is no tag.
+// NextTag takes the first tag from the list of an If-Match or If-None-Match header, and returns
+// what follows it. ok is false at the end, where rest is empty, and for what is no tag.
 func NextTag(list string) (tag Tag, rest string, ok bool) {
 	list = strings.TrimLeft(list, " \t,")
 	text, weak := strings.CutPrefix(list, "W/")

@@ -185,7 +185,8 @@ func TestPostgresThatIsReadOnlySaysSo(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Store: s})
 	put := func() truth.Answer { return truth.Ask(t, "PUT", url+"/1", `{"nom":"x"}`, truth.JSONType) }
 	wait := func(status int) (a truth.Answer) {
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); { // until each connection has heard of it
+		// until each connection has heard of it
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 			if a = put(); a.Status == status {
 				break
 			}
@@ -294,7 +295,8 @@ func TestPostgresClaimsBesideManyStuckUsers(t *testing.T) {
 func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	at := truth.SchemaURL(t, pgtest.Server(t), t.Name())
 	writes, relays := truth.OpenPostgres(t, postgres.Config{URL: at}), truth.OpenPostgres(t, postgres.Config{URL: at})
-	idle, err := source.NewRelay(source.RelayConfig{Outbox: writes, Announcer: truth.NewRecorder(nil)}) // never started: the other one does all
+	// never started: the other one does all
+	idle, err := source.NewRelay(source.RelayConfig{Outbox: writes, Announcer: truth.NewRecorder(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +315,8 @@ func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	}
 }
 
-// A load goes straight into the users' table until somebody in it is there already, or twice in the load.
+// A load goes straight into the users' table until somebody in it is there already, or twice in the
+// load.
 func TestPostgresBulkLoadOfSomeWhoAreThere(t *testing.T) {
 	s := truth.OpenPostgres(t, postgres.Config{URL: truth.SchemaURL(t, pgtest.Server(t), t.Name())})
 	load := func(want int64, users ...*profile.Profile) {

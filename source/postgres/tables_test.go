@@ -104,8 +104,8 @@ func TestVersionsWithoutMilliseconds(t *testing.T) {
 	})
 }
 
-// changesAreAnnounced makes quick changes of one user and checks that each is announced with a version above the one before,
-// which is the row's, and that it may be named in If-Match.
+// changesAreAnnounced makes quick changes of one user and checks that each is announced with a
+// version above the one before, which is the row's, and that it may be named in If-Match.
 func changesAreAnnounced(t *testing.T, x theirs, id string) {
 	t.Helper()
 	c, err := x.s.Create(t.Context(), &profile.Profile{ID: id, Nom: "Ngo"})

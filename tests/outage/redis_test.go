@@ -17,8 +17,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
-// TestRedisStops stops Redis (SIGSTOP) under load over HTTP, while the origin is well: readers must not notice. Of the
-// requests 97 of 100 are for users in the node's memory, as the recorded chat has it, the others for anyone.
+// TestRedisStops stops Redis (SIGSTOP) under load over HTTP, while the origin is well: readers must
+// not notice. Of the requests 97 of 100 are for users in the node's memory, as the recorded chat
+// has it, the others for anyone.
 func TestRedisStops(t *testing.T) { canary.Judge(t, redisStops) }
 
 // getUser looks a user up over HTTP; any answer but 200 is an error.
@@ -55,9 +56,10 @@ func redisStops(t *testing.T, bird *canary.Canary) {
 	load := &openLoad{rate: rate, workers: workers, ask: func(_, n int) error {
 		rnd := rand.New(rand.NewPCG(seed, uint64(n)))
 		if rnd.IntN(100) < 97 {
-			return getUser(client, 1 + int(float64(residents)*rnd.Float64()*rnd.Float64())) // some are asked for far more often
+			// some are asked for far more often
+			return getUser(client, 1+int(float64(residents)*rnd.Float64()*rnd.Float64()))
 		}
-		return getUser(client, 1 + rnd.IntN(users))
+		return getUser(client, 1+rnd.IntN(users))
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended, most := make(chan struct{}), watchGoroutines(ctx)

@@ -15,8 +15,8 @@ func columns(line string) int {
 }
 
 // wide returns the numbers of the lines that are too wide and end in a comment, or are one. What no
-// blank could break, such as an address, may be wider, and so may what tools read, and lines that are
-// set as a table or as code.
+// blank could break, such as an address, may be wider, and so may what tools read, and lines that
+// are set as a table or as code.
 func (s *source) wide() (numbers []int) {
 	lines := strings.Split(string(s.text), "\n")
 	for _, group := range s.file.Comments {

@@ -42,7 +42,8 @@ func check1(t interface{ Fatal(...any) }, err error) {
 	}
 }
 
-// memory is a folder whose disk is the memory, where there is one: many stores are opened and closed, which sync.
+// memory is a folder whose disk is the memory, where there is one: many stores are opened and
+// closed, which sync.
 func memory() string {
 	if _, err := os.Stat("/dev/shm"); err == nil {
 		return "/dev/shm"
@@ -228,8 +229,8 @@ func filled(t *testing.T, dir string, n int) {
 	check1(t, s.Close())
 }
 
-// TestDamage changes a byte at random places. A store that is opened nevertheless answers rightly or
-// not at all; one that cannot be believed is thrown away with one line.
+// TestDamage changes a byte at random places. A store that is opened nevertheless answers rightly
+// or not at all; one that cannot be believed is thrown away with one line.
 func TestDamage(t *testing.T) {
 	const users = 400
 	dir, err := os.MkdirTemp(memory(), "kv")
@@ -247,7 +248,8 @@ func TestDamage(t *testing.T) {
 	var thrown, silent, refused int
 	rapidSeed := rapid.Custom(func(t *rapid.T) [2]int {
 		page := rapid.IntRange(0, len(good)/pageSize-1).Draw(t, "page")
-		most := rapid.SampledFrom([]int{64, pageSize}).Draw(t, "most") // the head of a page says most
+		// the head of a page says most
+		most := rapid.SampledFrom([]int{64, pageSize}).Draw(t, "most")
 		return [2]int{page*pageSize + rapid.IntRange(0, most-1).Draw(t, "at"), rapid.IntRange(1, 255).Draw(t, "by")}
 	})
 	for i := range places {
