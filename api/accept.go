@@ -50,8 +50,8 @@ func negotiate(c *fiber.Ctx) (media, error) {
 	return mediaJSON, nil
 }
 
-// quality returns the weight from 0 to 1 that an Accept header (RFC 9110, 12.5.1) gives to mediaType: the weight of the
-// most specific range that it falls into, 0 when it falls into none.
+// quality returns the weight from 0 to 1 that an Accept header (RFC 9110, 12.5.1) gives to
+// mediaType: the weight of the most specific range that it falls into, 0 when it falls into none.
 func quality(accept, mediaType string) float64 {
 	kind, _, _ := strings.Cut(mediaType, "/")
 	best, q := 0, 0.0

@@ -18,9 +18,12 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),     // one per process, for ever
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),  // ends up to 10 s after its server
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner")) // the same, of the tests' client
+		// one per process, for ever
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		// ends up to 10 s after its server
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		// the same, of the tests' client
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
 }
 
 // serve starts a server on a free port and closes it at the end of the test.
@@ -50,7 +53,8 @@ type response struct {
 	body string
 }
 
-// send writes one request as the bytes that it is, because HTTP clients mend paths, and reads the response.
+// send writes one request as the bytes that it is, because HTTP clients mend paths, and reads the
+// response.
 func send(t testing.TB, s *Server, method, path, body string, headers ...string) response {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr().String())

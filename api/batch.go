@@ -17,8 +17,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// maxAnswer is the largest answer to a batch in bytes. 10,000 typical profiles take 2.5 MB; only profiles far larger than
-// those of people get here.
+// maxAnswer is the largest answer to a batch in bytes. 10,000 typical profiles take 2.5 MB; only
+// profiles far larger than those of people get here.
 const maxAnswer = 64 << 20
 
 const (
@@ -26,7 +26,8 @@ const (
 	typicalUser = 256
 	// maxWork is how many users batches look up at the same time; further batches wait.
 	maxWork = 10_000
-	// maxCharged is the number of ids from which on a batch is refused, and no more room is wanted for it.
+	// maxCharged is the number of ids from which on a batch is refused, and no more room is wanted
+	// for it.
 	maxCharged = 10_000
 )
 
@@ -225,8 +226,8 @@ func comma(dst []byte, i int) []byte {
 	return dst
 }
 
-// appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around the packed bytes as they are;
-// with sources also "sources": {id: {"tier": name, "age": ms}}.
+// appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around
+// the packed bytes as they are; with sources also "sources": {id: {"tier": name, "age": ms}}.
 func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
 	w := bytes.NewBuffer(dst)
 	enc := msgpack.NewEncoder(w)
@@ -262,7 +263,8 @@ func (a answer) encodeSources(enc *msgpack.Encoder) error {
 	return err
 }
 
-// batchCacheStatus counts a batch's answers per tier; it is a hit when nothing had to come from further on.
+// batchCacheStatus counts a batch's answers per tier; it is a hit when nothing had to come from
+// further on.
 func batchCacheStatus(batch tier.Batch) []byte {
 	var counts [look.FromStale + 1]int
 	for _, res := range batch.Found {

@@ -11,7 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// putUser serves PUT /v1/users/:id. An older profile than the one that is known changes nothing and is a conflict.
+// putUser serves PUT /v1/users/:id. An older profile than the one that is known changes nothing and
+// is a conflict.
 func (s *Server) putUser(c *fiber.Ctx) error {
 	id, err := pathID(c)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// conns knows the open connections, so that those which outlast the drain can be closed: fasthttp leaves them open.
+// conns knows the open connections, so that those which outlast the drain can be closed: fasthttp
+// leaves them open.
 type conns struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}
@@ -37,8 +38,9 @@ func (k *conns) len() int {
 	return len(k.open)
 }
 
-// hurry wants the rest of every request that has not wholly arrived by end. A connection that has sent nothing, which
-// fasthttp would keep for 5 s, ends then; a request that is already being handled is not concerned.
+// hurry wants the rest of every request that has not wholly arrived by end. A connection that has
+// sent nothing, which fasthttp would keep for 5 s, ends then; a request that is already being
+// handled is not concerned.
 func (k *conns) hurry(end time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// patient is a listener whose connections put their deadlines off only when that matters: fasthttp sets three a request,
-// which is a twentieth of what a request costs. A deadline may come early by slack, never late.
+// patient is a listener whose connections put their deadlines off only when that matters: fasthttp
+// sets three a request, which is a twentieth of what a request costs. A deadline may come early by
+// slack, never late.
 type patient struct {
 	net.Listener
 	slack time.Duration

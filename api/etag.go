@@ -3,19 +3,20 @@ package api
 import (
 	"hash/crc32"
 	"strconv"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
 // castagnoli is the polynomial that processors compute themselves.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// appendETag appends the entity tag of one representation: "VERSION-CHECKSUM-j" for JSON, -m for msgpack. The checksum of
-// the packed bytes is there for records that other services write by hand, where equal versions need not mean equal records.
-// What went through edge functions has their tag before the end: "VERSION-CHECKSUM-TAG-j".
+// appendETag appends the entity tag of one representation: "VERSION-CHECKSUM-j" for JSON, -m for
+// msgpack. The checksum of the packed bytes is there for records that other services write by hand,
+// where equal versions need not mean equal records. What went through edge functions has their tag
+// before the end: "VERSION-CHECKSUM-TAG-j".
 func appendETag(dst []byte, res tier.Result, m media, tag uint64) []byte {
 	dst = strconv.AppendInt(append(dst, '"'), res.Version(), 10)
 	dst = strconv.AppendUint(append(dst, '-'), uint64(crc32.Checksum(res.Packed(), castagnoli)), 16)
@@ -28,32 +29,8 @@ func appendETag(dst []byte, res tier.Result, m media, tag uint64) []byte {
 	return append(dst, `-j"`...)
 }
 
-// matches reports whether an If-None-Match header (RFC 9110, 13.1.2) names etag. The comparison is the weak one: W/"a"
-// names "a". What does not parse ends the list.
-func matches(ifNoneMatch, etag string) bool {
-	rest := strings.TrimSpace(ifNoneMatch)
-	if rest == "*" {
-		return true
-	}
-	for rest != "" {
-		rest = strings.TrimPrefix(strings.TrimLeft(rest, " \t,"), "W/")
-		if !strings.HasPrefix(rest, `"`) {
-			return false
-		}
-		end := strings.IndexByte(rest[1:], '"')
-		if end < 0 {
-			return false
-		}
-		if rest[:end+2] == etag {
-			return true
-		}
-		rest = rest[end+2:]
-	}
-	return false
-}
-
 // notModified reports whether the client already has the representation that etag names.
 func notModified(c *fiber.Ctx, etag []byte) bool {
 	known := headerValue(c, headerIfNoneMatch)
-	return known != "" && matches(known, string(etag))
+	return known != "" && web.NoneMatch(known, string(etag))
 }

@@ -160,8 +160,8 @@ func (s *Server) getModule(c *fiber.Ctx) error {
 	return nil
 }
 
-// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&share=X&signature=…: it pushes the module in
-// the body.
+// putFunction serves PUT /v1/functions/:name?fuel=N&open=1&share=X&signature=…: it pushes the
+// module in the body.
 func (s *Server) putFunction(c *fiber.Ctx) error {
 	name, err := functionName(c)
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 )
 
-// The headers of the hit path in canonical form, so that their spelling is not worked out for each request. Never changed.
+// The headers of the hit path in canonical form, so that their spelling is not worked out for each
+// request. Never changed.
 var (
 	headerAccept       = []byte(fiber.HeaderAccept)
 	headerAge          = []byte(fiber.HeaderAge)
@@ -17,13 +18,14 @@ var (
 	headerIfNoneMatch  = []byte(fiber.HeaderIfNoneMatch)
 	headerVary         = []byte(fiber.HeaderVary)
 
-	// valueRevalidate lets a client keep a profile for itself if it asks each time whether it still holds (If-None-Match).
+	// valueRevalidate lets a client keep a profile for itself if it asks each time whether it still
+	// holds (If-None-Match).
 	valueRevalidate = []byte("private, no-cache")
 	valueNoStore    = []byte("no-store")
 )
 
-// headerValue returns a request header that is a list, its lines joined; empty when there is none. The string is valid
-// until the handler returns.
+// headerValue returns a request header that is a list, its lines joined; empty when there is none.
+// The string is valid until the handler returns.
 func headerValue(c *fiber.Ctx, name []byte) string {
 	h := &c.Request().Header
 	first := h.PeekCanonical(name)

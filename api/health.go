@@ -17,8 +17,8 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 
 // health is the answer of GET /health. The old system's monitors read its cache object.
 type health struct {
-	// Status is "ok"; "degraded" for a node that answers, and not as it should; or "down" for one that
-	// should get no requests. Reasons say why.
+	// Status is "ok"; "degraded" for a node that answers, and not as it should; or "down" for one
+	// that should get no requests. Reasons say why.
 	Status  string      `json:"status"`
 	Service string      `json:"service"`
 	Reasons []string    `json:"reasons,omitempty"`
@@ -30,7 +30,8 @@ type healthCache struct {
 	TTL         int64   `json:"ttl"`         // of a profile in Redis, in seconds
 	TTLHours    float64 `json:"ttlHours"`
 	L1Bytes     int64   `json:"l1Bytes"` // in use by this node's memory tier
-	Fenced      bool    `json:"fenced"`  // whether that tier does not answer as fresh, for want of the stream
+	// whether that tier does not answer as fresh, for want of the stream
+	Fenced bool `json:"fenced"`
 }
 
 func newHealthCache(s node.Stats) healthCache {
@@ -38,7 +39,8 @@ func newHealthCache(s node.Stats) healthCache {
 		L1Bytes: s.Cache.L1Bytes, Fenced: s.Cache.Fenced}
 }
 
-// getHealth serves GET /health: 200 when the node is ready, degraded or not, else 503, with the same fields.
+// getHealth serves GET /health: 200 when the node is ready, degraded or not, else 503, with the
+// same fields.
 func (s *Server) getHealth(c *fiber.Ctx) error {
 	stats := s.cfg.Node.Stats()
 	h := health{Status: "ok", Service: "edgecache", Cache: newHealthCache(stats), Reasons: stats.Troubles(time.Now())}

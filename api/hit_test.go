@@ -24,7 +24,8 @@ func request(method, uri string) *fasthttp.RequestCtx {
 	return ctx
 }
 
-// BenchmarkHit compares a lookup, without what the node takes, with a bare Fiber handler that returns the same bytes.
+// BenchmarkHit compares a lookup, without what the node takes, with a bare Fiber handler that
+// returns the same bytes.
 func BenchmarkHit(b *testing.B) {
 	s, err := New(Config{Node: newHot("123")})
 	if err != nil {

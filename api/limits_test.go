@@ -86,7 +86,8 @@ func TestHeadLimits(t *testing.T) {
 	problemJSON(t, r)
 }
 
-// 200 connections send a byte every 20 ms. They must be closed within the read timeout, and hinder nobody.
+// 200 connections send a byte every 20 ms. They must be closed within the read timeout, and hinder
+// nobody.
 func TestSlowClients(t *testing.T) {
 	const limit = 300 * time.Millisecond
 	s := serve(t, newFake("1"), func(c *Config) { c.ReadTimeout = limit })
@@ -107,7 +108,8 @@ func TestSlowClients(t *testing.T) {
 	all.Wait()
 }
 
-// dribble sends a request in small pieces and returns an error if the server still takes them after limit.
+// dribble sends a request in small pieces and returns an error if the server still takes them after
+// limit.
 func dribble(s *Server, body bool, limit time.Duration) error {
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
@@ -141,7 +143,8 @@ func dribble(s *Server, body bool, limit time.Duration) error {
 	}
 }
 
-// Fiber reuses the memory of a connection's requests, so an id that is kept without being copied becomes another user's.
+// Fiber reuses the memory of a connection's requests, so an id that is kept without being copied
+// becomes another user's.
 func TestEachBodyHasTheIDAskedFor(t *testing.T) {
 	total := 200_000
 	if raceEnabled {

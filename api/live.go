@@ -75,8 +75,8 @@ func countOf(c *fiber.Ctx, name string, most int) (int, error) {
 	return n, nil
 }
 
-// events are snapshots as a body: one event each. The server reads it, and closes it when the client
-// is gone. It is used by one goroutine.
+// events are snapshots as a body: one event each. The server reads it, and closes it when the
+// client is gone. It is used by one goroutine.
 type events struct {
 	live     *ui.Live
 	viewer   *ui.Viewer
@@ -122,7 +122,8 @@ func (e *events) Close() error {
 	return nil
 }
 
-// getLookups serves GET /v1/lookups: which lookups were timed lately, while somebody has /v1/live open.
+// getLookups serves GET /v1/lookups: which lookups were timed lately, while somebody has /v1/live
+// open.
 func (s *Server) getLookups(c *fiber.Ctx) error {
 	n, err := countOf(c, "n", maxShownLookups)
 	if err != nil {

@@ -30,7 +30,8 @@ func resident(t *testing.T) int {
 	return kib >> 10
 }
 
-// attack opens many connections that each send one request and never read, and checks the memory while they are open.
+// attack opens many connections that each send one request and never read, and checks the memory
+// while they are open.
 func attack(t *testing.T, s *Server, conns int, request string) {
 	t.Helper()
 	debug.FreeOSMemory()
@@ -61,7 +62,8 @@ func attack(t *testing.T, s *Server, conns int, request string) {
 	}
 	after := resident(t)
 	t.Logf("resident: calm %d MiB, at most %d MiB, after %d MiB", calm, most, after)
-	if limit := calm + 64; !raceEnabled && (most > limit || after > limit) { // the race detector has a memory of its own
+	// the race detector has a memory of its own
+	if limit := calm + 64; !raceEnabled && (most > limit || after > limit) {
 		t.Errorf("resident memory went from %d to %d and stayed at %d MiB; want at most %d", calm, most, after, limit)
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
-// metrics is a registry of this server's own, so that several can live in one process. What it exports is read from the
-// node when Prometheus asks: nothing is counted twice, and the hit path pays nothing.
+// metrics is a registry of this server's own, so that several can live in one process. What it
+// exports is read from the node when Prometheus asks: nothing is counted twice, and the hit path
+// pays nothing.
 type metrics struct {
 	registry *prometheus.Registry
 	failures *prometheus.CounterVec // answers of 400 and above
@@ -100,7 +101,8 @@ func (c *nodeCollector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// counterRows are the counters of a node; their names get the prefix edgecache_ and the suffix _total. Never changed.
+// counterRows are the counters of a node; their names get the prefix edgecache_ and the suffix
+// _total. Never changed.
 var counterRows = []struct {
 	name, help string
 	value      func(*node.Stats) uint64

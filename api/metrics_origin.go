@@ -7,7 +7,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
-// originRows are about a node's calls of the origin, as its client counts them; names as in counterRows. Never changed.
+// originRows are about a node's calls of the origin, as its client counts them; names as in
+// counterRows. Never changed.
 var originRows = []struct {
 	name, help string
 	value      func(*origin.ClientStats) int64

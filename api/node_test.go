@@ -35,8 +35,8 @@ func (e *everyone) LoadBatch(ctx context.Context, ids []string) (profile.Batch, 
 	return b, nil
 }
 
-// The whole way, through flights, leases and both tiers: the ids that the node keeps are those that were asked for. Half of
-// the requests ask for a user that another connection asks for too.
+// The whole way, through flights, leases and both tiers: the ids that the node keeps are those that
+// were asked for. Half of the requests ask for a user that another connection asks for too.
 func TestEachBodyHasTheIDAskedForThroughTheNode(t *testing.T) {
 	const conns, each = 8, 1000
 	redis, err := embedded.StartRedis()

@@ -63,22 +63,36 @@ type exchange struct {
 }
 
 // exchanges reach each status of each operation that is reachable by a request.
-func exchanges(t *testing.T) []exchange {
+// asked is who and what the exchanges ask.
+type asked struct {
+	known, unready     *fakeNode
+	fail               func(err error) Node
+	read, none         string
+	limited, breakable func(*Config)
+}
+
+func newAsked(t *testing.T) asked {
 	t.Helper()
-	known, fail := newFake("1"), func(err error) Node {
+	a := asked{known: newFake("1"), unready: newFake("1"), fail: func(err error) Node {
 		f := newFake("1")
 		f.fails, f.statusFails, f.errs["2"] = err, err, err
 		return f
-	}
-	unready := newFake("1")
-	unready.notReady = fmt.Errorf("not ready")
-	read, none := bearer(t, auth.RoleRead, ""), bearer(t, auth.RoleNone, "")
-	limited := func(c *Config) { withTokens(c); c.Access.Rate, c.Access.Burst = 0.001, 1 }
-	demo, breakable := "POST /v1/demo", func(c *Config) { c.Demo = new(fakeDemo) }
-	user, many, batch, inv, pre := "/v1/users/{id}", "GET /v1/users", "POST /v1/users/batch", "POST /v1/users/{id}/invalidate", "/v1/prewarm"
+	}}
+	a.unready.notReady = fmt.Errorf("not ready")
+	a.read, a.none = bearer(t, auth.RoleRead, ""), bearer(t, auth.RoleNone, "")
+	a.limited = func(c *Config) { withTokens(c); c.Access.Rate, c.Access.Burst = 0.001, 1 }
+	a.breakable = func(c *Config) { c.Demo = new(fakeDemo) }
+	return a
+}
+
+func exchanges(t *testing.T) []exchange {
+	t.Helper()
+	a := newAsked(t)
+	known, fail, read, none := a.known, a.fail, a.read, a.none
+	user, many, batch, inv := "/v1/users/{id}", "GET /v1/users", "POST /v1/users/batch", "POST /v1/users/{id}/invalidate"
 	etag := send(t, serve(t, known), "GET", "/v1/users/1", "").Header.Get("ETag")
 	long := "X: " + strings.Repeat("x", MaxHead)
-	return []exchange{
+	return append(a.besideUsers(), []exchange{
 		{"GET " + user, "/v1/users/1?minVersion=5", "", []string{"Cache-Control: max-age=60"}, 200, known, nil},
 		{"GET " + user, "/v1/users/1", "", []string{"Accept: application/msgpack"}, 200, known, nil},
 		{"GET " + user, "/v1/users/1", "", []string{"If-None-Match: " + etag}, 304, known, nil},
@@ -122,6 +136,14 @@ func exchanges(t *testing.T) []exchange {
 		{batch, "/v1/users/batch", `{"ids":["1"]}`, []string{"Content-Type: text/xml"}, 415, known, nil},
 		{batch, "/v1/users/batch", batchBody(10_001, 1), []string{jsonType}, 413, known, nil},
 		{batch, "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType}, 503, fail(profile.ErrUnavailable), nil},
+	}...)
+}
+
+// besideUsers are the exchanges about other things than users.
+func (a asked) besideUsers() []exchange {
+	known, unready, fail, limited, breakable := a.known, a.unready, a.fail, a.limited, a.breakable
+	demo, pre := "POST /v1/demo", "/v1/prewarm"
+	return []exchange{
 		{"GET /v1/stats", "/v1/stats", "", nil, 200, known, nil},
 		{"GET /v1/cluster", "/v1/cluster", "", nil, 200, known, nil},
 		{"GET " + pre, pre, "", nil, 200, known, nil},
@@ -204,7 +226,8 @@ func functionExchanges(t *testing.T) []exchange {
 		{"GET /v1/users/{id}", "/v1/users/1?fn=none", "", nil, 404, known, on},
 		{"GET /v1/users", "/v1/users?ids=1&fn=hide", "", nil, 200, known, on},
 		{"POST /v1/users/batch", "/v1/users/batch?fn=hide", `{"ids":["1"]}`, []string{jsonType}, 200, known, on},
-		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 200, known, on}, // the trial ends
+		// the trial ends
+		{"POST " + one + "/rollback", fns + "/hide/rollback", "", nil, 200, known, on},
 		{"POST " + one + "/rollback", fns + "/hide/rollback?to=9", "", nil, 400, known, on},
 		{"POST " + one + "/rollback", fns + "/none/rollback", "", nil, 404, known, on},
 		{"POST " + one + "/rollback", fns + "/hide/rollback", "x", text, 415, known, on},
@@ -217,7 +240,8 @@ func functionExchanges(t *testing.T) []exchange {
 	}
 }
 
-// running returns a configuration with edge functions of a real node, whose Redis is away unless up.
+// running returns a configuration with edge functions of a real node, whose Redis is away unless
+// up.
 func running(t *testing.T, up bool) func(*Config) {
 	t.Helper()
 	n, redis := functionNode(t)

@@ -121,7 +121,8 @@ func prewarmOptions(body []byte) (o prewarm.Options, err error) {
 	return o, nil
 }
 
-// prewarmError is for the errors of a run: what is no fault of the request is one of Redis, which keeps the run.
+// prewarmError is for the errors of a run: what is no fault of the request is one of Redis, which
+// keeps the run.
 func prewarmError(err error) error {
 	switch {
 	case errors.Is(err, prewarm.ErrRunning):

@@ -29,7 +29,8 @@ const problemBase = "https://github.com/chatapp-ngomna/edgecache/blob/main/docs/
 // idRule is the rule of ids, as clients are told it.
 const idRule = "1-128 bytes of [A-Za-z0-9._:@-]"
 
-// retryAfter is how many seconds a client should wait after a 503: a breaker's and a fence's pauses are of that order.
+// retryAfter is how many seconds a client should wait after a 503: a breaker's and a fence's pauses
+// are of that order.
 const retryAfter = "1"
 
 // problem is an answer as of RFC 9457. A handler returns one as its error.
@@ -97,7 +98,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, auth.ErrUnauthorized), errors.Is(err, auth.ErrForbidden):
 		return problemAuth(err)
 	case errors.Is(err, gate.ErrForeignHost):
-		return &problem{status: 421, name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
+		return &problem{status: gate.Status(err), name: "foreign-host", title: "Another host", detail: "the request is for another host: " + reason(err, gate.ErrForeignHost)}
 	case errors.Is(err, gate.ErrSimpleType):
 		return problemType("a change without a token needs Content-Type: application/json or application/msgpack, an empty one as well")
 	case errors.Is(err, web.ErrTooLarge):
@@ -113,9 +114,9 @@ func problemOf(err error) *problem {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problemSlow
 	case errors.Is(err, profile.ErrInvalidID):
-		return &problem{status: 400, name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
+		return &problem{status: gate.Status(err), name: "invalid-id", title: "Invalid user id", detail: "invalid id: " + reason(err, profile.ErrInvalidID), rule: idRule}
 	case errors.Is(err, profile.ErrNotFound):
-		return &problem{status: 404, name: "user-not-found", title: "User not found", detail: "no such user"}
+		return &problem{status: gate.Status(err), name: "user-not-found", title: "User not found", detail: "no such user"}
 	case errors.Is(err, tier.ErrTooMany), errors.Is(err, profile.ErrTooLarge):
 		return &problem{status: 413, name: "too-large", title: "Too large", detail: reason(err, tier.ErrTooMany, profile.ErrTooLarge)}
 	case errors.Is(err, node.ErrNotTold):
@@ -137,9 +138,9 @@ func problemOf(err error) *problem {
 
 // problemAuth is for requests without the token that they need.
 func problemAuth(err error) *problem {
-	p := &problem{status: 401, name: "unauthorized", title: "Unauthorized", detail: "not authorized: " + reason(err, auth.ErrUnauthorized)}
+	p := &problem{status: gate.Status(err), name: "unauthorized", title: "Unauthorized", detail: "not authorized: " + reason(err, auth.ErrUnauthorized)}
 	if errors.Is(err, auth.ErrForbidden) {
-		p = &problem{status: 403, name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
+		p = &problem{status: gate.Status(err), name: "forbidden", title: "Forbidden", detail: "not allowed: " + reason(err, auth.ErrForbidden)}
 	}
 	if denied, ok := errors.AsType[*gate.Denied](err); ok {
 		p.ask = denied.Challenge
@@ -153,7 +154,8 @@ func problemLimit(l *gate.Limited) *problem {
 		wait: int((l.Wait + time.Second - 1) / time.Second)}
 }
 
-// unavailable says what was waited for, and the limit, without what a stranger need not know of the inside.
+// unavailable says what was waited for, and the limit, without what a stranger need not know of the
+// inside.
 func unavailable(err error) string {
 	if w, ok := errors.AsType[*look.Waited](err); ok {
 		return fmt.Sprintf("%s, until the %v of a load were over", w.For, w.Limit)
@@ -197,7 +199,8 @@ func reason(err error, sentinels ...error) string {
 	return err.Error()
 }
 
-// changeError is for the errors of a change: what is no fault of the request is one of Redis, which had to take it.
+// changeError is for the errors of a change: what is no fault of the request is one of Redis, which
+// had to take it.
 func changeError(err error) error {
 	if problemOf(err) != problemInternal {
 		return err
@@ -231,8 +234,8 @@ func problemRoute(c *fiber.Ctx) *problem {
 		detail: fmt.Sprintf("nothing is served at %.200q; a user is at /v1/users/ID, without a slash at the end", c.Path())}
 }
 
-// logFailure keeps the causes that clients are not told. An outage makes one per request, so those are for debugging;
-// an internal error never is.
+// logFailure keeps the causes that clients are not told. An outage makes one per request, so those
+// are for debugging; an internal error never is.
 func (s *Server) logFailure(c *fiber.Ctx, status int, err error) {
 	log := s.cfg.Logger.Debug
 	if status == fiber.StatusInternalServerError {

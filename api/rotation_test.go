@@ -145,10 +145,23 @@ func (r *rotation) status(conf *tls.Config, token string) int {
 	return resp.StatusCode
 }
 
-// TestAllIsReplacedUnderLoad changes to another authority and another issuer of tokens as an operator
-// does: first both are believed, then the new ones are used, then the old ones are believed no more.
-// No request fails meanwhile, on new connections or on old ones. In the end the old certificate is
-// refused, even to who resumes a session, and so is the old token, which was remembered.
+// believeBoth has server and client believe both authorities and both keys; next is a certificate
+// by the second.
+func (r *rotation) believeBoth(client *tlsfile.Client, next tlsfile.Files) {
+	r.t.Helper()
+	r.replace(r.server.CA, r.before.File, r.after.File)
+	r.replace(r.client.CA, r.before.File, r.after.File)
+	pki.Replace(r.t, r.keys, jwkSet(r.first, r.second))
+	r.await("both", func() bool { return r.status(r.dialer(next).Config("localhost"), r.second.token(r.t)) == 200 })
+	both := pool(r.t, r.before.File, r.after.File)
+	r.await("both authorities at the clients", func() bool { return client.Config("").RootCAs.Equal(both) })
+}
+
+// TestAllIsReplacedUnderLoad changes to another authority and another issuer of tokens as an
+// operator does: first both are believed, then the new ones are used, then the old ones are
+// believed no more. No request fails meanwhile, on new connections or on old ones. In the end the
+// old certificate is refused, even to who resumes a session, and so is the old token, which was
+// remembered.
 func TestAllIsReplacedUnderLoad(t *testing.T) {
 	r := newRotation(t)
 	client := r.dialer(r.client)
@@ -179,12 +192,7 @@ func TestAllIsReplacedUnderLoad(t *testing.T) {
 	next := r.after.Issue(t, "client")
 	next.CA = r.client.CA
 	t.Log("both are believed")
-	r.replace(r.server.CA, r.before.File, r.after.File)
-	r.replace(r.client.CA, r.before.File, r.after.File)
-	pki.Replace(t, r.keys, jwkSet(r.first, r.second))
-	r.await("both", func() bool { return r.status(r.dialer(next).Config("localhost"), r.second.token(t)) == 200 })
-	both := pool(t, r.before.File, r.after.File)
-	r.await("both authorities at the clients", func() bool { return client.Config("").RootCAs.Equal(both) })
+	r.believeBoth(client, next)
 
 	t.Log("the new ones are used")
 	r.replacePair(r.server, r.after.Issue(t, "server"))

@@ -39,7 +39,8 @@ func (s *Server) newApp() *fiber.App {
 	return app
 }
 
-// routes are what is served, and the role that each needs. Lookups come first: the router tries one after another.
+// routes are what is served, and the role that each needs. Lookups come first: the router tries one
+// after another.
 func (s *Server) routes(router *fiber.App) {
 	app := s.metrics.routes.On(router)
 	app.Get("/v1/users/:id", s.allow(auth.RoleRead, s.traced("GET /v1/users/{id}", s.getUser)))
@@ -115,8 +116,9 @@ func (s *Server) checkOpen() error {
 	return nil
 }
 
-// guard keeps a panic from taking the process down, and answers the methods that Fiber would answer in plain text. It
-// stands outside Fiber's router, where it costs one deferred call; as middleware it would cost a route match a request.
+// guard keeps a panic from taking the process down, and answers the methods that Fiber would answer
+// in plain text. It stands outside Fiber's router, where it costs one deferred call; as middleware
+// it would cost a route match a request.
 func (s *Server) guard(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		defer func() {
@@ -151,7 +153,8 @@ func (s *Server) refused(ctx *fasthttp.RequestCtx) *problem {
 	return nil
 }
 
-// finish is the end of every answer: it counts until it is written, and it may be the last of its connection.
+// finish is the end of every answer: it counts until it is written, and it may be the last of its
+// connection.
 func (s *Server) finish(ctx *fasthttp.RequestCtx) {
 	if err := s.budget.Count(&ctx.Response); err != nil {
 		ctx.Response.Reset()
@@ -183,7 +186,8 @@ func knownMethod(m []byte) bool {
 	return false
 }
 
-// expect answers "Expect: 100-continue" before the body is sent, so that a body which is too large never is.
+// expect answers "Expect: 100-continue" before the body is sent, so that a body which is too large
+// never is.
 func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	err := web.Unwanted(ctx)
 	if err == nil && ctx.Request.Header.ContentLength() > maxBody(ctx) {

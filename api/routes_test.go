@@ -24,6 +24,86 @@ const (
 	whole    = `{"id":"1","nom":"Ngo","prenom":"Awa","updatedAt":5}`
 )
 
+// statusCases are requests and what is answered.
+var statusCases = []struct {
+	method, path, body string
+	headers            []string
+	status             int
+	contains           string // in the body
+}{
+	{"GET", "/v1/users/1", "", nil, 200, `"fullName":"Thérèse Ngo Bassong"`},
+	{"HEAD", "/v1/users/1", "", nil, 200, ""},
+	{"GET", "/v1/users/a:b@c.d_e-f", "", nil, 200, `"id":"a:b@c.d_e-f"`},
+	{"GET", "/v1/users/a%3Ab%40c.d_e-f", "", nil, 200, `"id":"a:b@c.d_e-f"`},
+	{"GET", "/v1/users/2", "", nil, 404, `no user has the id \"2\"`},
+	{"HEAD", "/v1/users/2", "", nil, 404, ""},
+	{"GET", "/v1/users/" + strings.Repeat("x", 129), "", nil, 400, "has 129 bytes"},
+	{"GET", "/v1/users/a%20b", "", nil, 400, `invalid id: \"a b\" has byte \" \" at 1`},
+	{"GET", "/v1/users/1?minVersion=9", "", nil, 200, ""},
+	{"GET", "/v1/users/1?minVersion=x", "", nil, 400, `minVersion \"x\" is no version`},
+	{"GET", "/v1/users/1?minVersion=-1", "", nil, 400, "minVersion"},
+	{"GET", "/v1/users/1?minVersion=9007199254740992", "", nil, 400, "minVersion"},
+	{"GET", "/v1/users/down", "", nil, 503, "could not be reached"},
+	{"GET", "/v1/users/behind", "", nil, 503, "minVersion"},
+	{"GET", "/v1/users/broken", "", nil, 500, "its log says why"},
+	{"GET", "/v1/users/garbage", "", nil, 502, "no profile"},
+	{"GET", "/v1/users/1", "", []string{"Accept: text/html"}, 406, "application/msgpack"},
+
+	{"GET", "/v1/users?ids=1,2", "", nil, 200, `"missing":["2"]`},
+	{"GET", "/v1/users?ids=1&ids=2", "", nil, 200, `"missing":["2"]`},
+	{"GET", "/v1/users?ids=1%2C2", "", nil, 200, `"missing":["2"]`},
+	{"GET", "/v1/users?ids=", "", nil, 400, "/v1/users?ids=1,2,3"},
+	{"GET", "/v1/users", "", nil, 400, "/v1/users?ids=1,2,3"},
+	{"GET", "/v1/users?ids=1,,2", "", nil, 200, `"errors":{"":"invalid id: it is empty`},
+
+	{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType}, 200, `{"users":{"1":{"id":"1",`},
+	{"POST", "/v1/users/batch", `{"ids":[]}`, nil, 200, `{"users":{},"missing":[],"errors":{}}`},
+	{"POST", "/v1/users/batch?sources=1", `{"ids":["1","x"]}`, nil, 200, `"missing":["x"],"errors":{},"sources":{"1":{"tier":"L1","age":42000}}}`},
+	{"GET", "/v1/users?ids=1&sources=true", "", nil, 200, `"sources":{"1":{"tier":"L1","age":42000}}}`},
+	{"POST", "/v1/users/batch?sources=0", `{"ids":["1"]}`, nil, 200, `"errors":{}}`},
+	{"POST", "/v1/users/batch?sources=all", `{"ids":["1"]}`, nil, 400, `sources is \"all\"; want 1 or 0`},
+	{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{"Content-Type: application/x-www-form-urlencoded"}, 415, "send application/json"},
+	{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType, "Content-Encoding: gzip"}, 415, "Content-Encoding"},
+	{"POST", "/v1/users/batch", `{"ids":[1]}`, nil, 400, `\"ids\" holds a JSON number, not a string; want {\"ids\":[\"1\",\"2\"]}`},
+	{"POST", "/v1/users/batch", `{"ids":"1"}`, nil, 400, `\"ids\" holds a JSON string, not an array of strings`},
+	{"POST", "/v1/users/batch", `["1"]`, nil, 400, "a JSON array, not an object"},
+	{"POST", "/v1/users/batch", `{"id":["1"]}`, nil, 400, `unknown field \"id\"`},
+	{"POST", "/v1/users/batch", `{}`, nil, 400, `no \"ids\"`},
+	{"POST", "/v1/users/batch", `{"ids":["1"]}{`, nil, 400, "follows the JSON value"},
+	{"POST", "/v1/users/batch", `{"ids":["1"`, nil, 400, "ends too early"},
+	{"POST", "/v1/users/batch", `ids=1`, nil, 400, "no JSON: invalid character 'i'"},
+	{"POST", "/v1/users/batch", "", []string{"Content-Length: 0"}, 400, "the body is empty"},
+
+	{"PUT", "/v1/users/1", whole, []string{jsonType}, 204, ""},
+	{"PUT", "/v1/users/1", `{"nom":"Ngo","updatedAt":5}`, nil, 204, ""},
+	{"PUT", "/v1/users/2", whole, nil, 400, `the profile of \"1\", the path says \"2\"`},
+	{"PUT", "/v1/users/1", `{"id":"1"}`, nil, 400, "updatedAt is missing"},
+	{"PUT", "/v1/users/1", `{"id":"1","updatedAt":"5"}`, nil, 400, `\"updatedAt\" holds a JSON string, not a whole number`},
+	{"PUT", "/v1/users/1", `{"id":"1","updatedAt":-5}`, nil, 400, "updatedAt -5"},
+	{"PUT", "/v1/users/1", `{"ministry":"x"}`, nil, 400, `unknown field \"ministry\"`},
+	{"PUT", "/v1/users/1", `{"updatedAt":5,"nom":"` + strings.Repeat("x", profile.MaxSize) + `"}`, nil, 413, "at most 65536"},
+	{"PUT", "/v1/users/1", "<xml/>", []string{"Content-Type: text/xml"}, 415, "application/json or application/msgpack"},
+	{"PUT", "/v1/users/1", "\xc1", []string{"Content-Type: application/msgpack"}, 400, "msgpack of 1 bytes"},
+
+	{"POST", "/v1/users/1/invalidate", "", nil, 204, ""},
+	{"POST", "/v1/users/a%2Fb/invalidate", "", nil, 400, "A-Za-z0-9"},
+
+	{"GET", "/v1/stats", "", nil, 200, `{`},
+	{"GET", "/health", "", nil, 200, `"cache":{"totalCached":7,"ttl":604800,"ttlHours":168,`},
+	{"GET", "/livez", "", nil, 200, `{"status":"ok"}`},
+	{"GET", "/readyz", "", nil, 200, `{"status":"ok"}`},
+	{"GET", "/metrics", "", nil, 200, "edgecache_l1_hits_total 5"},
+
+	{"GET", "/", "", nil, 404, "nothing is served at"},
+	{"GET", "/v2/users/1", "", nil, 404, "nothing is served at"},
+	{"GET", "/<script>", "", nil, 404, `\u003cscript\u003e`},
+	{"DELETE", "/v1/users/1", "", nil, 405, "DELETE is not allowed here, only GET, HEAD, PUT"},
+	{"GET", "/v1/users/1/invalidate", "", nil, 405, "only POST"},
+	{"POST", "/v1/stats", "", nil, 405, "only GET, HEAD"},
+	{"BREW", "/v1/users/1", "", nil, 501, "BREW"},
+	{"GET", "nonsense with spaces", "", nil, 400, "no HTTP request"},
+}
+
 func TestStatuses(t *testing.T) {
 	f := newFake("1", "a:b@c.d_e-f")
 	f.errs["down"] = fmt.Errorf("tier: load: %w: dial tcp: refused", profile.ErrUnavailable)
@@ -31,85 +111,7 @@ func TestStatuses(t *testing.T) {
 	f.errs["broken"] = errors.New("redis: nonsense at 10.0.0.7")
 	f.errs["garbage"] = fmt.Errorf("origin: load: %w: not JSON", profile.ErrMalformed)
 	s := serve(t, f)
-	long := strings.Repeat("x", 129)
-	for _, c := range []struct {
-		method, path, body string
-		headers            []string
-		status             int
-		contains           string // in the body
-	}{
-		{"GET", "/v1/users/1", "", nil, 200, `"fullName":"Thérèse Ngo Bassong"`},
-		{"HEAD", "/v1/users/1", "", nil, 200, ""},
-		{"GET", "/v1/users/a:b@c.d_e-f", "", nil, 200, `"id":"a:b@c.d_e-f"`},
-		{"GET", "/v1/users/a%3Ab%40c.d_e-f", "", nil, 200, `"id":"a:b@c.d_e-f"`},
-		{"GET", "/v1/users/2", "", nil, 404, `no user has the id \"2\"`},
-		{"HEAD", "/v1/users/2", "", nil, 404, ""},
-		{"GET", "/v1/users/" + long, "", nil, 400, "has 129 bytes"},
-		{"GET", "/v1/users/a%20b", "", nil, 400, `invalid id: \"a b\" has byte \" \" at 1`},
-		{"GET", "/v1/users/1?minVersion=9", "", nil, 200, ""},
-		{"GET", "/v1/users/1?minVersion=x", "", nil, 400, `minVersion \"x\" is no version`},
-		{"GET", "/v1/users/1?minVersion=-1", "", nil, 400, "minVersion"},
-		{"GET", "/v1/users/1?minVersion=9007199254740992", "", nil, 400, "minVersion"},
-		{"GET", "/v1/users/down", "", nil, 503, "could not be reached"},
-		{"GET", "/v1/users/behind", "", nil, 503, "minVersion"},
-		{"GET", "/v1/users/broken", "", nil, 500, "its log says why"},
-		{"GET", "/v1/users/garbage", "", nil, 502, "no profile"},
-		{"GET", "/v1/users/1", "", []string{"Accept: text/html"}, 406, "application/msgpack"},
-
-		{"GET", "/v1/users?ids=1,2", "", nil, 200, `"missing":["2"]`},
-		{"GET", "/v1/users?ids=1&ids=2", "", nil, 200, `"missing":["2"]`},
-		{"GET", "/v1/users?ids=1%2C2", "", nil, 200, `"missing":["2"]`},
-		{"GET", "/v1/users?ids=", "", nil, 400, "/v1/users?ids=1,2,3"},
-		{"GET", "/v1/users", "", nil, 400, "/v1/users?ids=1,2,3"},
-		{"GET", "/v1/users?ids=1,,2", "", nil, 200, `"errors":{"":"invalid id: it is empty`},
-
-		{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType}, 200, `{"users":{"1":{"id":"1",`},
-		{"POST", "/v1/users/batch", `{"ids":[]}`, nil, 200, `{"users":{},"missing":[],"errors":{}}`},
-		{"POST", "/v1/users/batch?sources=1", `{"ids":["1","x"]}`, nil, 200, `"missing":["x"],"errors":{},"sources":{"1":{"tier":"L1","age":42000}}}`},
-		{"GET", "/v1/users?ids=1&sources=true", "", nil, 200, `"sources":{"1":{"tier":"L1","age":42000}}}`},
-		{"POST", "/v1/users/batch?sources=0", `{"ids":["1"]}`, nil, 200, `"errors":{}}`},
-		{"POST", "/v1/users/batch?sources=all", `{"ids":["1"]}`, nil, 400, `sources is \"all\"; want 1 or 0`},
-		{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{"Content-Type: application/x-www-form-urlencoded"}, 415, "send application/json"},
-		{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType, "Content-Encoding: gzip"}, 415, "Content-Encoding"},
-		{"POST", "/v1/users/batch", `{"ids":[1]}`, nil, 400, `\"ids\" holds a JSON number, not a string; want {\"ids\":[\"1\",\"2\"]}`},
-		{"POST", "/v1/users/batch", `{"ids":"1"}`, nil, 400, `\"ids\" holds a JSON string, not an array of strings`},
-		{"POST", "/v1/users/batch", `["1"]`, nil, 400, "a JSON array, not an object"},
-		{"POST", "/v1/users/batch", `{"id":["1"]}`, nil, 400, `unknown field \"id\"`},
-		{"POST", "/v1/users/batch", `{}`, nil, 400, `no \"ids\"`},
-		{"POST", "/v1/users/batch", `{"ids":["1"]}{`, nil, 400, "follows the JSON value"},
-		{"POST", "/v1/users/batch", `{"ids":["1"`, nil, 400, "ends too early"},
-		{"POST", "/v1/users/batch", `ids=1`, nil, 400, "no JSON: invalid character 'i'"},
-		{"POST", "/v1/users/batch", "", []string{"Content-Length: 0"}, 400, "the body is empty"},
-
-		{"PUT", "/v1/users/1", whole, []string{jsonType}, 204, ""},
-		{"PUT", "/v1/users/1", `{"nom":"Ngo","updatedAt":5}`, nil, 204, ""},
-		{"PUT", "/v1/users/2", whole, nil, 400, `the profile of \"1\", the path says \"2\"`},
-		{"PUT", "/v1/users/1", `{"id":"1"}`, nil, 400, "updatedAt is missing"},
-		{"PUT", "/v1/users/1", `{"id":"1","updatedAt":"5"}`, nil, 400, `\"updatedAt\" holds a JSON string, not a whole number`},
-		{"PUT", "/v1/users/1", `{"id":"1","updatedAt":-5}`, nil, 400, "updatedAt -5"},
-		{"PUT", "/v1/users/1", `{"ministry":"x"}`, nil, 400, `unknown field \"ministry\"`},
-		{"PUT", "/v1/users/1", `{"updatedAt":5,"nom":"` + strings.Repeat("x", profile.MaxSize) + `"}`, nil, 413, "at most 65536"},
-		{"PUT", "/v1/users/1", "<xml/>", []string{"Content-Type: text/xml"}, 415, "application/json or application/msgpack"},
-		{"PUT", "/v1/users/1", "\xc1", []string{"Content-Type: application/msgpack"}, 400, "msgpack of 1 bytes"},
-
-		{"POST", "/v1/users/1/invalidate", "", nil, 204, ""},
-		{"POST", "/v1/users/a%2Fb/invalidate", "", nil, 400, "A-Za-z0-9"},
-
-		{"GET", "/v1/stats", "", nil, 200, `{`},
-		{"GET", "/health", "", nil, 200, `"cache":{"totalCached":7,"ttl":604800,"ttlHours":168,`},
-		{"GET", "/livez", "", nil, 200, `{"status":"ok"}`},
-		{"GET", "/readyz", "", nil, 200, `{"status":"ok"}`},
-		{"GET", "/metrics", "", nil, 200, "edgecache_l1_hits_total 5"},
-
-		{"GET", "/", "", nil, 404, "nothing is served at"},
-		{"GET", "/v2/users/1", "", nil, 404, "nothing is served at"},
-		{"GET", "/<script>", "", nil, 404, `\u003cscript\u003e`},
-		{"DELETE", "/v1/users/1", "", nil, 405, "DELETE is not allowed here, only GET, HEAD, PUT"},
-		{"GET", "/v1/users/1/invalidate", "", nil, 405, "only POST"},
-		{"POST", "/v1/stats", "", nil, 405, "only GET, HEAD"},
-		{"BREW", "/v1/users/1", "", nil, 501, "BREW"},
-		{"GET", "nonsense with spaces", "", nil, 400, "no HTTP request"},
-	} {
+	for _, c := range statusCases {
 		t.Run(c.method+" "+shorten(c.path)+" "+shorten(c.body), func(t *testing.T) {
 			r := send(t, s, c.method, c.path, c.body, c.headers...)
 			if r.StatusCode != c.status || !strings.Contains(r.body, c.contains) {
@@ -146,7 +148,8 @@ func TestHeadersOfErrors(t *testing.T) {
 	}
 }
 
-// Each of these looks like user "Ab" or "1" to a careless router. None may reach the node under another name.
+// Each of these looks like user "Ab" or "1" to a careless router. None may reach the node under
+// another name.
 func TestAliasesOfAnID(t *testing.T) {
 	for _, c := range []struct {
 		path   string

@@ -1,4 +1,5 @@
-// Package api is the HTTP face of a node: lookups, the changes that a node is told of, health and metrics.
+// Package api is the HTTP face of a node: lookups, the changes that a node is told of, health and
+// metrics.
 //
 //	GET  /v1/users/{id}             one profile; ?minVersion=N and Cache-Control: max-age=N ask for a fresh one
 //	PUT  /v1/users/{id}             tells the cache what the source of truth already says
@@ -17,14 +18,16 @@
 //	GET  /health, /livez, /readyz   whether it is well, alive, and ready for requests
 //	GET  /openapi.json, .html       all of this for machines (OpenAPI 3.1), and a page that shows it
 //
-// With Config.Tokens all but /livez, /readyz and the files of /ui need a bearer token: role read for
-// lookups, invalidate, write to put, admin for prewarms and why. Each role includes those before it.
-// Config.Access opens paths, and limits what one client may ask.
+// With Config.Tokens all but /livez, /readyz and the files of /ui need a bearer token: role read
+// for lookups, invalidate, write to put, admin for prewarms and why. Each role includes those
+// before it. Config.Access opens paths, and limits what one client may ask.
 //
-// Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC 9457).
+// Answers are JSON, or msgpack when the Accept header prefers it. Errors are problem details (RFC
+// 9457).
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,9 +53,11 @@ import (
 )
 
 const (
-	// MaxBody is the largest request body in bytes: 10,000 ids of 128 bytes as JSON, with room for white space.
+	// MaxBody is the largest request body in bytes: 10,000 ids of 128 bytes as JSON, with room for
+	// white space.
 	MaxBody = 2 << 20
-	// MaxHead is the largest request line with all headers, in bytes: a URL with 500 UUIDs takes 19,000.
+	// MaxHead is the largest request line with all headers, in bytes: a URL with 500 UUIDs takes
+	// 19,000.
 	MaxHead = 32 << 10
 	// MaxConns is how many connections are served at once; more are answered 503.
 	MaxConns = 16384
@@ -66,8 +71,8 @@ var errClosing = errors.New("api: the server is closing")
 
 // Node is what the API serves; *node.Node is one.
 type Node interface {
-	// Tick brings the node's clock up to date; called once per lookup, so that none is answered by the time before the
-	// process was stopped and continued.
+	// Tick brings the node's clock up to date; called once per lookup, so that none is answered by
+	// the time before the process was stopped and continued.
 	Tick()
 	GetWith(ctx context.Context, id string, want tier.Want) (tier.Result, error)
 	BatchGet(ctx context.Context, ids []string, want tier.Want) (tier.Batch, error)
@@ -90,14 +95,17 @@ type Node interface {
 type Config struct {
 	// Node answers the lookups. Required.
 	Node Node
-	// Listen is the address as HOST:PORT. Default 127.0.0.1:8003; port 0 takes a free one, which Addr tells.
+	// Listen is the address as HOST:PORT. Default 127.0.0.1:8003; port 0 takes a free one, which
+	// Addr tells.
 	Listen string
-	// Tokens are the bearer tokens that requests need, all but those of /livez, /readyz, /ui and Access.Open. Default: none are
-	// needed; the server does not know who asks then, so only loopback hosts are accepted in Listen.
+	// Tokens are the bearer tokens that requests need, all but those of /livez, /readyz, /ui and
+	// Access.Open. Default: none are needed; the server does not know who asks then, so only
+	// loopback hosts are accepted in Listen.
 	Tokens auth.Config
 	// Access is what else is asked of callers.
 	Access auth.Access
-	// TLS is how the server shows itself, and whether clients need a certificate. Default: it speaks plain HTTP.
+	// TLS is how the server shows itself, and whether clients need a certificate. Default: it
+	// speaks plain HTTP.
 	TLS *tls.Config
 	// ReadTimeout bounds reading one request, head and body. Default 5 s.
 	ReadTimeout time.Duration
@@ -105,12 +113,14 @@ type Config struct {
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may wait for its next request. Default 60 s.
 	IdleTimeout time.Duration
-	// WorkTimeout bounds what a batch or a change waits for the node. Default 10 s; a single lookup has the node's own bound.
+	// WorkTimeout bounds what a batch or a change waits for the node. Default 10 s; a single lookup
+	// has the node's own bound.
 	WorkTimeout time.Duration
-	// DrainDelay is how long Close goes on serving before it refuses connections: not ready, and with the word in each answer
-	// that it is the last of its connection. Default 0.
+	// DrainDelay is how long Close goes on serving before it refuses connections: not ready, and
+	// with the word in each answer that it is the last of its connection. Default 0.
 	DrainDelay time.Duration
-	// DrainTimeout is how long Close waits for the requests in flight before it cuts them off. Default 3 s.
+	// DrainTimeout is how long Close waits for the requests in flight before it cuts them off.
+	// Default 3 s.
 	DrainTimeout time.Duration
 	// Functions serves edge functions. Default: none are served, and a lookup that names one fails.
 	Functions *FunctionsConfig
@@ -131,9 +141,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = positive(c.IdleTimeout, time.Minute)
 	c.WorkTimeout = positive(c.WorkTimeout, 10*time.Second)
 	c.DrainTimeout = positive(c.DrainTimeout, 3*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -177,8 +185,9 @@ type Server struct {
 	bodies  sync.Pool           // of *[]byte, the bodies of JSON answers while they are built
 	closing atomic.Bool         // not ready, and each answer is the last of its connection
 
-	// ctx is the context of every request: the one of fasthttp is used again for the next request, so it must not be
-	// handed to anyone who may hold it for longer. cancel ends it with errClosing.
+	// ctx is the context of every request: the one of fasthttp is used again for the next request,
+	// so it must not be handed to anyone who may hold it for longer. cancel ends it with
+	// errClosing.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -210,8 +219,8 @@ func New(cfg Config) (*Server, error) {
 	return s, s.checkOpen()
 }
 
-// Start listens and serves until Close. It returns an error that names the address when that cannot be had. ctx bounds
-// only Start itself.
+// Start listens and serves until Close. It returns an error that names the address when that cannot
+// be had. ctx bounds only Start itself.
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,11 +257,13 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
-// Done is closed when the server stopped accepting, by Close or because the listener failed; Close then returns why.
+// Done is closed when the server stopped accepting, by Close or because the listener failed; Close
+// then returns why.
 func (s *Server) Done() <-chan struct{} { return s.served }
 
-// Close says for DrainDelay that the server goes, then refuses new connections, lets the requests in flight finish for DrainTimeout, cuts the rest off and waits. It may
-// be called twice and before Start. The error is that of the listener, if it failed before.
+// Close says for DrainDelay that the server goes, then refuses new connections, lets the requests
+// in flight finish for DrainTimeout, cuts the rest off and waits. It may be called twice and before
+// Start. The error is that of the listener, if it failed before.
 func (s *Server) Close() error {
 	s.closed.Do(s.shutDown)
 	<-s.served
@@ -279,7 +290,8 @@ func (s *Server) shutDown() {
 	_ = ln.Close() // also ends an accept loop that fasthttp does not know of yet
 	end := time.Now().Add(min(s.cfg.DrainTimeout/2, 500*time.Millisecond))
 	s.conns.hurry(end)
-	again := time.AfterFunc(time.Until(end), func() { s.conns.hurry(end) }) // fasthttp may have set its own deadline since
+	// fasthttp may have set its own deadline since
+	again := time.AfterFunc(time.Until(end), func() { s.conns.hurry(end) })
 	defer again.Stop()
 	if err := s.app.ShutdownWithTimeout(s.cfg.DrainTimeout); errors.Is(err, context.DeadlineExceeded) {
 		s.cancel(errClosing)

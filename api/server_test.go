@@ -185,8 +185,8 @@ func TestNotReadyWhileClosing(t *testing.T) {
 	}
 }
 
-// Two servers take turns in closing, as in a rolling restart. Clients keep connections, ask the one that is ready, and never ask
-// twice: they lose nothing.
+// Two servers take turns in closing, as in a rolling restart. Clients keep connections, ask the one
+// that is ready, and never ask twice: they lose nothing.
 func TestDrainLosesNoRequest(t *testing.T) {
 	f := newFake("1")
 	slow := func(c *Config) { c.DrainDelay = 300 * time.Millisecond }

@@ -16,7 +16,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// maxPooledBody is the largest buffer that is kept for the next answer; one large batch shall not be held for ever.
+// maxPooledBody is the largest buffer that is kept for the next answer; one large batch shall not
+// be held for ever.
 const maxPooledBody = 256 << 10
 
 // getUser serves GET and HEAD /v1/users/:id.
@@ -49,8 +50,9 @@ func (s *Server) getUser(c *fiber.Ctx) error {
 	return nil
 }
 
-// pathID returns the :id of the path, decoded, checked, and copied: what Fiber returns is overwritten by the connection's
-// next request. Clients may escape what they like ("a%3Ab" is "a:b"); the rule holds for what it stands for.
+// pathID returns the :id of the path, decoded, checked, and copied: what Fiber returns is
+// overwritten by the connection's next request. Clients may escape what they like ("a%3Ab" is
+// "a:b"); the rule holds for what it stands for.
 func pathID(c *fiber.Ctx) (string, error) {
 	raw := c.Params("id")
 	if strings.IndexByte(raw, '%') >= 0 {
@@ -100,9 +102,9 @@ func (s *Server) sendUser(c *fiber.Ctx, res tier.Result, m media, tag uint64) {
 	s.sendJSON(r, res.Profile)
 }
 
-// appendCacheStatus appends what RFC 9211 says of one lookup: a hit and its tier, or where the request went forward. A
-// stale answer is a hit too, as it did not come from further on; its freshness ended Age seconds ago, because no
-// profile may be used without asking.
+// appendCacheStatus appends what RFC 9211 says of one lookup: a hit and its tier, or where the
+// request went forward. A stale answer is a hit too, as it did not come from further on; its
+// freshness ended Age seconds ago, because no profile may be used without asking.
 func appendCacheStatus(dst []byte, res tier.Result) []byte {
 	dst = append(dst, "edgecache; "...)
 	switch res.Tier {
@@ -117,7 +119,8 @@ func appendCacheStatus(dst []byte, res tier.Result) []byte {
 	return append(dst, res.Tier.String()...)
 }
 
-// sendJSON builds the body in a buffer of the pool: the response copies it, which is cheaper than growing anew.
+// sendJSON builds the body in a buffer of the pool: the response copies it, which is cheaper than
+// growing anew.
 func (s *Server) sendJSON(r *fasthttp.Response, p *profile.Profile) {
 	buf := s.bodies.Get().(*[]byte)
 	*buf = append(profile.AppendJSON((*buf)[:0], p), '\n')

@@ -27,9 +27,11 @@ type FunctionsNode interface {
 
 // Caller is who asks, as far as functions are concerned.
 type Caller struct {
-	// Role chooses the function of FunctionsConfig.Roles. RoleNone is that of a caller who has none.
+	// Role chooses the function of FunctionsConfig.Roles. RoleNone is that of a caller who has
+	// none.
 	Role string
-	// Claims is what functions may read of the caller; nil for nothing. It is used until the handler returns.
+	// Claims is what functions may read of the caller; nil for nothing. It is used until the
+	// handler returns.
 	Claims edge.Values
 }
 
@@ -40,8 +42,9 @@ const RoleNone = "none"
 type FunctionsConfig struct {
 	// Node runs them. Required.
 	Node FunctionsNode
-	// Roles names, for a role, the function that every profile goes through before a caller of that role is shown it, whatever
-	// function the caller names besides. A role that is not here has none.
+	// Roles names, for a role, the function that every profile goes through before a caller of that
+	// role is shown it, whatever function the caller names besides. A role that is not here has
+	// none.
 	Roles map[string]string
 	// Caller tells who asks. Errors are answered as they come. Default: what the token says, its
 	// role and its claims; without tokens nobody is known, and all have RoleNone.
@@ -91,7 +94,8 @@ func (c claims) Value(name string) (string, bool) {
 	return "", false
 }
 
-// through says what functions the answer goes through: that of the caller's role, then the one of the query.
+// through says what functions the answer goes through: that of the caller's role, then the one of
+// the query.
 func (s *Server) through(c *fiber.Ctx) (through node.Through, err error) {
 	args := c.Context().QueryArgs()
 	fn := ""
@@ -129,7 +133,8 @@ func (s *Server) checkNone(fn string) error {
 	return nil
 }
 
-// checkArgs refuses arguments that no function takes: who misspells one is not to wonder why nothing changes.
+// checkArgs refuses arguments that no function takes: who misspells one is not to wonder why
+// nothing changes.
 func (s *Server) checkArgs(c *fiber.Ctx, through node.Through) error {
 	for key := range c.Context().QueryArgs().All() {
 		name, is := strings.CutPrefix(string(key), argPrefix)
@@ -207,7 +212,8 @@ func (s *Server) sendView(c *fiber.Ctx, id string, through node.Through, want ti
 	return nil
 }
 
-// viewError tells a function that the caller named, and that is not there, from one that the operator did.
+// viewError tells a function that the caller named, and that is not there, from one that the
+// operator did.
 func viewError(c *fiber.Ctx, err error) error {
 	f, ok := errors.AsType[*edge.Failure](err)
 	if !ok || !errors.Is(err, edge.ErrUnknown) || f.Function == c.Query("fn") {

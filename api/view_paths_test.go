@@ -21,8 +21,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-// policy is a node whose readers go through the function "hide", with all around it that changes the
-// way of an answer.
+// policy is a node whose readers go through the function "hide", with all around it that changes
+// the way of an answer.
 type policy struct {
 	t     *testing.T
 	rng   *rand.Rand
@@ -155,7 +155,7 @@ func (p *policy) prewarm() {
 	p.seen["prewarmed"]++
 }
 
-// join has readers and writers ask for a user at once whom nobody holds.
+// join has readers and writers ask at once for a user that nobody holds.
 func (p *policy) join() {
 	id := p.id()
 	p.forget(id)
@@ -224,7 +224,8 @@ func (p *policy) ask() {
 	if tag := as(p.t, p.s, auth.RoleRead, "GET", "/v1/users/"+a, "").Header.Get("ETag"); tag != "" {
 		p.one("GET", "/v1/users/"+a, "", "If-None-Match: "+tag)
 	}
-	if r := as(p.t, p.s, auth.RoleWrite, "GET", "/v1/users/"+b, ""); r.StatusCode == 200 { // who may see all leaves it in memory
+	// who may see all leaves it in memory
+	if r := as(p.t, p.s, auth.RoleWrite, "GET", "/v1/users/"+b, ""); r.StatusCode == 200 {
 		p.tags = append(p.tags, r.Header.Get("ETag"))
 		p.seen["shown to others"] += strings.Count(r.body, secret)
 	}

@@ -127,28 +127,18 @@ func pushExamples(t *testing.T, s *Server) {
 	}
 }
 
-// TestAPolicyHoldsOnEveryPath asks for users in every way there is, as one who must not see
-// registration numbers.
-func TestAPolicyHoldsOnEveryPath(t *testing.T) {
-	s, n := guarded(t)
-	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1", ""); r.StatusCode != 502 || !strings.Contains(r.body, "hide-matricule") {
-		t.Errorf("before the function is there: %d %s", r.StatusCode, r.body)
-	}
-	pushExamples(t, s)
-	if r := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", ""); !strings.Contains(r.body, secret+"1") {
-		t.Fatalf("who may see it does not: %s", r.body)
-	}
-	open := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", "").Header.Get("ETag")
-	hidden := as(t, s, auth.RoleRead, "GET", "/v1/users/1", "").Header.Get("ETag")
-	if open == hidden {
-		t.Fatalf("both have the ETag %s", open)
-	}
+// policyRequest is a request of a reader, and its status.
+type policyRequest struct {
+	method, path, body string
+	status             int
+	headers            []string
+}
+
+// policyRequests go every way on which a profile is shown; open and hidden are the tags of the
+// whole one and of what a reader sees.
+func policyRequests(open, hidden string) []policyRequest {
 	ids := `{"ids":["1","2","3","900","bad id"]}`
-	for i, c := range []struct {
-		method, path, body string
-		status             int
-		headers            []string
-	}{
+	return []policyRequest{
 		{"GET", "/v1/users/1", "", 200, nil},
 		{"GET", "/v1/users/2", "", 200, nil}, // not in memory yet
 		{"HEAD", "/v1/users/1", "", 200, nil},
@@ -178,7 +168,26 @@ func TestAPolicyHoldsOnEveryPath(t *testing.T) {
 		{"GET", "/v1/functions/hide-matricule/module", "", 403, nil},
 		{"POST", "/v1/functions/hide-matricule/diff", "\x00asm", 403, nil},
 		{"POST", "/v1/functions/hide-matricule/rollback", "", 403, nil},
-	} {
+	}
+}
+
+// TestAPolicyHoldsOnEveryPath asks for users in every way there is, as one who must not see
+// registration numbers.
+func TestAPolicyHoldsOnEveryPath(t *testing.T) {
+	s, n := guarded(t)
+	if r := as(t, s, auth.RoleRead, "GET", "/v1/users/1", ""); r.StatusCode != 502 || !strings.Contains(r.body, "hide-matricule") {
+		t.Errorf("before the function is there: %d %s", r.StatusCode, r.body)
+	}
+	pushExamples(t, s)
+	if r := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", ""); !strings.Contains(r.body, secret+"1") {
+		t.Fatalf("who may see it does not: %s", r.body)
+	}
+	open := as(t, s, auth.RoleWrite, "GET", "/v1/users/1", "").Header.Get("ETag")
+	hidden := as(t, s, auth.RoleRead, "GET", "/v1/users/1", "").Header.Get("ETag")
+	if open == hidden {
+		t.Fatalf("both have the ETag %s", open)
+	}
+	for i, c := range policyRequests(open, hidden) {
 		for range 2 {
 			r := as(t, s, auth.RoleRead, c.method, c.path, c.body, c.headers...)
 			if r.StatusCode != c.status || strings.Contains(r.body, secret) {

@@ -15,7 +15,8 @@ import (
 // newest is the age that no copy has: who asks for it gets what the source of truth says now.
 const newest = time.Nanosecond
 
-// wantOf reads what the request demands of the answer: ?minVersion=N and Cache-Control: max-age=N or no-cache.
+// wantOf reads what the request demands of the answer: ?minVersion=N and Cache-Control: max-age=N
+// or no-cache.
 func wantOf(c *fiber.Ctx) (want tier.Want, err error) {
 	if demands := headerValue(c, headerCacheControl); demands != "" {
 		want.MaxAge = maxAge(demands)
@@ -39,8 +40,9 @@ func minVersion(value string) (int64, error) {
 	return v, nil
 }
 
-// maxAge returns the oldest age that a request's Cache-Control allows, 0 for any. A max-age that is no number counts as 0
-// seconds, as RFC 9111 (1.2.2 and 4.2.1) advises; other directives are not for this cache.
+// maxAge returns the oldest age that a request's Cache-Control allows, 0 for any. A max-age that is
+// no number counts as 0 seconds, as RFC 9111 (1.2.2 and 4.2.1) advises; other directives are not
+// for this cache.
 func maxAge(cacheControl string) (limit time.Duration) {
 	for directive := range strings.SplitSeq(cacheControl, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")

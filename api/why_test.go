@@ -9,7 +9,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
-// TestWhyOfANodeIsAsDescribed asks a whole node about a user before and after it was read, and changed.
+// TestWhyOfANodeIsAsDescribed asks a whole node about a user before and after it was read, and
+// changed.
 func TestWhyOfANodeIsAsDescribed(t *testing.T) {
 	redis, err := embedded.StartRedis()
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package auth makes and checks the bearer tokens of services: JWT with roles, signed with a shared secret, or by an
-// identity provider whose public keys are in a file. Nodes and origins check the same tokens in the same way.
+// Package auth makes and checks the bearer tokens of services: JWT with roles, signed with a shared
+// secret, or by an identity provider whose public keys are in a file. Nodes and origins check the
+// same tokens in the same way.
 package auth
 
 import (
@@ -17,24 +18,27 @@ import (
 )
 
 const (
-	// MinSecret is the shortest secret, in bytes: HMAC SHA-256 is no stronger than its key (RFC 7518, section 3.2).
+	// MinSecret is the shortest secret, in bytes: HMAC SHA-256 is no stronger than its key (RFC
+	// 7518, section 3.2).
 	MinSecret = 32
 	// DefaultLeeway is how far the clocks of those who issue tokens may be off.
 	DefaultLeeway = 10 * time.Second
 	// MaxLeeway is the most that Config.Leeway may be.
 	MaxLeeway = 5 * time.Minute
-	// tokenLife is the lifetime of tokens that SignTokens makes; they are replaced after half of it.
+	// tokenLife is the lifetime of tokens that SignTokens makes; they are replaced after half of
+	// it.
 	tokenLife = 5 * time.Minute
 )
 
-// Config says what tokens are: JWT (RFC 7519) with an expiry, and with the bearer's roles in a claim, as a list of texts
-// or one text of words. They are signed with HMAC SHA-256 by who has Secret, or with RS256, ES256 or EdDSA by who has the
-// private half of a key in KeyFile. With both, both kinds are taken; with neither there are no tokens.
+// Config says what tokens are: JWT (RFC 7519) with an expiry, and with the bearer's roles in a
+// claim, as a list of texts or one text of words. They are signed with HMAC SHA-256 by who has
+// Secret, or with RS256, ES256 or EdDSA by who has the private half of a key in KeyFile. With both,
+// both kinds are taken; with neither there are no tokens.
 type Config struct {
 	// Secret is the key of HS256, at least MinSecret bytes. "": no token is signed with one.
 	Secret string
-	// KeyFile has public keys: in PEM (keys or certificates), or a JWK set (RFC 7517) in JSON. It is read again when it
-	// changes. "": no token is signed so.
+	// KeyFile has public keys: in PEM (keys or certificates), or a JWK set (RFC 7517) in JSON. It
+	// is read again when it changes. "": no token is signed so.
 	KeyFile string
 	// Issuer is what the claim iss must be. "" accepts any and none.
 	Issuer string
@@ -42,13 +46,14 @@ type Config struct {
 	Audience string
 	// Claim is the claim with the roles. Default "roles".
 	Claim string
-	// DefaultRole is the role of a good token without the claim, such as those of services that know of no roles. Default:
-	// none, and such a token may do nothing.
+	// DefaultRole is the role of a good token without the claim, such as those of services that
+	// know of no roles. Default: none, and such a token may do nothing.
 	DefaultRole Role
-	// Leeway is how far the clocks of those who issue tokens may be off. Default DefaultLeeway, at most MaxLeeway; below 0: not
-	// at all.
+	// Leeway is how far the clocks of those who issue tokens may be off. Default DefaultLeeway, at
+	// most MaxLeeway; below 0: not at all.
 	Leeway time.Duration
-	// NotBefore revokes all tokens that were issued (iat) before it, and those that do not say when. Default: none.
+	// NotBefore revokes all tokens that were issued (iat) before it, and those that do not say
+	// when. Default: none.
 	NotBefore time.Time
 	// Logger is told when KeyFile was read again, or cannot be. Default: nobody is.
 	Logger *slog.Logger
@@ -89,7 +94,8 @@ func FileToken(file string, log *slog.Logger) (origin.TokenSource, error) {
 	return func() (string, error) { return *v.Get(), nil }, nil
 }
 
-// SignTokens makes tokens for those who have the secret: each lives for five minutes and serves many requests.
+// SignTokens makes tokens for those who have the secret: each lives for five minutes and serves
+// many requests.
 func SignTokens(cfg Config, role Role) (origin.TokenSource, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -97,8 +103,7 @@ func SignTokens(cfg Config, role Role) (origin.TokenSource, error) {
 	if cfg.Secret == "" {
 		return nil, errors.New("auth: signing tokens needs a secret")
 	}
-	s := &signer{cfg: cfg, role: role}
-	return s.token, nil
+	return (&signer{cfg: cfg, role: role}).token, nil
 }
 
 type signer struct {

@@ -40,8 +40,8 @@ type Identity struct {
 	ends   int64  // unix seconds, the leeway included
 }
 
-// Client tells bearers apart where requests are counted: the subject, or the token itself when it has none. It says
-// nothing about who issued the token.
+// Client tells bearers apart where requests are counted: the subject, or the token itself when it
+// has none. It says nothing about who issued the token.
 func (i *Identity) Client() string { return i.client }
 
 // Allow returns nil when the bearer has the role, else an ErrForbidden.
@@ -52,8 +52,8 @@ func (i *Identity) Allow(need Role) error {
 	return nil
 }
 
-// Verifier checks tokens, and remembers those that are good until they expire or the keys change. Its methods may be
-// called concurrently.
+// Verifier checks tokens, and remembers those that are good until they expire or the keys change.
+// Its methods may be called concurrently.
 type Verifier struct {
 	cfg    Config
 	parser *jwt.Parser
@@ -98,13 +98,14 @@ func (c Config) options() []jwt.ParserOption {
 	return options
 }
 
-// Remembered returns who showed this Authorization header before, nil when nobody did or the token is over. It costs a
-// look into a map. The header is not kept.
+// Remembered returns who showed this Authorization header before, nil when nobody did or the token
+// is over. It costs a look into a map. The header is not kept.
 func (v *Verifier) Remembered(header string) *Identity {
 	return v.known.find(header, v.generation(), time.Now().Unix())
 }
 
-// Verify returns who shows an Authorization header. Errors wrap ErrUnauthorized, and ErrBadToken when there is a token.
+// Verify returns who shows an Authorization header. Errors wrap ErrUnauthorized, and ErrBadToken
+// when there is a token.
 func (v *Verifier) Verify(header string) (*Identity, error) {
 	if id := v.Remembered(header); id != nil {
 		return id, nil
@@ -151,8 +152,8 @@ func (v *Verifier) check(text string, keys *keySet) (*Identity, error) {
 	return v.identity(claims, text), nil
 }
 
-// key returns what may have signed a token whose header asks for nothing that is not understood here (RFC 7515, section
-// 4.1.11). A key is only ever used with the algorithm that it is for.
+// key returns what may have signed a token whose header asks for nothing that is not understood
+// here (RFC 7515, section 4.1.11). A key is only ever used with the algorithm that it is for.
 func (v *Verifier) key(t *jwt.Token, keys *keySet) (any, error) {
 	if _, critical := t.Header["crit"]; critical {
 		return nil, errCritical
@@ -200,7 +201,8 @@ func (v *Verifier) identity(claims jwt.MapClaims, token string) *Identity {
 	return id
 }
 
-// tokenFault says what is wrong with a token, in words of ours: the library's may quote what the token says.
+// tokenFault says what is wrong with a token, in words of ours: the library's may quote what the
+// token says.
 func tokenFault(err error) string {
 	for _, f := range []struct {
 		err  error
@@ -223,7 +225,8 @@ func tokenFault(err error) string {
 	return "a claim is not valid"
 }
 
-// highestRole reads a claim: ["read","write"], "write", or "read write". Words that are no roles are others' business.
+// highestRole reads a claim: ["read","write"], "write", or "read write". Words that are no roles
+// are others' business.
 func highestRole(claim any) (best Role) {
 	var words []string
 	switch claim := claim.(type) {

@@ -127,65 +127,81 @@ func TestAttacksOnTokens(t *testing.T) {
 	rs := func(header map[string]any, key *rsa.PrivateKey) string {
 		return token(t, jwt.SigningMethodRS256, key, header, nil)
 	}
-	ago := func(d time.Duration) int64 { return time.Now().Add(-d).Unix() }
 	good := hs(nil, nil)
 	parts := strings.Split(good, ".")
 	exp := time.Now().Add(time.Hour).Unix()
 	for name, tt := range map[string]struct{ header, says string }{
-		"none":                             {"", "no token"},
-		"another scheme":                   {"Basic YTpi", "want Authorization"},
-		"empty":                            {"Bearer ", "no JWT"},
-		"no JWT":                           {"Bearer a.b", "no JWT"},
-		"alg none":                         {token(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil), "signature"},
-		"alg None, and a signature":        {raw(`{"alg":"None"}`, fmt.Sprintf(`{"exp":%d,"iss":"chat","aud":"node"}`, exp)), "signature"},
-		"no alg":                           {raw(`{"typ":"JWT"}`, fmt.Sprintf(`{"exp":%d}`, exp)), "signature"},
-		"HS256 signed with the PEM key":    {token(t, jwt.SigningMethodHS256, []byte(publicPEM(t, k.rsa)), nil, nil), "signature"},
-		"HS256 signed with the JWK set":    {token(t, jwt.SigningMethodHS256, []byte(set), map[string]any{"kid": "rsa"}, nil), "signature"},
-		"HS256 signed with the modulus":    {token(t, jwt.SigningMethodHS256, k.rsa.N.Bytes(), map[string]any{"kid": "rsa"}, nil), "signature"},
-		"HS384":                            {token(t, jwt.SigningMethodHS384, []byte(testSecret), nil, nil), "signature"},
-		"RS512":                            {token(t, jwt.SigningMethodRS512, k.rsa, nil, nil), "signature"},
-		"PS256":                            {token(t, jwt.SigningMethodPS256, k.rsa, nil, nil), "signature"},
-		"RS256 of a stranger":              {rs(nil, k.rsa2), "signature"},
-		"RS256 of a stranger, a good kid":  {rs(map[string]any{"kid": "rsa"}, k.rsa2), "signature"},
-		"RS256, a kid that is none":        {rs(map[string]any{"kid": "nobody"}, k.rsa), "no key"},
-		"RS256, the kid of the EC key":     {rs(map[string]any{"kid": "ec"}, k.rsa), "no key"},
-		"RS256, a key for encryption":      {rs(map[string]any{"kid": "enc"}, k.rsa2), "no key"},
-		"kid a path":                       {rs(map[string]any{"kid": "../../../../dev/null"}, k.rsa), "no key"},
-		"kid a query":                      {rs(map[string]any{"kid": "x' UNION SELECT 'key"}, k.rsa), "no key"},
-		"HS256, kid a path, an empty key":  {token(t, jwt.SigningMethodHS256, []byte{}, map[string]any{"kid": "/dev/null"}, nil), "signature"},
-		"a key of its own in the header":   {rs(map[string]any{"jwk": json.RawMessage(jwks("rsa2"))}, k.rsa2), "signature"},
-		"a URL of keys in the header":      {rs(map[string]any{"jku": "http://127.0.0.1:1/jwks"}, k.rsa2), "signature"},
-		"unknown crit":                     {hs(map[string]any{"crit": []string{"exp"}}, nil), "crit"},
-		"crit null":                        {hs(map[string]any{"crit": nil}, nil), "crit"},
-		"claims of somebody else":          {parts[0] + "." + b64([]byte(`{"exp":99999999999,"roles":"admin"}`)) + "." + parts[2], "signature"},
-		"signature cut":                    {good[:len(good)-3], "signature"},
-		"a byte more":                      {good + "A", "signature"},
-		"padding":                          {good + "=", "no JWT"},
-		"no exp":                           {hs(nil, jwt.MapClaims{"exp": nil}), "claim is missing"},
-		"exp as text":                      {hs(nil, jwt.MapClaims{"exp": "never"}), "claim"},
-		"expired":                          {hs(nil, jwt.MapClaims{"exp": ago(time.Minute)}), "expired"},
-		"not valid yet":                    {hs(nil, jwt.MapClaims{"nbf": ago(-time.Hour)}), "not valid yet"},
-		"another issuer":                   {hs(nil, jwt.MapClaims{"iss": "evil"}), "iss"},
-		"no issuer":                        {hs(nil, jwt.MapClaims{"iss": nil}), "missing"},
-		"another audience":                 {hs(nil, jwt.MapClaims{"aud": "x"}), "aud"},
-		"no audience":                      {hs(nil, jwt.MapClaims{"aud": nil}), "missing"},
-		"issued before the revocation":     {hs(nil, jwt.MapClaims{"iat": ago(time.Hour)}), "issued before"},
-		"does not say when it was issued":  {hs(nil, jwt.MapClaims{"iat": nil}), "issued before"},
+		"none":                            {"", "no token"},
+		"another scheme":                  {"Basic YTpi", "want Authorization"},
+		"empty":                           {"Bearer ", "no JWT"},
+		"no JWT":                          {"Bearer a.b", "no JWT"},
+		"alg none":                        {token(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, nil), "signature"},
+		"alg None, and a signature":       {raw(`{"alg":"None"}`, fmt.Sprintf(`{"exp":%d,"iss":"chat","aud":"node"}`, exp)), "signature"},
+		"no alg":                          {raw(`{"typ":"JWT"}`, fmt.Sprintf(`{"exp":%d}`, exp)), "signature"},
+		"HS256 signed with the PEM key":   {token(t, jwt.SigningMethodHS256, []byte(publicPEM(t, k.rsa)), nil, nil), "signature"},
+		"HS256 signed with the JWK set":   {token(t, jwt.SigningMethodHS256, []byte(set), map[string]any{"kid": "rsa"}, nil), "signature"},
+		"HS256 signed with the modulus":   {token(t, jwt.SigningMethodHS256, k.rsa.N.Bytes(), map[string]any{"kid": "rsa"}, nil), "signature"},
+		"HS384":                           {token(t, jwt.SigningMethodHS384, []byte(testSecret), nil, nil), "signature"},
+		"RS512":                           {token(t, jwt.SigningMethodRS512, k.rsa, nil, nil), "signature"},
+		"PS256":                           {token(t, jwt.SigningMethodPS256, k.rsa, nil, nil), "signature"},
+		"RS256 of a stranger":             {rs(nil, k.rsa2), "signature"},
+		"RS256 of a stranger, a good kid": {rs(map[string]any{"kid": "rsa"}, k.rsa2), "signature"},
+		"RS256, a kid that is none":       {rs(map[string]any{"kid": "nobody"}, k.rsa), "no key"},
+		"RS256, the kid of the EC key":    {rs(map[string]any{"kid": "ec"}, k.rsa), "no key"},
+		"RS256, a key for encryption":     {rs(map[string]any{"kid": "enc"}, k.rsa2), "no key"},
+		"kid a path":                      {rs(map[string]any{"kid": "../../../../dev/null"}, k.rsa), "no key"},
+		"kid a query":                     {rs(map[string]any{"kid": "x' UNION SELECT 'key"}, k.rsa), "no key"},
+		"HS256, kid a path, an empty key": {token(t, jwt.SigningMethodHS256, []byte{}, map[string]any{"kid": "/dev/null"}, nil), "signature"},
+		"a key of its own in the header":  {rs(map[string]any{"jwk": json.RawMessage(jwks("rsa2"))}, k.rsa2), "signature"},
+		"a URL of keys in the header":     {rs(map[string]any{"jku": "http://127.0.0.1:1/jwks"}, k.rsa2), "signature"},
+		"unknown crit":                    {hs(map[string]any{"crit": []string{"exp"}}, nil), "crit"},
+		"crit null":                       {hs(map[string]any{"crit": nil}, nil), "crit"},
+		"claims of somebody else":         {parts[0] + "." + b64([]byte(`{"exp":99999999999,"roles":"admin"}`)) + "." + parts[2], "signature"},
+		"signature cut":                   {good[:len(good)-3], "signature"},
+		"a byte more":                     {good + "A", "signature"},
+		"padding":                         {good + "=", "no JWT"},
+	} {
+		t.Run(name, func(t *testing.T) { refuses(t, v, tt.header, tt.says) })
+	}
+}
+
+func TestClaimsThatAreNotEnough(t *testing.T) {
+	v := verifier(t, Config{Secret: testSecret, Issuer: "chat", Audience: "node", NotBefore: time.Now().Add(-30 * time.Minute)})
+	hs := func(changes jwt.MapClaims) string {
+		return token(t, jwt.SigningMethodHS256, []byte(testSecret), nil, changes)
+	}
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).Unix() }
+	good := hs(nil)
+	for name, tt := range map[string]struct{ header, says string }{
+		"no exp":                           {hs(jwt.MapClaims{"exp": nil}), "claim is missing"},
+		"exp as text":                      {hs(jwt.MapClaims{"exp": "never"}), "claim"},
+		"expired":                          {hs(jwt.MapClaims{"exp": ago(time.Minute)}), "expired"},
+		"not valid yet":                    {hs(jwt.MapClaims{"nbf": ago(-time.Hour)}), "not valid yet"},
+		"another issuer":                   {hs(jwt.MapClaims{"iss": "evil"}), "iss"},
+		"no issuer":                        {hs(jwt.MapClaims{"iss": nil}), "missing"},
+		"another audience":                 {hs(jwt.MapClaims{"aud": "x"}), "aud"},
+		"no audience":                      {hs(jwt.MapClaims{"aud": nil}), "missing"},
+		"issued before the revocation":     {hs(jwt.MapClaims{"iat": ago(time.Hour)}), "issued before"},
+		"does not say when it was issued":  {hs(jwt.MapClaims{"iat": nil}), "issued before"},
 		"1 MiB long":                       {"Bearer " + strings.Repeat("a", 1<<20), "at most 4096"},
-		"1 MiB long and signed":            {hs(nil, jwt.MapClaims{"x": strings.Repeat("a", 1<<20)}), "at most 4096"},
+		"1 MiB long and signed":            {hs(jwt.MapClaims{"x": strings.Repeat("a", 1<<20)}), "at most 4096"},
 		"two tokens":                       {good + ", " + good, "no JWT"},
 		"deep nesting":                     {raw(`{"alg":"HS256"}`, strings.Repeat("[", 2000)), "no JWT"},
 		"exp beyond all time, and no role": {raw(`{"alg":"HS256"}`, `{"exp":-1e300}`), ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			id, err := v.Verify(tt.header)
-			if !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("%+v, %v; want ErrUnauthorized with %q", id, err, tt.says)
-			}
-			if v.Remembered(tt.header) != nil {
-				t.Error("it is remembered")
-			}
-		})
+		t.Run(name, func(t *testing.T) { refuses(t, v, tt.header, tt.says) })
+	}
+}
+
+// refuses fails the test unless v refuses a header, says why, and forgets it.
+func refuses(t *testing.T, v *Verifier, header, says string) {
+	t.Helper()
+	id, err := v.Verify(header)
+	if !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), says) {
+		t.Errorf("%+v, %v; want ErrUnauthorized with %q", id, err, says)
+	}
+	if v.Remembered(header) != nil {
+		t.Error("it is remembered")
 	}
 }
 

@@ -1,12 +1,13 @@
 // Package bench measures what each tier of edgecache costs, and what a miss costs: on parts that it
 // starts itself, on the Redis and the origin of the caller, or on running nodes. It finds out what
-// each contender can do, then puts load on it in an open loop (package load), while an oracle judges
-// what edgecache answers. What it found is a report.Result.
+// each contender can do, then puts load on it in an open loop (package load), while an oracle
+// judges what edgecache answers. What it found is a report.Result.
 //
 // It is for the command alone: nothing that runs in production imports it.
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,8 +86,8 @@ type Config struct {
 	Seed uint64
 	// Version is the build that measures, for the result.
 	Version string
-	// Progress is told how much is done, 0 to 1, how long the rest takes, and what is measured; from
-	// one goroutine at a time. Default: nobody is.
+	// Progress is told how much is done, 0 to 1, how long the rest takes, and what is measured;
+	// from one goroutine at a time. Default: nobody is.
 	Progress func(share float64, left time.Duration, what string)
 	// Logger gets what the parts log. Default: nobody.
 	Logger *slog.Logger
@@ -114,9 +115,7 @@ func (c Config) withDefaults() Config {
 	if c.Progress == nil {
 		c.Progress = func(float64, time.Duration, string) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

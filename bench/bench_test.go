@@ -18,9 +18,12 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),     // one per process, for ever
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"), // ends up to 10 s after its client
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))  // ends up to 10 s after its server
+		// one per process, for ever
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		// ends up to 10 s after its client
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"),
+		// ends up to 10 s after its server
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
 // short is a Config that ends soon; its figures are worth nothing.
@@ -187,7 +190,8 @@ func TestBadConfigurations(t *testing.T) {
 	}
 }
 
-// TestTheJudgeExcusesWhatTheProcessMissed has a change unseen for 300 ms, in 100 of which nothing ran.
+// TestTheJudgeExcusesWhatTheProcessMissed has a change unseen for 300 ms, in 100 of which nothing
+// ran.
 func TestTheJudgeExcusesWhatTheProcessMissed(t *testing.T) {
 	for _, c := range []struct {
 		stood time.Duration

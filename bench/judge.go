@@ -18,8 +18,8 @@ const (
 	maxStalls = 4096
 )
 
-// judge is the oracle, and a watch over this process: where the load takes all processors, an answer
-// may be late because nothing ran, and not because the cache was wrong.
+// judge is the oracle, and a watch over this process: where the load takes all processors, an
+// answer may be late because nothing ran, and not because the cache was wrong.
 type judge struct {
 	oracle  *oracle.Oracle
 	changes atomic.Int64
@@ -63,8 +63,8 @@ func (j *judge) note(s stall) {
 	}
 }
 
-// excuses reports whether a change would have been seen within the bound, had this process not stood
-// still meanwhile.
+// excuses reports whether a change would have been seen within the bound, had this process not
+// stood still meanwhile.
 func (j *judge) excuses(_ string, from, to time.Time, bound time.Duration) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()

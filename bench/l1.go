@@ -21,7 +21,8 @@ import (
 
 const (
 	l1Bytes = 256 << 20 // the default of a node, given to bare ristretto as well
-	// meanEntry is what edgecache's entries cost on average; bare ristretto's are accounted with it.
+	// meanEntry is what edgecache's entries cost on average; bare ristretto's are accounted with
+	// it.
 	meanEntry = 500
 	// perUser is how much of L1 there should be for each user, so that all stay.
 	perUser = 2 * meanEntry
@@ -154,7 +155,8 @@ func (w *world) edgecacheL1(ctx context.Context) (*contender, error) {
 	if err != nil {
 		return nil, err
 	}
-	never := context.WithoutCancel(ctx) // as a caller who does not leave; then a load needs no goroutine of its own
+	// as a caller who does not leave; then a load needs no goroutine of its own
+	never := context.WithoutCancel(ctx)
 	seen := w.judge.oracle.Node("L1")
 	return &contender{
 		name: report.Subject + " node.Get", workers: spinners(), close: n.Close,

@@ -89,7 +89,8 @@ func (e everybody) Active(context.Context, time.Time) iter.Seq2[prewarm.User, er
 }
 
 const (
-	// warmEvery is the pause between two looks how far a prewarm is, warmWithin how long it may take.
+	// warmEvery is the pause between two looks how far a prewarm is, warmWithin how long it may
+	// take.
 	warmEvery  = 5 * time.Millisecond
 	warmWithin = 5 * time.Minute
 )

@@ -135,7 +135,8 @@ func (w *world) openRedis(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: --redis: %s", ErrConfig, strings.TrimPrefix(err.Error(), "redisconn: "))
 	}
 	w.add(w.redis.Close)
-	if c, ok := w.redis.(*redis.Client); ok { // for users to be written, and not for what is measured
+	// for users to be written, and not for what is measured
+	if c, ok := w.redis.(*redis.Client); ok {
 		w.redis = c.WithTimeout(writeWithin)
 	}
 	if w.conf.Redis == "" {

@@ -1,5 +1,5 @@
-// Command benchmarks measures edgecache: beside the libraries that it stands on and beside its peers, and as a cluster of
-// processes. Each command has flags of its own, which -h lists:
+// Command benchmarks measures edgecache: beside the libraries that it stands on and beside its
+// peers, and as a cluster of processes. Each command has flags of its own, which -h lists:
 //
 //	go run -C benchmarks . compare -out results
 //

@@ -83,7 +83,8 @@ func (c Config) validate() (*url.URL, error) {
 	}
 	u, err := url.Parse(strings.TrimRight(c.URL, "/"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%w: URL is no URL of a node; want http://HOST:PORT", ErrConfig) // it may hold a password
+		// it may hold a password
+		return nil, fmt.Errorf("%w: URL is no URL of a node; want http://HOST:PORT", ErrConfig)
 	}
 	return u, nil
 }
@@ -226,7 +227,8 @@ func (c *Client) request(ctx context.Context, r *request) (*http.Request, error)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "edgecache-client")
 	if req.Header.Get("Content-Type") == "" && (r.body != nil || r.method == http.MethodPost) {
-		req.Header.Set("Content-Type", "application/json") // also without a body: a node without tokens wants it
+		// also without a body: a node without tokens wants it
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.cfg.Token != nil {
 		token, err := c.cfg.Token()

@@ -14,7 +14,8 @@ import (
 // A service that asks a node. In production Token is auth.FileToken or auth.SignTokens, and URL
 // that of a node.
 func Example() {
-	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // stands for a node
+	// stands for a node
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v1/users/123" {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusNotFound)

@@ -1,13 +1,11 @@
 package edge
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
+
+	"github.com/chatapp-ngomna/edgecache/internal/strictjson"
 )
 
 // ABI is the version of the interface between node and function that this package speaks.
@@ -37,13 +35,8 @@ func parseDescription(text []byte) (d Description, err error) {
 	if len(text) > maxDescription {
 		return d, fmt.Errorf("the description has %d bytes; at most %d", len(text), maxDescription)
 	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
-		return d, fmt.Errorf("the description %.80q: %s", text, strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return d, errors.New("something follows the description")
+	if err := strictjson.Decode(text, &d); err != nil {
+		return d, fmt.Errorf("the description %.80q: %w", text, err)
 	}
 	return d, d.check()
 }

@@ -57,9 +57,7 @@ type FunctionsConfig struct {
 func (c FunctionsConfig) withDefaults() FunctionsConfig {
 	c.Node = cmp.Or(c.Node, nodename.New())
 	c.PushWait = cmp.Or(c.PushWait, 15*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -97,13 +95,15 @@ type Functions struct {
 	// want counts the reasons to ask Redis, and have is what it was when the answer that counts was
 	// asked for.
 	want, have atomic.Uint64
-	failed     atomic.Int64 // when Redis last did not answer, in nanoseconds since 1970; 0 when it last did
-	table      atomic.Pointer[map[string]*Serving]
+	// when Redis last did not answer, in nanoseconds since 1970; 0 when it last did
+	failed atomic.Int64
+	table  atomic.Pointer[map[string]*Serving]
 
 	compiling sync.Mutex // one at a time, so that lookups keep a processor
 
-	mu      sync.Mutex
-	asked   chan struct{}        // guarded by mu: closed when Redis has been asked once more, whatever it said
+	mu sync.Mutex
+	// guarded by mu: closed when Redis has been asked once more, whatever it said
+	asked   chan struct{}
 	modules map[moduleID]*module // guarded by mu
 }
 

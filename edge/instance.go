@@ -180,4 +180,5 @@ func (i *instance) restore(f *Function) {
 	}
 }
 
-func (i *instance) close(ctx context.Context) { _ = i.module.Close(ctx) } // it has no file system that could fail
+// it has no file system that could fail
+func (i *instance) close(ctx context.Context) { _ = i.module.Close(ctx) }

@@ -15,9 +15,9 @@ type PushOptions struct {
 	// Open is Version.Open.
 	Open bool
 	// Share has the version serve that share of the users for now, above 0 and below 1, and the one
-	// that serves go on for the others. A node on which it is worse (more of its calls fail or refuse,
-	// or they need more fuel) ends that. Pushing the same module again changes the share, or with 0
-	// has it serve everybody. Default 0: all users at once.
+	// that serves go on for the others. A node on which it is worse (more of its calls fail or
+	// refuse, or they need more fuel) ends that. Pushing the same module again changes the share,
+	// or with 0 has it serve everybody. Default 0: all users at once.
 	Share float64
 	// Signature is Version.Signature.
 	Signature string

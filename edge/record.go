@@ -37,7 +37,8 @@ type Record struct {
 	// one which nodes make ready, else 0.
 	Current int `json:"current"`
 	Next    int `json:"next,omitempty"`
-	// Trial is the version that serves a share of the users, and Ended why a node ended the last one.
+	// Trial is the version that serves a share of the users, and Ended why a node ended the last
+	// one.
 	Trial Trial  `json:"trial,omitzero"`
 	Ended *Ended `json:"ended,omitempty"`
 	// Versions are the last ones, in the order of their numbers.

@@ -120,8 +120,8 @@ type FunctionStats struct {
 	Version int    `json:"version"`
 	Sum     string `json:"sha256"`
 	// Loaded says that it is compiled. Fenced says that it is not called at present, and Fences how
-	// often that began.
-	// Share is that of the users for which a version on trial serves; 0 for the one that serves the others.
+	// often that began. Share is that of the users for which a version on trial serves; 0 for the
+	// one that serves the others.
 	Share  float64 `json:"share,omitempty"`
 	Loaded bool    `json:"loaded"`
 	Fenced bool    `json:"fenced"`

@@ -16,10 +16,11 @@ import (
 // Keys in Redis. They share a slot, so that a change of several is one transaction in a cluster as
 // well.
 const (
-	namesKey    = "{edgecache:fn}:names"   // hash: name, Record in JSON
-	moduleKey   = "{edgecache:fn}:module:" // and the SHA-256 in hex: the module as it was pushed
-	nodesKey    = "{edgecache:fn}:nodes"   // zset: node, when it last asked (ms, Redis's clock)
-	readyKey    = "{edgecache:fn}:ready:"  // and the SHA-256: set of who has it compiled, see readyAs
+	namesKey  = "{edgecache:fn}:names"   // hash: name, Record in JSON
+	moduleKey = "{edgecache:fn}:module:" // and the SHA-256 in hex: the module as it was pushed
+	nodesKey  = "{edgecache:fn}:nodes"   // zset: node, when it last asked (ms, Redis's clock)
+	// and the SHA-256: set of who has it compiled, see readyAs
+	readyKey    = "{edgecache:fn}:ready:"
 	readyTTL    = time.Hour
 	nodesTTL    = time.Hour
 	nodeAlive   = 15 * time.Second // a node asks every 5 s
@@ -175,8 +176,8 @@ func (s store) left(ctx context.Context, node string) error {
 	return s.client.ZRem(ctx, nodesKey, node).Err()
 }
 
-// readyAs is the member by which a node says that it has the module compiled under this name and with
-// this budget: each combination is compiled by itself.
+// readyAs is the member by which a node says that it has the module compiled under this name and
+// with this budget: each combination is compiled by itself.
 func (id moduleID) readyAs(node string) string {
 	return fmt.Sprintf("%s/%d/%s", id.name, id.fuel, node)
 }

@@ -12,15 +12,15 @@ import (
 const (
 	// judgeEvery is how often a node looks whether a trial is worse than what serves.
 	judgeEvery = time.Second
-	// judgeCalls is how many calls of the version on trial it takes to say so, and of the one that serves
-	// to compare refusals and fuel.
+	// judgeCalls is how many calls of the version on trial it takes to say so, and of the one that
+	// serves to compare refusals and fuel.
 	judgeCalls = 50
 	// moreFailed and moreRefused are by how much the share of calls that fail, or refuse, may be
 	// above that of the version that serves.
 	moreFailed  = 0.01
 	moreRefused = 0.05
-	// moreFuel is how many times the fuel of the version that serves may be needed by 99 of 100 calls.
-	// Fuel is known to a factor of two.
+	// moreFuel is how many times the fuel of the version that serves may be needed by 99 of 100
+	// calls. Fuel is known to a factor of two.
 	moreFuel = 4
 )
 
@@ -28,8 +28,8 @@ const (
 type Trial struct {
 	// Version is its number, 0 for no trial.
 	Version int `json:"version"`
-	// Share is that of the users, above 0 and below 1. Who is among them depends on the ids alone, so
-	// that a user sees the same on every node, and a larger share holds those of a smaller one.
+	// Share is that of the users, above 0 and below 1. Who is among them depends on the ids alone,
+	// so that a user sees the same on every node, and a larger share holds those of a smaller one.
 	Share float64 `json:"share"`
 }
 
@@ -70,7 +70,8 @@ func (s *Serving) Trial() *Serving {
 	return nil
 }
 
-// placeOf is where a user lies among all in the trials of a function. Each function has another order.
+// placeOf is where a user lies among all in the trials of a function. Each function has another
+// order.
 func placeOf(name, id string) uint64 {
 	var d xxhash.Digest
 	d.Reset()

@@ -168,5 +168,6 @@ func show(t *testing.T, s *Serving, p *profile.Profile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, _ = s.View(t.Context(), p, profile.AppendMsgpack(nil, p), tail) // its failures are counted
+	// its failures are counted
+	_, _, _ = s.View(t.Context(), p, profile.AppendMsgpack(nil, p), tail)
 }

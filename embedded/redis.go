@@ -1,6 +1,6 @@
-// Package embedded holds stand-ins that live inside the process, so that edgecache runs with nothing but Go: for a first
-// try, for examples and for development. They are not for production: nothing is durable, nothing is shared with other
-// processes.
+// Package embedded holds stand-ins that live inside the process, so that edgecache runs with
+// nothing but Go: for a first try, for examples and for development. They are not for production:
+// nothing is durable, nothing is shared with other processes.
 package embedded
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// tick is how often keys whose time has come are removed. The server's own clock mode looks at every key in every command,
-// which 10,000 users already feel.
+// tick is how often keys whose time has come are removed. The server's own clock mode looks at
+// every key in every command, which 10,000 users already feel.
 const tick = time.Second
 
 // Redis is an in-process Redis on a free loopback port.

@@ -1,8 +1,10 @@
-// Package gossip knows which nodes of the cluster are alive, and which of them owns which range of ids.
+// Package gossip knows which nodes of the cluster are alive, and which of them owns which range of
+// ids.
 //
-// Membership is hashicorp/memberlist's (SWIM with Lifeguard) over UDP and TCP, encrypted with a key that every node has.
-// Ownership is advice for work that should be done once, such as prewarming: for some seconds after a member came or went two
-// nodes may both own a range, or none. No invalidation travels over gossip.
+// Membership is hashicorp/memberlist's (SWIM with Lifeguard) over UDP and TCP, encrypted with a key
+// that every node has. Ownership is advice for work that should be done once, such as prewarming:
+// for some seconds after a member came or went two nodes may both own a range, or none. No
+// invalidation travels over gossip.
 package gossip
 
 import (
@@ -22,7 +24,8 @@ import (
 var (
 	// ErrClosed comes from a Cluster that was closed.
 	ErrClosed = life.ErrClosed
-	// ErrNoKey says that there is no key to encrypt with. A cluster without encryption would take anyone in.
+	// ErrNoKey says that there is no key to encrypt with. A cluster without encryption would take
+	// anyone in.
 	ErrNoKey = errors.New("gossip: a key is required")
 	// ErrKeys says that keys cannot be used as they are.
 	ErrKeys = errors.New("gossip: bad keys")
@@ -52,7 +55,8 @@ type Cluster struct {
 	health atomic.Pointer[memberlist.Memberlist]
 }
 
-// New returns a Cluster that has not started. It reads the keys, so that a bad file is known at once.
+// New returns a Cluster that has not started. It reads the keys, so that a bad file is known at
+// once.
 func New(cfg Config) (*Cluster, error) {
 	advertised := cfg.Advertise != ""
 	cfg = cfg.withDefaults()
@@ -70,7 +74,8 @@ func New(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-// allow returns a function that says whether an address is in one of the networks, or true for all when there are none.
+// allow returns a function that says whether an address is in one of the networks, or true for all
+// when there are none.
 func allow(cidrs []string) func(netip.Addr) bool {
 	nets, _ := memberlist.ParseCIDRs(cidrs) // checked before
 	return func(a netip.Addr) bool {
@@ -83,10 +88,11 @@ func allow(cidrs []string) func(netip.Addr) bool {
 	}
 }
 
-// Start listens, and exchanges all that is known with the seeds once: when it returns, Members has those that the seeds know. Seeds
-// that do not answer are no error, because the first node of a cluster finds nobody; they are tried again from then on. ctx
-// bounds the start only. Errors: ErrClosed, a bad key file, an address that cannot be resolved or listened on, the end of ctx. After
-// all but the first Start may be called again; once it succeeded that does nothing.
+// Start listens, and exchanges all that is known with the seeds once: when it returns, Members has
+// those that the seeds know. Seeds that do not answer are no error, because the first node of a
+// cluster finds nobody; they are tried again from then on. ctx bounds the start only. Errors:
+// ErrClosed, a bad key file, an address that cannot be resolved or listened on, the end of ctx.
+// After all but the first Start may be called again; once it succeeded that does nothing.
 func (c *Cluster) Start(ctx context.Context) error { return c.life.Start(ctx, c.begin) }
 
 func (c *Cluster) begin(ctx context.Context) error {
@@ -214,17 +220,19 @@ func (c *Cluster) memberlistConfig() (*memberlist.Config, error) {
 	mc.SuspicionMult, mc.SuspicionMaxTimeoutMult = t.suspectMult, 1
 	mc.GossipInterval, mc.GossipToTheDeadTime = t.gossipEvery, t.forgetAfter
 	mc.PushPullInterval, mc.TCPTimeout = t.syncEvery, t.tcpTimeout
-	mc.DeadNodeReclaimTime = t.forgetAfter // or a node that comes back with another address stays out until it is forgotten
+	// or a node that comes back with another address stays out until it is forgotten
+	mc.DeadNodeReclaimTime = t.forgetAfter
 	return mc, nil
 }
 
-// Close tells the others that this node leaves, for two seconds at most, and waits for its goroutines. It may be called twice and
-// before Start; it ends a Start that is under way.
+// Close tells the others that this node leaves, for two seconds at most, and waits for its
+// goroutines. It may be called twice and before Start; it ends a Start that is under way.
 //
-// The sockets and what reads them are closed and awaited. memberlist's Shutdown does not await its goroutines, and offers no way to. They
-// end on their own and can do nothing any more, as the sockets are closed, their log is silent and their events are dropped: those
-// that take packets and connections (at once), a probe under way (up to its interval of 1 s, 8 s on a node that found itself
-// slow), the relay of a probe (0.5 s), and timers of suspicion (5 s).
+// The sockets and what reads them are closed and awaited. memberlist's Shutdown does not await its
+// goroutines, and offers no way to. They end on their own and can do nothing any more, as the
+// sockets are closed, their log is silent and their events are dropped: those that take packets and
+// connections (at once), a probe under way (up to its interval of 1 s, 8 s on a node that found
+// itself slow), the relay of a probe (0.5 s), and timers of suspicion (5 s).
 func (c *Cluster) Close() error {
 	return c.life.Close(func() error {
 		if c.list != nil {
@@ -257,12 +265,12 @@ func (c *Cluster) silence() {
 	c.journal.off.Store(true)
 }
 
-// Members returns the members that are alive, this node included, sorted by name, in a slice of the caller's own. None before
-// Start and after Close.
+// Members returns the members that are alive, this node included, sorted by name, in a slice of the
+// caller's own. None before Start and after Close.
 func (c *Cluster) Members() []Member { return c.roster.members() }
 
-// Gone returns the members that left or were declared dead in the last ten minutes and have not come back, the latest first: 64
-// at most.
+// Gone returns the members that left or were declared dead in the last ten minutes and have not
+// come back, the latest first: 64 at most.
 func (c *Cluster) Gone() []Member { return c.roster.left() }
 
 // Self returns this node as it tells of itself. Its address is empty before Start.
@@ -282,10 +290,11 @@ func (c *Cluster) Self() Member {
 	return m.clone()
 }
 
-// Changed returns a channel that has something to read whenever Members or what they tell may have changed since it was read
-// last. It is always the same one, has room for one signal, and is never closed: meant for one reader.
+// Changed returns a channel that has something to read whenever Members or what they tell may have
+// changed since it was read last. It is always the same one, has room for one signal, and is never
+// closed: meant for one reader.
 func (c *Cluster) Changed() <-chan struct{} { return c.roster.changed }
 
-// SetWarmth tells the others how warm this node is: 0 to 1; what is below or above counts as these. It is told in steps of one
-// percent and at most every two seconds, the latest value then.
+// SetWarmth tells the others how warm this node is: 0 to 1; what is below or above counts as these.
+// It is told in steps of one percent and at most every two seconds, the latest value then.
 func (c *Cluster) SetWarmth(share float64) { c.told.setWarmth(share) }

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,38 +26,43 @@ const (
 
 // Config configures a Cluster. Bind and one of KeyFile and Keys are required.
 type Config struct {
-	// Name is this node's name, unique in the cluster: 1 to 128 of A-Z a-z 0-9 . _ -. Default: host name, process id and a
-	// random part. A name that survives a restart keeps the node's ranges the same.
+	// Name is this node's name, unique in the cluster: 1 to 128 of A-Z a-z 0-9 . _ -. Default: host
+	// name, process id and a random part. A name that survives a restart keeps the node's ranges
+	// the same.
 	Name string
-	// Label separates clusters that can reach each other: packets with another label are dropped. Up to 255 bytes.
-	// Default "edgecache".
+	// Label separates clusters that can reach each other: packets with another label are dropped.
+	// Up to 255 bytes. Default "edgecache".
 	Label string
-	// Bind is the HOST:PORT, UDP and TCP, on which this node listens. Required, with an explicit host: 0.0.0.0, :: and an
-	// empty host are refused unless Advertise is given, because a node that is reachable from everywhere should be so
-	// on purpose, and because others need one address to reach it. A host name is resolved at Start. Port 0: any.
+	// Bind is the HOST:PORT, UDP and TCP, on which this node listens. Required, with an explicit
+	// host: 0.0.0.0, :: and an empty host are refused unless Advertise is given, because a node
+	// that is reachable from everywhere should be so on purpose, and because others need one
+	// address to reach it. A host name is resolved at Start. Port 0: any.
 	Bind string
-	// Advertise is the HOST:PORT at which others reach this node. A host name is resolved at Start; port 0 is the port of
-	// Bind. Default: Bind.
+	// Advertise is the HOST:PORT at which others reach this node. A host name is resolved at Start;
+	// port 0 is the port of Bind. Default: Bind.
 	Advertise string
-	// Seeds are HOST:PORT of nodes to join through. Names are resolved again at each attempt, and each of their addresses is
-	// tried. Seeds that are not members are joined again for as long as the node runs, which heals splits. The
-	// node's own address may be among them. Default: none; the node waits for others to come.
+	// Seeds are HOST:PORT of nodes to join through. Names are resolved again at each attempt, and
+	// each of their addresses is tried. Seeds that are not members are joined again for as long as
+	// the node runs, which heals splits. The node's own address may be among them. Default: none;
+	// the node waits for others to come.
 	Seeds []string
-	// KeyFile is the path of a file with the cluster's keys: 32 bytes each, base64, one a line; the first is the primary,
-	// with which this node encrypts; "#" begins a comment. It is read again every second, and a change is taken over while
-	// the node runs. Replace the file, do not write into it: a half-written one may lack keys.
+	// KeyFile is the path of a file with the cluster's keys: 32 bytes each, base64, one a line; the
+	// first is the primary, with which this node encrypts; "#" begins a comment. It is read again
+	// every second, and a change is taken over while the node runs. Replace the file, do not write
+	// into it: a half-written one may lack keys.
 	KeyFile string
-	// Keys are the keys themselves, 32 bytes each, the primary first: for embedders that keep them elsewhere.
+	// Keys are the keys themselves, 32 bytes each, the primary first: for embedders that keep them
+	// elsewhere.
 	Keys [][]byte
-	// CIDRs are the networks that members may have addresses in, such as 10.0.0.0/8. They must cover the node's own address.
-	// Default: any.
+	// CIDRs are the networks that members may have addresses in, such as 10.0.0.0/8. They must
+	// cover the node's own address. Default: any.
 	CIDRs []string
 	// Weight is this node's part of the ranges relative to the others': 1 to 100. Default 1.
 	Weight int
 	// HTTP is the address of the node's API, told to the others. Up to 255 bytes. Default: none.
 	HTTP string
-	// Logger gets a line for each failed attempt to join, and what memberlist says (at most ten lines a second above the
-	// level Debug). Default: nothing is logged.
+	// Logger gets a line for each failed attempt to join, and what memberlist says (at most ten
+	// lines a second above the level Debug). Default: nothing is logged.
 	Logger *slog.Logger
 
 	timing timing
@@ -66,21 +72,23 @@ type Config struct {
 
 // timing is every time that a Cluster lives by. The zero value of a field means its default.
 type timing struct {
-	// probeEvery is how often a node asks one other whether it is alive; probeTimeout is for the direct answer over UDP.
-	// The rest of the interval is for asking through three others and over TCP.
+	// probeEvery is how often a node asks one other whether it is alive; probeTimeout is for the
+	// direct answer over UDP. The rest of the interval is for asking through three others and over
+	// TCP.
 	probeEvery, probeTimeout time.Duration
-	// suspectMult times probeEvery is THE time from suspected to dead, for up to ten members; for n members it is
-	// log10(n) times that. memberlist would let it vary between that and a multiple, by how many others suspect the same
-	// node; here the multiple is one. Default 5 s; measured, a node of 3 to 10 that falls silent is dead to all after 7 to 10 s.
+	// suspectMult times probeEvery is THE time from suspected to dead, for up to ten members; for n
+	// members it is log10(n) times that. memberlist would let it vary between that and a multiple,
+	// by how many others suspect the same node; here the multiple is one. Default 5 s; measured, a
+	// node of 3 to 10 that falls silent is dead to all after 7 to 10 s.
 	suspectMult int
-	// forgetAfter is for how long the dead are still told what the others think of them, so that one who is not dead can
-	// object. After that only the seeds bring the two sides together again.
+	// forgetAfter is for how long the dead are still told what the others think of them, so that
+	// one who is not dead can object. After that only the seeds bring the two sides together again.
 	forgetAfter time.Duration
 	gossipEvery time.Duration // how often news is passed on
 	syncEvery   time.Duration // how often two nodes compare all that they know, over TCP
 	tcpTimeout  time.Duration // for a connection, and for each exchange over it
-	// rejoinFirst to rejoinMost are the pauses between attempts to reach seeds that are missing. Seeds that are there are
-	// looked at every rejoinMost/2.
+	// rejoinFirst to rejoinMost are the pauses between attempts to reach seeds that are missing.
+	// Seeds that are there are looked at every rejoinMost/2.
 	rejoinFirst, rejoinMost time.Duration
 	keysEvery               time.Duration // how often the key file is read
 	tellEvery               time.Duration // how often, at most, warmth is told
@@ -88,38 +96,29 @@ type timing struct {
 }
 
 func (t timing) withDefaults() timing {
-	setDefault(&t.probeEvery, time.Second)
-	setDefault(&t.probeTimeout, 500*time.Millisecond)
-	setDefault(&t.suspectMult, 5)
-	setDefault(&t.forgetAfter, 30*time.Second)
-	setDefault(&t.gossipEvery, 200*time.Millisecond)
-	setDefault(&t.syncEvery, 30*time.Second)
-	setDefault(&t.tcpTimeout, 5*time.Second)
-	setDefault(&t.rejoinFirst, time.Second)
-	setDefault(&t.rejoinMost, 10*time.Second)
-	setDefault(&t.keysEvery, time.Second)
-	setDefault(&t.tellEvery, 2*time.Second)
-	setDefault(&t.leaveFor, 2*time.Second)
+	t.probeEvery = cmp.Or(t.probeEvery, time.Second)
+	t.probeTimeout = cmp.Or(t.probeTimeout, 500*time.Millisecond)
+	t.suspectMult = cmp.Or(t.suspectMult, 5)
+	t.forgetAfter = cmp.Or(t.forgetAfter, 30*time.Second)
+	t.gossipEvery = cmp.Or(t.gossipEvery, 200*time.Millisecond)
+	t.syncEvery = cmp.Or(t.syncEvery, 30*time.Second)
+	t.tcpTimeout = cmp.Or(t.tcpTimeout, 5*time.Second)
+	t.rejoinFirst = cmp.Or(t.rejoinFirst, time.Second)
+	t.rejoinMost = cmp.Or(t.rejoinMost, 10*time.Second)
+	t.keysEvery = cmp.Or(t.keysEvery, time.Second)
+	t.tellEvery = cmp.Or(t.tellEvery, 2*time.Second)
+	t.leaveFor = cmp.Or(t.leaveFor, 2*time.Second)
 	return t
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = nodename.New()
 	}
-	setDefault(&c.Label, defaultLabel)
-	setDefault(&c.Advertise, c.Bind)
-	setDefault(&c.Weight, 1)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Label = cmp.Or(c.Label, defaultLabel)
+	c.Advertise = cmp.Or(c.Advertise, c.Bind)
+	c.Weight = cmp.Or(c.Weight, 1)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.timing = c.timing.withDefaults()
 	return c
 }

@@ -63,7 +63,8 @@ func (a *absences) look(nodes []*Cluster, now time.Time) {
 	}
 }
 
-// TestLossDeclaresNobodyDeadForLong: 40 % of all packets are lost, in each direction. TCP works, as it does on such a network.
+// TestLossDeclaresNobodyDeadForLong: 40 % of all packets are lost, in each direction. TCP works, as
+// it does on such a network.
 func TestLossDeclaresNobodyDeadForLong(t *testing.T) {
 	t.Parallel()
 	canary.Judge(t, lossDeclaresNobodyDead)
@@ -97,9 +98,9 @@ func lossDeclaresNobodyDead(t *testing.T, bird *canary.Canary) {
 		fmt.Sprintf("%v (declared dead %d times)", a.longest.Round(time.Millisecond), a.count), "at most "+bound.String())
 }
 
-// deadAfter is how many intervals of probing a silent node may still be listed, in a cluster of up to
-// ten: some until one of the others, who ask each other in random order, comes to it; one for the
-// answer that does not come; five for it to object; one for all to hear of it.
+// deadAfter is how many intervals of probing a silent node may still be listed, in a cluster of up
+// to ten: some until one of the others, who ask each other in random order, comes to it; one for
+// the answer that does not come; five for it to object; one for all to hear of it.
 const deadAfter = 12
 
 // TestAKilledNodeIsDeadToAll has a node of a calm cluster fall silent.
@@ -141,8 +142,8 @@ func untilDead(t *testing.T, bird *canary.Canary, seed uint64, n int) time.Durat
 	return took
 }
 
-// TestSplitsHeal: the network splits two nodes from three for twice the time after which the dead are forgotten, so that nobody
-// calls on the other side but for its seeds.
+// TestSplitsHeal: the network splits two nodes from three for twice the time after which the dead
+// are forgotten, so that nobody calls on the other side but for its seeds.
 func TestSplitsHeal(t *testing.T) {
 	const clusters = 4
 	rounds := form(5, 1)
@@ -208,7 +209,8 @@ func side(nodes []*Cluster) string {
 	return b.String()
 }
 
-// expectOwned checks that these nodes agree on the owner of every range, and that it is one of them.
+// expectOwned checks that these nodes agree on the owner of every range, and that it is one of
+// them.
 func expectOwned(t *testing.T, nodes []*Cluster) {
 	t.Helper()
 	first := owners(Owners(nodes[0].Members()))

@@ -67,7 +67,8 @@ func TestWhoHasNoPlaceHereIsNoMember(t *testing.T) {
 	results.add("no key, wrong key, wrong label, none of both, a member's name: 7 strangers at 3 nodes that became a member", "0", "0")
 }
 
-// TestAStrangerWithKeyAndLabelIsAMember shows that the strangers before are kept out by what they lack.
+// TestAStrangerWithKeyAndLabelIsAMember shows that the strangers before are kept out by what they
+// lack.
 func TestAStrangerWithKeyAndLabelIsAMember(t *testing.T) {
 	a := start(t, Config{Name: "a"})
 	s := stranger(t, "plain", defaultLabel, theKey())
@@ -110,7 +111,8 @@ func TestStreamsAreBounded(t *testing.T) {
 	must(t, s.Close())
 }
 
-// TestStrangersWhoHoldConnectionsAreFew: those above the bound wait, and those that say nothing are let go.
+// TestStrangersWhoHoldConnectionsAreFew: those above the bound wait, and those that say nothing are
+// let go.
 func TestStrangersWhoHoldConnectionsAreFew(t *testing.T) {
 	cfg := Config{Name: "a", timing: quick()}
 	cfg.timing.tcpTimeout = 300 * time.Millisecond
@@ -127,7 +129,8 @@ func TestStrangersWhoHoldConnectionsAreFew(t *testing.T) {
 	})
 	b := start(t, Config{Name: "b", Seeds: []string{a.Self().Addr}})
 	await(t, "a member comes in behind them", func() bool { return agree([]*Cluster{a, b}, 2) })
-	await(t, "those who said nothing are let go", func() bool { return len(a.transport.slots) <= 1 }) // one is for the next
+	// one is for the next
+	await(t, "those who said nothing are let go", func() bool { return len(a.transport.slots) <= 1 })
 }
 
 // received counts the packets that reach memberlist.
@@ -161,7 +164,8 @@ func (r *received) Shutdown() error {
 	return err
 }
 
-// TestGarbageDoesNoHarm sends what is random, and what is random behind a beginning that is right, over loopback only.
+// TestGarbageDoesNoHarm sends what is random, and what is random behind a beginning that is right,
+// over loopback only.
 func TestGarbageDoesNoHarm(t *testing.T) {
 	const seed, bound, throwers = 7, 50 << 20, 4
 	packets, frames := form(1_000_000, 30_000), form(10_000, 300)
@@ -194,7 +198,8 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		t.Errorf("seed %d: memory grew by %d MiB; want at most 50", seed, grown>>20)
 	}
 	await(t, "the two nodes are well", func() bool { return agree([]*Cluster{a, b}, 2) })
-	for _, m := range slices.Concat(a.Members(), a.Gone(), b.Gone()) { // so loud a noise may make one seem dead for a while
+	// so loud a noise may make one seem dead for a while
+	for _, m := range slices.Concat(a.Members(), a.Gone(), b.Gone()) {
 		if m.Name != "a" && m.Name != "b" {
 			t.Errorf("%+v came out of garbage", m)
 		}
@@ -205,7 +210,8 @@ func TestGarbageDoesNoHarm(t *testing.T) {
 		fmt.Sprintf("%.1f MiB, no panic", float64(grown)/(1<<20)), "at most 50 MiB")
 }
 
-// garbage makes bytes that begin as a packet or frame of the cluster would, up to a point that differs.
+// garbage makes bytes that begin as a packet or frame of the cluster would, up to a point that
+// differs.
 type garbage struct {
 	rng    *rand.Rand
 	random []byte // shared by all, so that what throwers need hardly counts
@@ -253,7 +259,8 @@ func (g *garbage) throwPackets(t *testing.T, addr string, n int, count *received
 	for i := 0; count.n.Load() < int64(n) && i < n+n/5; i++ {
 		head, body := g.next(1 + g.rng.IntN(1200))
 		_, _ = conn.Write(append(append(packet[:0], head...), body...))
-		// A few hundred on their way at most, or the kernel would drop most. Some are lost all the same, and made up for.
+		// A few hundred on their way at most, or the kernel would drop most. Some are lost all the
+		// same, and made up for.
 		for waited := 0; int64(i)-count.n.Load() > 200+int64(i)/20 && waited < 100; waited++ {
 			<-pause.C
 		}

@@ -21,8 +21,9 @@ const (
 	joinsAtOnce      = 8
 )
 
-// rejoin goes on for as long as the node runs: seeds that are not members are joined again. That a side of a split has forgotten
-// the other is healed by nothing else. err is how the first attempt ended.
+// rejoin goes on for as long as the node runs: seeds that are not members are joined again. That a
+// side of a split has forgotten the other is healed by nothing else. err is how the first attempt
+// ended.
 func (c *Cluster) rejoin(ctx context.Context, err error) {
 	for attempt := 0; ctx.Err() == nil; err = c.reachSeeds(ctx) {
 		if attempt++; err == nil {
@@ -37,8 +38,8 @@ func (c *Cluster) rejoin(ctx context.Context, err error) {
 	}
 }
 
-// pause doubles from rejoinFirst to rejoinMost with each failed attempt, less a random half, so that nodes do not come back in
-// step. After an attempt that did not fail it is the longest.
+// pause doubles from rejoinFirst to rejoinMost with each failed attempt, less a random half, so
+// that nodes do not come back in step. After an attempt that did not fail it is the longest.
 func (c *Cluster) pause(attempt int) time.Duration {
 	if attempt == 0 {
 		return life.Jitter(c.cfg.timing.rejoinMost)
@@ -55,8 +56,8 @@ func (c *Cluster) reachSeeds(ctx context.Context) error {
 	return errors.Join(err, c.joinAll(missing))
 }
 
-// missingSeeds resolves the seeds and returns the addresses at which there is neither a member nor this node. Those that cannot be
-// resolved are in the error.
+// missingSeeds resolves the seeds and returns the addresses at which there is neither a member nor
+// this node. Those that cannot be resolved are in the error.
 func (c *Cluster) missingSeeds(ctx context.Context) (missing []string, err error) {
 	have := map[string]bool{c.self: true, c.bound: true}
 	for _, m := range c.roster.members() {
@@ -102,8 +103,8 @@ func joinOne(list *memberlist.Memberlist, addr string) error {
 	return err
 }
 
-// resolve returns every address of HOST:PORT to which there is a way from an address, that is, those of the same kind, IPv4 or IPv6. From
-// all addresses, or from none, there is a way to each.
+// resolve returns every address of HOST:PORT to which there is a way from an address, that is,
+// those of the same kind, IPv4 or IPv6. From all addresses, or from none, there is a way to each.
 func resolve(ctx context.Context, address string, from netip.Addr) ([]netip.AddrPort, error) {
 	host, port, err := splitAddress("Seeds", address)
 	if err != nil {

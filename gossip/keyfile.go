@@ -27,14 +27,15 @@ func NewKey() []byte {
 	return key
 }
 
-// KeyID returns the short fingerprint by which people tell keys apart: eight hexadecimal digits of the key's SHA-256.
+// KeyID returns the short fingerprint by which people tell keys apart: eight hexadecimal digits of
+// the key's SHA-256.
 func KeyID(key []byte) string {
 	sum := sha256.Sum256(key)
 	return hex.EncodeToString(sum[:keyIDSize])
 }
 
-// ReadKeys reads a key file: the primary comes first. Errors: ErrKeys when it is no key file, or that of reading it; an absent
-// file is fs.ErrNotExist.
+// ReadKeys reads a key file: the primary comes first. Errors: ErrKeys when it is no key file, or
+// that of reading it; an absent file is fs.ErrNotExist.
 func ReadKeys(path string) ([][]byte, error) {
 	text, err := readKeyFile(path)
 	if err != nil {
@@ -101,8 +102,9 @@ func checkKeys(keys [][]byte) error {
 	return nil
 }
 
-// WriteKeys writes a key file, the primary first, so that a reader at any moment sees the old or the new one in whole. A file
-// that was there keeps its mode and, where that is allowed, its owner, but not its comments; a new one has mode 0600.
+// WriteKeys writes a key file, the primary first, so that a reader at any moment sees the old or
+// the new one in whole. A file that was there keeps its mode and, where that is allowed, its owner,
+// but not its comments; a new one has mode 0600.
 func WriteKeys(path string, keys [][]byte) (err error) {
 	if err := checkKeys(keys); err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// keepOwner gives temp the owner of old, as far as this process may: root who turns keys must not lock the node out.
+// keepOwner gives temp the owner of old, as far as this process may: root who turns keys must not
+// lock the node out.
 func keepOwner(temp *os.File, old fs.FileInfo) {
 	if s, ok := old.Sys().(*syscall.Stat_t); ok {
 		_ = temp.Chown(int(s.Uid), int(s.Gid))

@@ -18,11 +18,12 @@ func newKeyring(keys [][]byte) (*memberlist.Keyring, error) {
 	return ring, nil
 }
 
-// turn makes the ring's keys what they should be in the order that loses no packet: add what is new, use the new primary, remove
-// what is no longer wanted.
+// turn makes the ring's keys what they should be in the order that loses no packet: add what is
+// new, use the new primary, remove what is no longer wanted.
 //
-// RemoveKey shifts the keys after the removed one in an array that a reader of packets may be walking through. So keys are only
-// removed from the end, and those that are wanted are added again.
+// RemoveKey shifts the keys after the removed one in an array that a reader of packets may be
+// walking through. So keys are only removed from the end, and those that are wanted are added
+// again.
 func turn(ring *memberlist.Keyring, keys [][]byte) error {
 	for _, k := range keys {
 		if err := ring.AddKey(k); err != nil {
@@ -56,7 +57,8 @@ func keyIDs(keys [][]byte) []string {
 	return ids
 }
 
-// watchKeys reads the key file again and again. Each text that is new is tried once, and is said to be bad once.
+// watchKeys reads the key file again and again. Each text that is new is tried once, and is said to
+// be bad once.
 func (c *Cluster) watchKeys(ctx context.Context, last []byte) {
 	tick := time.NewTicker(c.cfg.timing.keysEvery)
 	defer tick.Stop()

@@ -85,7 +85,8 @@ func TestABrokenKeyFileChangesNothing(t *testing.T) {
 	}
 }
 
-// TestTurnAnyRing goes from any ring to any other, while a reader walks through the keys, as memberlist does for each packet.
+// TestTurnAnyRing goes from any ring to any other, while a reader walks through the keys, as
+// memberlist does for each packet.
 func TestTurnAnyRing(t *testing.T) {
 	const seed = 5
 	rng := rand.New(rand.NewPCG(seed, 1))

@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// linesPerSecond is how many lines of memberlist's are passed on. A host that can send a packet to the port causes a line.
+// linesPerSecond is how many lines of memberlist's are passed on. A host that can send a packet to
+// the port causes a line.
 const linesPerSecond = 10
 
 // maxLine is how many bytes of a line are passed on. Some quote what a stranger sent.
 const maxLine = 300
 
-// journal passes what memberlist writes on to slog. Its errors become warnings, because they are about single packets.
+// journal passes what memberlist writes on to slog. Its errors become warnings, because they are
+// about single packets.
 type journal struct {
 	to      *slog.Logger
 	off     atomic.Bool // memberlist's goroutines may still write after its Shutdown

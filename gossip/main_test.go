@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -20,8 +21,9 @@ var (
 	out  = flag.String("out", "", "folder to which the long forms write gossip.md")
 )
 
-// TestMain finds goroutines that do not end. memberlist ends its own without being awaited (see Close), a probe on a slow machine up
-// to eight intervals later; so what is left is looked at until it is gone, for ten seconds, and nothing is excepted.
+// TestMain finds goroutines that do not end. memberlist ends its own without being awaited (see
+// Close), a probe on a slow machine up to eight intervals later; so what is left is looked at until
+// it is gone, for ten seconds, and nothing is excepted.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 {
@@ -42,7 +44,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// patience is how long a test waits for what has to happen. Generous: the machine may be busy with other tests.
+// patience is how long a test waits for what has to happen. Generous: the machine may be busy with
+// other tests.
 const patience = time.Minute
 
 // await polls until ok, and returns how long that took.
@@ -67,7 +70,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// logbook is where a test's loggers write, for tests that read it and for the output of those that fail.
+// logbook is where a test's loggers write, for tests that read it and for the output of those that
+// fail.
 type logbook struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -111,7 +115,8 @@ func quick() timing {
 // theKey is the key of tests that are not about keys.
 func theKey() []byte { return bytes.Repeat([]byte{7}, keySize) }
 
-// start runs a node on loopback until the end of the test. What cfg does not say is quick, and has theKey.
+// start runs a node on loopback until the end of the test. What cfg does not say is quick, and has
+// theKey.
 func start(t testing.TB, cfg Config) *Cluster {
 	t.Helper()
 	c := prepare(t, cfg)
@@ -121,14 +126,14 @@ func start(t testing.TB, cfg Config) *Cluster {
 
 func prepare(t testing.TB, cfg Config) *Cluster {
 	t.Helper()
-	setDefault(&cfg.Bind, "127.0.0.1:0")
+	cfg.Bind = cmp.Or(cfg.Bind, "127.0.0.1:0")
 	if cfg.KeyFile == "" && cfg.Keys == nil {
 		cfg.Keys = [][]byte{theKey()}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger, _ = testLogbook(t)
 	}
-	setDefault(&cfg.timing, quick())
+	cfg.timing = cmp.Or(cfg.timing, quick())
 	c, err := New(cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, c.Close()) })

@@ -47,8 +47,9 @@ const (
 	mostGone = 64
 )
 
-// roster is memberlist's events, summed up. memberlist calls with its own lock held, and its nodes change under it, so what
-// is told is copied here and now, under a lock that is held for nothing else, and nobody is waited for.
+// roster is memberlist's events, summed up. memberlist calls with its own lock held, and its nodes
+// change under it, so what is told is copied here and now, under a lock that is held for nothing
+// else, and nobody is waited for.
 type roster struct {
 	changed chan struct{}
 

@@ -39,8 +39,8 @@ func (m *memory) grown() int64 {
 	return m.most - m.before
 }
 
-// taken returns the resident set in bytes. Under the race detector, whose own memory is several times the program's, and where there
-// is no /proc, it returns what Go's runtime holds.
+// taken returns the resident set in bytes. Under the race detector, whose own memory is several
+// times the program's, and where there is no /proc, it returns what Go's runtime holds.
 func taken(t testing.TB) int64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	if raceDetector || err != nil {

@@ -23,7 +23,8 @@ var (
 	errMeta        = errors.New("gossip: malformed metadata")
 )
 
-// meta is what a node tells of itself. It fits by construction: memberlist ends the process over more than 512 bytes.
+// meta is what a node tells of itself. It fits by construction: memberlist ends the process over
+// more than 512 bytes.
 //
 //	version | weight | warmth | n | n × 4 bytes of key id, the primary's first | len | HTTP | report
 type meta struct {

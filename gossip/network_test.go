@@ -88,5 +88,6 @@ func (e *exposed) DialAddressTimeout(a memberlist.Address, timeout time.Duration
 	return e.NodeAwareTransport.DialAddressTimeout(a, timeout)
 }
 
-// Shutdown, WriteTo and DialTimeout of the real transport are not weather's: memberlist only uses the forms with a name.
+// Shutdown, WriteTo and DialTimeout of the real transport are not weather's: memberlist only uses
+// the forms with a name.
 var _ memberlist.NodeAwareTransport = (*exposed)(nil)

@@ -66,8 +66,9 @@ func TestTenEqualMembersShareFairly(t *testing.T) {
 		fmt.Sprintf("%d, %.2f x its share", most, float64(most)*10/profile.Ranges), "at most 1.25 x")
 }
 
-// TestUnluckyNamesAreRare: chance is not abolished. Of 20,000 sets of random names 11 had a member above 1.25 times its share, the worst
-// with 133 ranges. With plain hashes in place of their ranks it is one set in 21, which this would notice.
+// TestUnluckyNamesAreRare: chance is not abolished. Of 20,000 sets of random names 11 had a member
+// above 1.25 times its share, the worst with 133 ranges. With plain hashes in place of their ranks
+// it is one set in 21, which this would notice.
 func TestUnluckyNamesAreRare(t *testing.T) {
 	sets, unlucky, most := form(5000, 200), 0, 0
 	for seed := range sets {

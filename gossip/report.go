@@ -9,7 +9,8 @@ import (
 // Report is how a node does, as it tells the others. It is told with warmth, at most every two
 // seconds, so what changes all the time is told in steps.
 type Report struct {
-	// Fenced says that its memory does not answer as fresh, RedisLost that Redis does not answer it.
+	// Fenced says that its memory does not answer as fresh, RedisLost that Redis does not answer
+	// it.
 	Fenced, RedisLost bool
 	// Leaving says that it is about to leave, so that its going is no death.
 	Leaving bool
@@ -18,8 +19,8 @@ type Report struct {
 	// Lag is how long ago the stream last proved that it has caught up, in whole seconds, 18 h at
 	// most; 0 below a second.
 	Lag time.Duration
-	// Memory is how much of its capacity, in MiB, its memory for profiles uses, and MemoryWarmth how
-	// much of what the last prewarm planned is in it: 0 to 1, in steps of 0.01.
+	// Memory is how much of its capacity, in MiB, its memory for profiles uses, and MemoryWarmth
+	// how much of what the last prewarm planned is in it: 0 to 1, in steps of 0.01.
 	Memory       float64
 	Capacity     uint32
 	MemoryWarmth float64

@@ -10,17 +10,21 @@ type counters struct {
 
 // Stats is what a Cluster has done so far.
 type Stats struct {
-	Members      int   `json:"members"`      // alive, this node included
-	Joins        int64 `json:"joins"`        // members that came, this node included; one that comes back counts again
+	Members int `json:"members"` // alive, this node included
+	// members that came, this node included; one that comes back counts again
+	Joins        int64 `json:"joins"`
 	Leaves       int64 `json:"leaves"`       // members that left or were declared dead
 	JoinAttempts int64 `json:"joinAttempts"` // at seeds that were missing
-	JoinFailures int64 `json:"joinFailures"` // attempts at which a seed did not answer or was not resolved
-	KeyTurns     int64 `json:"keyTurns"`     // changes of keys that were taken over
-	KeyErrors    int64 `json:"keyErrors"`    // changes of the key file that were not
-	Updates      int64 `json:"updates"`      // times that this node told something new of itself
-	OddMeta      int64 `json:"oddMeta"`      // times that a member's metadata was not understood
-	LogDropped   int64 `json:"logDropped"`   // lines of memberlist that were not logged because there were too many
-	Health       int   `json:"health"`       // 0 when well, up to 7 when this node is so slow that it distrusts its own suspicions
+	// attempts at which a seed did not answer or was not resolved
+	JoinFailures int64 `json:"joinFailures"`
+	KeyTurns     int64 `json:"keyTurns"`  // changes of keys that were taken over
+	KeyErrors    int64 `json:"keyErrors"` // changes of the key file that were not
+	Updates      int64 `json:"updates"`   // times that this node told something new of itself
+	OddMeta      int64 `json:"oddMeta"`   // times that a member's metadata was not understood
+	// lines of memberlist that were not logged because there were too many
+	LogDropped int64 `json:"logDropped"`
+	// 0 when well, up to 7 when this node is so slow that it distrusts its own suspicions
+	Health int `json:"health"`
 }
 
 // Stats returns what the Cluster has done so far.

@@ -11,7 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
-// told is what this node tells of itself. memberlist asks for it when a node starts and after UpdateNode.
+// told is what this node tells of itself. memberlist asks for it when a node starts and after
+// UpdateNode.
 type told struct {
 	changed chan struct{} // capacity 1
 
@@ -103,7 +104,8 @@ func (c *Cluster) tell(ctx context.Context) {
 		if !c.told.stale() {
 			continue
 		}
-		// The update is queued at once; UpdateNode would then wait until it was sent often enough, for which there is no need.
+		// The update is queued at once; UpdateNode would then wait until it was sent often enough,
+		// for which there is no need.
 		_ = c.list.UpdateNode(time.Nanosecond)
 		c.counters.told.Add(1)
 		life.Wait(ctx, c.cfg.timing.tellEvery)

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	// maxStreams is how many TCP connections of others are served at once; more wait in the kernel. maxStreamBytes is how
-	// much is read from one. A stranger's bytes are buffered before they are found not to be encrypted with a key,
-	// so the two bound what strangers can make a node hold: some 30 MiB, as buffers grow by doubling. The state of 800
-	// members of the longest kind fits, and of 3,000 of the usual.
+	// maxStreams is how many TCP connections of others are served at once; more wait in the kernel.
+	// maxStreamBytes is how much is read from one. A stranger's bytes are buffered before they are
+	// found not to be encrypted with a key, so the two bound what strangers can make a node hold:
+	// some 30 MiB, as buffers grow by doubling. The state of 800 members of the longest kind fits,
+	// and of 3,000 of the usual.
 	maxStreams     = 16
 	maxStreamBytes = 512 << 10
 
@@ -32,13 +33,15 @@ const (
 
 var errStreamTooLong = errors.New("gossip: the stream is too long")
 
-// transport is UDP for packets and TCP for streams. It differs from memberlist's own in that its connections end and its goroutines
-// are awaited when it is shut down, that it turns away strangers at once, and in what strangers can make it hold: that one
-// takes 64 KiB for each packet, which at 50,000 a second is more than is collected in time.
+// transport is UDP for packets and TCP for streams. It differs from memberlist's own in that its
+// connections end and its goroutines are awaited when it is shut down, that it turns away strangers
+// at once, and in what strangers can make it hold: that one takes 64 KiB for each packet, which at
+// 50,000 a second is more than is collected in time.
 type transport struct {
-	tcp     *net.TCPListener
-	udp     *net.UDPConn
-	from    netip.Addr // of dials: what is listened on, so that others see the address that they know
+	tcp *net.TCPListener
+	udp *net.UDPConn
+	// of dials: what is listened on, so that others see the address that they know
+	from    netip.Addr
 	allowed func(netip.Addr) bool
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -212,7 +215,8 @@ func (t *transport) track(conn net.Conn, after func()) *stream {
 	return s
 }
 
-// Shutdown closes the listeners and every connection, and waits for the goroutines of the listeners. It may be called twice.
+// Shutdown closes the listeners and every connection, and waits for the goroutines of the
+// listeners. It may be called twice.
 func (t *transport) Shutdown() error {
 	t.cancel()
 	_ = t.tcp.Close() // an error of the second time

@@ -17,7 +17,8 @@ type Member struct {
 	State string `json:"state"`
 	// Since is when this node learned of State.
 	Since time.Time `json:"since,omitzero"`
-	// Weight is its part of the ranges relative to the others', Ranges how many of the profile.Ranges it owns.
+	// Weight is its part of the ranges relative to the others', Ranges how many of the
+	// profile.Ranges it owns.
 	Weight int `json:"weight"`
 	Ranges int `json:"ranges"`
 	// Warmth is how much of the users that are active in its ranges it has loaded into Redis, and
@@ -44,7 +45,8 @@ type Member struct {
 	// Functions is how many edge functions it serves, Version its build.
 	Functions int    `json:"functions,omitempty"`
 	Version   string `json:"version,omitempty"`
-	// Key is the fingerprint of the key with which it encrypts, Keys those of all that it understands.
+	// Key is the fingerprint of the key with which it encrypts, Keys those of all that it
+	// understands.
 	Key  string   `json:"key,omitempty"`
 	Keys []string `json:"keys,omitempty"`
 }

@@ -27,11 +27,12 @@ import (
 
 var puts = flag.Int("puts", 1_000, "how many changes the consistency test makes at the origin")
 
-// bound is what docs/guarantees.md promises: once a change's answer is that old, no node returns an older version.
+// bound is what docs/guarantees.md promises: once a change's answer is that old, no node returns an
+// older version.
 const bound = 250 * time.Millisecond
 
-// startOrigin starts a source of truth with users "1".."n" over HTTP, whose relay tells Redis at redisURL, and returns a
-// client of it.
+// startOrigin starts a source of truth with users "1".."n" over HTTP, whose relay tells Redis at
+// redisURL, and returns a client of it.
 func startOrigin(t *testing.T, redisURL string, n int) *origin.Client {
 	t.Helper()
 	client, err := redisconn.Open(redisURL)
@@ -71,9 +72,9 @@ func persons(n int) iter.Seq[*profile.Profile] {
 	}
 }
 
-// TestNoNodeIsOlderThanTheBound changes users at the origin while 16 readers ask all three nodes. Every answer is judged:
-// a read that starts more than the bound after a change was acknowledged returns that change or a newer one, and no node
-// ever goes back.
+// TestNoNodeIsOlderThanTheBound changes users at the origin while 16 readers ask all three nodes.
+// Every answer is judged: a read that starts more than the bound after a change was acknowledged
+// returns that change or a newer one, and no node ever goes back.
 func TestNoNodeIsOlderThanTheBound(t *testing.T) {
 	canary.Judge(t, noNodeIsOlderThanTheBound)
 }
@@ -128,7 +129,8 @@ func noNodeIsOlderThanTheBound(t *testing.T, c *canary.Canary) {
 	reading.Wait()
 	t.Logf("%d puts, %d not relayed at their answer, %d calls failed; %v", *puts, late.Load(), failed.Load(), o.Stats())
 	check(t, o.Err())
-	// A machine that is busy with other things may hold everything up for a second; more than that is a fault.
+	// A machine that is busy with other things may hold everything up for a second; more than that
+	// is a fault.
 	if n := int64(*puts / 100); late.Load() > n || failed.Load() > n {
 		t.Errorf("%d answers came before their change was relayed and %d calls failed, want at most %d", late.Load(), failed.Load(), n)
 	}
@@ -161,7 +163,8 @@ func lookOnce(ctx context.Context, t *testing.T, n *Node, judge *oracle.Node, id
 	return true
 }
 
-// A node sees what was written at the origin at its next read, because a write is answered when it was relayed.
+// A node sees what was written at the origin at its next read, because a write is answered when it
+// was relayed.
 func TestWriteIsVisibleAtTheNextRead(t *testing.T) {
 	url := redistest.Server(t).URL()
 	truth := startOrigin(t, url, 10)

@@ -31,7 +31,8 @@ func (d directory) LoadBatch(ctx context.Context, ids []string) (profile.Batch, 
 	return b, nil
 }
 
-// A chat node opens one Node at its start, asks it for the author of each message, and closes it at its end.
+// A chat node opens one Node at its start, asks it for the author of each message, and closes it at
+// its end.
 func Example() {
 	ctx := context.Background()
 	redis, err := embedded.StartRedis() // in production: the address of the cluster's Redis

@@ -13,8 +13,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-// TestEverythingFailsAtRandom spoils the origin, the lookups' way to Redis and the tails' way to the stream, each at random and
-// all at once, while users change and the oracle judges every answer.
+// TestEverythingFailsAtRandom spoils the origin, the lookups' way to Redis and the tails' way to
+// the stream, each at random and all at once, while users change and the oracle judges every
+// answer.
 func TestEverythingFailsAtRandom(t *testing.T) {
 	var origin *chaos.Loader
 	seed := uint64(time.Now().UnixNano())
@@ -77,7 +78,8 @@ func spoil(ctx context.Context, link *redistest.Proxy, rnd *rand.Rand, most time
 	link.Delay(0)
 }
 
-// spoilTail spoils a node's way to the stream. Until it has been alive again for a second the node counts as cut off.
+// spoilTail spoils a node's way to the stream. Until it has been alive again for a second the node
+// counts as cut off.
 func (r *rig) spoilTail(ctx context.Context, node int, rnd *rand.Rand) {
 	for ctx.Err() == nil {
 		r.bind(cutBound, node)
@@ -90,7 +92,8 @@ func (r *rig) spoilTail(ctx context.Context, node int, rnd *rand.Rand) {
 	}
 }
 
-// spoilData spoils a node's lookups in Redis. No bound moves for that: what Redis cannot say the origin says.
+// spoilData spoils a node's lookups in Redis. No bound moves for that: what Redis cannot say the
+// origin says.
 func (r *rig) spoilData(ctx context.Context, node int, rnd *rand.Rand) {
 	for ctx.Err() == nil {
 		spoil(ctx, r.data[node], rnd, time.Second)

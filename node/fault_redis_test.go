@@ -8,8 +8,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// cutOff makes a fault last for d and then ends it. While it lasts no node may answer, unmarked, what was overtaken by more
-// than cutBound; from a second after its end every answer is within the ordinary bound again.
+// cutOff makes a fault last for d and then ends it. While it lasts no node may answer, unmarked,
+// what was overtaken by more than cutBound; from a second after its end every answer is within the
+// ordinary bound again.
 func (r *rig) cutOff(d time.Duration, fault, heal func() error) {
 	r.Helper()
 	r.bind(cutBound)
@@ -26,7 +27,8 @@ func (r *rig) cutOff(d time.Duration, fault, heal func() error) {
 	r.bind(bound)
 }
 
-// TestRedisIsKilled kills the server again and again under load. Without AOF it forgets all that it knew.
+// TestRedisIsKilled kills the server again and again under load. Without AOF it forgets all that it
+// knew.
 func TestRedisIsKilled(t *testing.T) {
 	for name, aof := range map[string]bool{"with AOF": true, "without": false} {
 		t.Run(name, func(t *testing.T) {

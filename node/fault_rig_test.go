@@ -44,7 +44,8 @@ const (
 	cutBound = fence + bound
 	// unjudged is longer than any test, for the second after a fault of which nothing is promised.
 	unjudged = time.Hour
-	// relayWait is how long a change's answer waits for the cluster to be told, as the origin's does.
+	// relayWait is how long a change's answer waits for the cluster to be told, as the origin's
+	// does.
 	relayWait = 250 * time.Millisecond
 )
 
@@ -52,10 +53,12 @@ const (
 type rigConfig struct {
 	// links puts a proxy between each node's tail and Redis.
 	links bool
-	// bare leaves out the watch and the worker, which would make good what a fault of the stream hides.
+	// bare leaves out the watch and the worker, which would make good what a fault of the stream
+	// hides.
 	bare  bool
 	users int
-	// fence and block set tier.Config.FenceAfter, and with links the tail's Block, to be quick about it.
+	// fence and block set tier.Config.FenceAfter, and with links the tail's Block, to be quick
+	// about it.
 	fence, block time.Duration
 	// pace is how long a writer waits at most between changes. Default 4 ms.
 	pace time.Duration
@@ -63,7 +66,8 @@ type rigConfig struct {
 	unversioned bool
 	// wrap puts something before each node's handler of events.
 	wrap func(node int, h stream.Handler) stream.Handler
-	// origin puts something before the nodes' origin, and data puts a proxy between each node's lookups and Redis.
+	// origin puts something before the nodes' origin, and data puts a proxy between each node's
+	// lookups and Redis.
 	origin func(tier.Loader) tier.Loader
 	data   bool
 	server string // address of Redis itself, with data
@@ -75,7 +79,8 @@ type rigConfig struct {
 	publisher func(*testing.T) redis.UniversalClient
 }
 
-// rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the oracle that judges them.
+// rig is three nodes over one Redis, an origin in memory that tells them of its changes, and the
+// oracle that judges them.
 type rig struct {
 	*testing.T
 	pace  time.Duration // see rigConfig, as unversioned
@@ -164,8 +169,8 @@ func (r *rig) bind(d time.Duration, nodes ...int) {
 	}
 }
 
-// blow lets writers and readers run until the function that it returns is called, which waits for them and fails the test
-// if the oracle has found anything.
+// blow lets writers and readers run until the function that it returns is called, which waits for
+// them and fails the test if the oracle has found anything.
 func (r *rig) blow(writers, readers int) (stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	var writing sync.WaitGroup
@@ -251,7 +256,8 @@ func (r *rig) look(ctx context.Context, node int, id string) (tier.Result, error
 	return got, err
 }
 
-// lookAgain looks, and once more for as long as the machine stood still while the node had no answer.
+// lookAgain looks, and once more for as long as the machine stood still while the node had no
+// answer.
 func (r *rig) lookAgain(node int, id string) (tier.Result, error) {
 	for {
 		began := time.Now()
@@ -271,7 +277,8 @@ func (r *rig) lookAtAll() {
 	}
 }
 
-// awaitService waits until every node answers from L1 again, and a change is seen on all of them, which may take most.
+// awaitService waits until every node answers from L1 again, and a change is seen on all of them,
+// which may take most.
 func (r *rig) awaitService(since time.Time, most time.Duration) {
 	r.Helper()
 	id := strconv.Itoa(r.users + 1) // nobody else changes this one
@@ -297,13 +304,15 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// truth is an origin in memory whose changes are announced as the real one's are: true at once, then told to Redis, then
-// put on the stream, again and again until it is done; the answer waits for that up to relayWait.
+// truth is an origin in memory whose changes are announced as the real one's are: true at once,
+// then told to Redis, then put on the stream, again and again until it is done; the answer waits
+// for that up to relayWait.
 type truth struct {
 	*people
 	announcer source.RedisAnnouncer
 	oracle    *oracle.Oracle
-	// cut makes a change that could not be told bind from when it was made, as the bound of a node that is cut off says.
+	// cut makes a change that could not be told bind from when it was made, as the bound of a node
+	// that is cut off says.
 	cut atomic.Bool
 
 	mu       sync.Mutex
@@ -348,7 +357,8 @@ func (s *truth) version(id string) int64 {
 	return s.versions[id]
 }
 
-// update changes a user, or creates him anew, and returns the version once the change is acknowledged.
+// update changes a user, or creates him anew, and returns the version once the change is
+// acknowledged.
 func (s *truth) update(ctx context.Context, id string) int64 {
 	v := s.next(id)
 	s.set(person(id, v))

@@ -112,7 +112,8 @@ func TestDamagedStreamIsNoticed(t *testing.T) {
 			for trial := range trials {
 				slowest = max(slowest, r.sever(server.Client(), quick, damage))
 				next := "2"
-				if name == "behind the cursor" { // ids by the clock would hide a cursor that waits in the future
+				// ids by the clock would hide a cursor that waits in the future
+				if name == "behind the cursor" {
 					r.tellAs(server.Client(), next, fmt.Sprint(2+trial, "-1"))
 				} else {
 					r.source.update(t.Context(), next)
@@ -134,15 +135,16 @@ func TestDamagedStreamIsNoticed(t *testing.T) {
 	}
 }
 
-// sever cuts the first node off until it is fenced, while residents of its L1 change and the stream is damaged. It returns
-// how long after the link was whole again the flush came.
+// sever cuts the first node off until it is fenced, while residents of its L1 change and the stream
+// is damaged. It returns how long after the link was whole again the flush came.
 func (r *rig) sever(c *redis.Client, fence time.Duration, damage func(*rig, *redis.Client)) time.Duration {
 	r.Helper()
 	var err error
 	r.backup, err = c.Dump(r.Context(), stream.Name).Result()
 	check(r.T, err)
 	r.source.update(r.Context(), "8") // after the backup
-	r.allRead(c)                      // or the backup's end is where the first node stands, and nothing went backwards for it
+	// or the backup's end is where the first node stands, and nothing went backwards for it
+	r.allRead(c)
 	for id := 1; id <= 10; id++ {
 		resident(r.T, r.nodes[0], strconv.Itoa(id))
 	}
@@ -206,8 +208,8 @@ func (r *record) Handle(e stream.Event) {
 	r.Handler.Handle(e)
 }
 
-// When the reply to XADD is lost nobody knows whether the entry is there, so that some come twice or late. Every change
-// arrives on every node all the same, and no node goes back.
+// When the reply to XADD is lost nobody knows whether the entry is there, so that some come twice
+// or late. Every change arrives on every node all the same, and no node goes back.
 func TestLostRepliesOfXADD(t *testing.T) {
 	server := redistest.Server(t)
 	link := redistest.ProxyTo(t, server.Addr)
@@ -282,12 +284,34 @@ func badEntry(n int, user string) map[string]any {
 	}[n%7]
 }
 
+// badAmongGood adds as many bad entries as good ones to the stream, and returns the last version of
+// each user.
+func badAmongGood(ctx context.Context, r *rig, client redis.UniversalClient, entries int) map[string]int64 {
+	last := map[string]int64{}
+	for i := 0; i < entries; i += 100 {
+		pipe := client.Pipeline()
+		for j := i; j < i+100; j++ {
+			id := strconv.Itoa(1 + j%r.users)
+			v := r.source.next(id)
+			r.source.set(person(id, v))
+			last[id] = v
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: badEntry(j, id)})
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: foreign(r.T, id, v)})
+		}
+		_, err := pipe.Exec(ctx)
+		check(r.T, err)
+	}
+	return last
+}
+
 // Entries that nobody understands stand in nobody's way.
 func TestBadEntriesAmongGoodOnes(t *testing.T) {
 	entries := pick(2000, 10_000)
 	server := redistest.Server(t)
 	r := newRig(t, server.URL(), rigConfig{})
-	r.bind(unjudged) // entries without an origin that told Redis first are acknowledged by nobody: only going back counts
+	// entries without an origin that told Redis first are acknowledged by nobody: only going back
+	// counts
+	r.bind(unjudged)
 	stop := r.blow(0, 3)
 	defer stop()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -298,24 +322,12 @@ func TestBadEntriesAmongGoodOnes(t *testing.T) {
 	for i, n := range r.nodes {
 		watching.Go(func() { longest[i] = standstill(ctx, server.Client(), n) })
 	}
-	last := map[string]int64{}
-	for i := 0; i < entries; i += 100 {
-		pipe := server.Client().Pipeline()
-		for j := i; j < i+100; j++ {
-			id := strconv.Itoa(1 + j%r.users)
-			v := r.source.next(id)
-			r.source.set(person(id, v))
-			last[id] = v
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: badEntry(j, id)})
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: stream.Name, Values: foreign(t, id, v)})
-		}
-		_, err := pipe.Exec(ctx)
-		check(t, err)
-	}
+	last := badAmongGood(ctx, r, server.Client(), entries)
 	for id, v := range last {
 		eventually(t, fmt.Sprintf("version %d of %q on every node and in Redis", v, id), func() bool {
 			got, err := server.Client().HGet(ctx, profile.KeyPrefix+id, "updatedAt").Int64()
-			ok := err == nil && got == v || err == redis.Nil // a bad entry that names the user made Redis forget him
+			// a bad entry that names the user made Redis forget him
+			ok := err == nil && got == v || err == redis.Nil
 			for i := range r.nodes {
 				a, err := r.look(ctx, i, id)
 				ok = ok && err == nil && a.Version() == v
@@ -357,7 +369,8 @@ func foreign(t *testing.T, id string, v int64) map[string]any {
 	return map[string]any{"payload": string(payload)}
 }
 
-// standstill returns the longest time for which a node's tail did not move although there were entries to read.
+// standstill returns the longest time for which a node's tail did not move although there were
+// entries to read.
 func standstill(ctx context.Context, c *redis.Client, n *Node) (longest time.Duration) {
 	var before string
 	since := time.Now()
@@ -376,8 +389,8 @@ func standstill(ctx context.Context, c *redis.Client, n *Node) (longest time.Dur
 	return longest
 }
 
-// A failover to a replica that lacks the last changes. With min-replicas-to-write a change is not acknowledged before it is
-// safe; without, the nodes know what the new master does not.
+// A failover to a replica that lacks the last changes. With min-replicas-to-write a change is not
+// acknowledged before it is safe; without, the nodes know what the new master does not.
 func TestFailoverThatLosesTheLastChanges(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"with min-replicas-to-write": {"min-replicas-to-write 1", "min-replicas-max-lag 1"}, "without": nil,
@@ -398,15 +411,31 @@ func TestFailoverThatLosesTheLastChanges(t *testing.T) {
 	}
 }
 
+// lost counts the answers of all nodes about the users 1 to n that lack the last change, or are
+// marked stale.
+func (r *rig) lost(n int) (lost int) {
+	for id := 1; id <= n; id++ {
+		id := strconv.Itoa(id)
+		for n := range r.nodes {
+			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == look.FromStale {
+				lost++
+			}
+		}
+	}
+	return lost
+}
+
 func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	ctx := r.Context()
 	old, err := s.MasterAddr(ctx)
 	check(r.T, err)
-	// A password that the master does not know keeps the replica from coming back once its link is cut.
+	// A password that the master does not know keeps the replica from coming back once its link is
+	// cut.
 	check(r.T, s.Replica.Client().ConfigSet(ctx, "masterauth", "wrong").Err())
 	check(r.T, s.Master.Client().Do(ctx, "CLIENT", "KILL", "TYPE", "replica").Err())
 	if safe {
-		check(r.T, s.Replica.Client().ConfigSet(ctx, "min-replicas-to-write", "0").Err()) // it will be alone
+		// it will be alone
+		check(r.T, s.Replica.Client().ConfigSet(ctx, "min-replicas-to-write", "0").Err())
 	}
 	var changes sync.WaitGroup
 	for w := range 10 {
@@ -445,15 +474,7 @@ func (r *rig) failOver(s *redistest.SentinelProc, safe bool) {
 	wait(ctx, time.Second-time.Since(back))
 	r.bind(bound)
 	wait(ctx, time.Second)
-	lost := 0
-	for id := 1; id <= 500; id++ {
-		id := strconv.Itoa(id)
-		for n := range r.nodes {
-			if got, err := r.lookAgain(n, id); err != nil || got.Version() < r.source.version(id) || got.Tier == look.FromStale {
-				lost++
-			}
-		}
-	}
+	lost := r.lost(500)
 	r.Logf("result: Sentinel failover with replication held, 500 changes, min-replicas-to-write %t | none lost; every node flushes within 3s | %d of 1500 answers lack one, all flushed within %v",
 		safe, lost, flushed.Round(time.Millisecond))
 	r.Logf("%d of 1500 answers lack the last change", lost)

@@ -11,8 +11,9 @@ import (
 // feed turns what the tail reads into what the cache must know.
 type feed struct{ cache *tier.Cache }
 
-// Handle takes one event. One that the store has been through is news to the memory alone. A hint has the origin asked; an announcement with the whole profile
-// refreshes it in place, and one of a deletion ends its validity.
+// Handle takes one event. One that the store has been through is news to the memory alone. A hint
+// has the origin asked; an announcement with the whole profile refreshes it in place, and one of a
+// deletion ends its validity.
 func (f feed) Handle(e stream.Event) {
 	switch {
 	case e.Hint:

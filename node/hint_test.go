@@ -115,8 +115,8 @@ func atVersion(v int64) func(*profile.Profile) bool {
 
 func gone(p *profile.Profile) bool { return p == nil }
 
-// noticed asks all nodes for a time, in which they notice what others wrote into Redis. The origin is
-// asked for that once or twice, and not by each node.
+// noticed asks all nodes for a time, in which they notice what others wrote into Redis. The origin
+// is asked for that once or twice, and not by each node.
 func (b *beside) noticed(within time.Duration) {
 	b.Helper()
 	before := b.asked.Load()
@@ -130,7 +130,8 @@ func (b *beside) noticed(within time.Duration) {
 	}
 }
 
-// atRest reports how often the origin is asked when all nodes are asked again and again, for nothing has changed.
+// atRest reports how often the origin is asked when all nodes are asked again and again, for
+// nothing has changed.
 func (b *beside) atRest(most int64) {
 	b.Helper()
 	before := b.asked.Load()
@@ -145,81 +146,89 @@ func (b *beside) atRest(most int64) {
 	}
 }
 
+// shownWithin is how soon what others did is shown.
+const shownWithin = time.Second
+
+// inMs is a moment from now, in milliseconds since 1970.
+func inMs(d time.Duration) int64 { return time.Now().Add(d).UnixMilli() }
+
+// besideOthers is what others do, and what has to be shown of it.
+var besideOthers = map[string]func(b *beside){
+	"row, event 40 ms later, DEL": func(b *beside) {
+		v := inMs(0)
+		b.truth.set(person("7", v))
+		b.asked.Store(0)
+		b.event("7", `,"fullName":"Awa Diop 7"`, time.UnixMilli(v+40))
+		check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
+		b.shown(shownWithin, "the change", atVersion(v))
+		if n := b.asked.Load(); n > 2 {
+			b.Errorf("the origin was asked %d times for one change", n)
+		}
+		b.atRest(0)
+	},
+	"an event from a clock 5 minutes ahead, then changes of the origin": func(b *beside) {
+		b.event("7", `,"fullName":"Of Others"`, time.Now().Add(5*time.Minute))
+		b.shown(shownWithin, "what the origin says", atVersion(1))
+		for range 2 {
+			v := inMs(0)
+			b.change(profile.Updated, "7", v)
+			b.shown(bound, "a change after it", atVersion(v))
+		}
+		b.change(profile.Deleted, "7", inMs(3))
+		b.shown(bound, "a deletion after it", gone)
+		b.atRest(0)
+	},
+	"an event from a clock 5 minutes behind": func(b *beside) {
+		v := inMs(0)
+		b.truth.set(person("7", v))
+		b.event("7", `,"fullName":"Awa Diop 7"`, time.Now().Add(-5*time.Minute))
+		b.shown(shownWithin, "the change", atVersion(v))
+		b.atRest(0)
+	},
+	"an event of a user that Redis does not have": func(b *beside) {
+		check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
+		b.event("7", "", time.Now().Add(time.Hour))
+		b.shown(3*time.Second, "what the origin says", atVersion(1))
+		b.atRest(1)
+	},
+	"fields of an event alone": func(b *beside) {
+		check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
+		b.hset("7", "fullName", "Awa Diop 7", "avatar", "x", "matricule", "m", "updatedAt", inMs(0))
+		b.noticed(shownWithin)
+		b.shown(0, "the whole profile", atVersion(1))
+		b.atRest(0)
+	},
+	"a whole hash that contradicts the origin": func(b *beside) {
+		b.hset("7", whole("Of Others", inMs(0))...)
+		b.noticed(shownWithin)
+		b.shown(0, "what the origin says", atVersion(1))
+		b.atRest(0)
+	},
+	"a whole hash of a user that the origin does not know": func(b *beside) {
+		b.truth.remove("7")
+		b.hset("7", whole("Of Others", inMs(0))...)
+		b.noticed(shownWithin)
+		b.shown(0, "that there is none", gone)
+		b.atRest(0)
+	},
+}
+
 // TestBesideOtherServices has other services write as they do, with clocks that are wrong. Each way
-// ends in what the origin says, asked once; and what the origin announces is shown, whatever they wrote.
+// ends in what the origin says, asked once; and what the origin announces is shown, whatever they
+// wrote.
 func TestBesideOtherServices(t *testing.T) {
-	const within = time.Second
-	ms := func(d time.Duration) int64 { return time.Now().Add(d).UnixMilli() }
-	for name, play := range map[string]func(b *beside){
-		"row, event 40 ms later, DEL": func(b *beside) {
-			v := ms(0)
-			b.truth.set(person("7", v))
-			b.asked.Store(0)
-			b.event("7", `,"fullName":"Awa Diop 7"`, time.UnixMilli(v+40))
-			check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
-			b.shown(within, "the change", atVersion(v))
-			if n := b.asked.Load(); n > 2 {
-				b.Errorf("the origin was asked %d times for one change", n)
-			}
-			b.atRest(0)
-		},
-		"an event from a clock 5 minutes ahead, then changes of the origin": func(b *beside) {
-			b.event("7", `,"fullName":"Of Others"`, time.Now().Add(5*time.Minute))
-			b.shown(within, "what the origin says", atVersion(1))
-			for range 2 {
-				v := ms(0)
-				b.change(profile.Updated, "7", v)
-				b.shown(bound, "a change after it", atVersion(v))
-			}
-			b.change(profile.Deleted, "7", ms(3))
-			b.shown(bound, "a deletion after it", gone)
-			b.atRest(0)
-		},
-		"an event from a clock 5 minutes behind": func(b *beside) {
-			v := ms(0)
-			b.truth.set(person("7", v))
-			b.event("7", `,"fullName":"Awa Diop 7"`, time.Now().Add(-5*time.Minute))
-			b.shown(within, "the change", atVersion(v))
-			b.atRest(0)
-		},
-		"an event of a user that Redis does not have": func(b *beside) {
-			check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
-			b.event("7", "", time.Now().Add(time.Hour))
-			b.shown(3*time.Second, "what the origin says", atVersion(1))
-			b.atRest(1)
-		},
-		"fields of an event alone": func(b *beside) {
-			check(b.T, b.redis.Del(b.Context(), profile.Key("7")).Err())
-			b.hset("7", "fullName", "Awa Diop 7", "avatar", "x", "matricule", "m", "updatedAt", ms(0))
-			b.noticed(within)
-			b.shown(0, "the whole profile", atVersion(1))
-			b.atRest(0)
-		},
-		"a whole hash that contradicts the origin": func(b *beside) {
-			b.hset("7", whole("Of Others", ms(0))...)
-			b.noticed(within)
-			b.shown(0, "what the origin says", atVersion(1))
-			b.atRest(0)
-		},
-		"a whole hash of a user that the origin does not know": func(b *beside) {
-			b.truth.remove("7")
-			b.hset("7", whole("Of Others", ms(0))...)
-			b.noticed(within)
-			b.shown(0, "that there is none", gone)
-			b.atRest(0)
-		},
-	} {
+	for name, play := range besideOthers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBeside(t)
-			b.shown(within, "the beginning", atVersion(1))
+			b.shown(shownWithin, "the beginning", atVersion(1))
 			play(b)
 		})
 	}
 }
 
-// TestVersionsOfOthersHoldUpNobody has another service write numbers that are no versions, and then a
-// change be made at the origin.
+// TestVersionsOfOthersHoldUpNobody has another service write numbers that are no versions, and then
+// a change be made at the origin.
 func TestVersionsOfOthersHoldUpNobody(t *testing.T) {
 	b := newBeside(t)
 	for _, version := range []any{

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The part of Redis that edgecache uses, in memory: strings and hashes with a time to live, and one kind of stream with the counters of
-// Redis 7. TestTheModelIsRedis holds it against a real server.
+// The part of Redis that edgecache uses, in memory: strings and hashes with a time to live, and one
+// kind of stream with the counters of Redis 7. TestTheModelIsRedis holds it against a real server.
 
 // position is the id of a stream entry.
 type position struct{ ms, seq uint64 }
@@ -37,8 +37,8 @@ func (p position) next() position {
 	return position{p.ms, p.seq + 1}
 }
 
-// entry is one entry of a stream. No two ever have the same serial, whatever becomes of the streams: it is what the shadows
-// of the nodes count by, and no server would tell.
+// entry is one entry of a stream. No two ever have the same serial, whatever becomes of the
+// streams: it is what the shadows of the nodes count by, and no server would tell.
 type streamEntry struct {
 	position
 	serial int
@@ -115,7 +115,8 @@ type (
 	failure string
 )
 
-// command runs one command; replies are int, string, status, failure, []any, or nil for none. Blocking is for the caller.
+// command runs one command; replies are int, string, status, failure, []any, or nil for none.
+// Blocking is for the caller.
 func (s *modelRedis) command(name string, args []string) any {
 	s.data.expire(s.now())
 	switch name {
@@ -277,7 +278,8 @@ func (s *modelRedis) streamCommand(name string, args []string) any {
 	return failure("ERR unknown command '" + name + "'")
 }
 
-// add is XADD key [MAXLEN ~ n] id field value …; nothing is trimmed as long as the list is shorter than a node of Redis's.
+// add is XADD key [MAXLEN ~ n] id field value …; nothing is trimmed as long as the list is shorter
+// than a node of Redis's.
 func (s *modelRedis) add(args []string) any {
 	key, rest := args[0], args[1:]
 	if rest[0] == "maxlen" || rest[0] == "MAXLEN" {

@@ -23,7 +23,8 @@ func TestNoFlushInAnHour(t *testing.T) {
 	hour := pick(10*time.Minute, time.Hour)
 	for name, traffic := range map[string]struct {
 		every time.Duration // between two entries
-		trim  int           // length to which the stream is trimmed after each, once it has been read; 0: never
+		// length to which the stream is trimmed after each, once it has been read; 0: never
+		trim int
 	}{
 		"idle": {every: 2 * hour}, "trimmed while read": {every: 250 * time.Millisecond, trim: 1}, "busy": {every: 300 * time.Millisecond},
 	} {

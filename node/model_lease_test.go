@@ -9,8 +9,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// TestReadsOutliveLeasesThatNobodyUses leaves leases behind, of a node that is dead, and of nodes that
-// have not heard of theirs. The origin is well, so every read is answered, in the time of one load.
+// TestReadsOutliveLeasesThatNobodyUses leaves leases behind, of a node that is dead, and of nodes
+// that have not heard of theirs. The origin is well, so every read is answered, in the time of one
+// load.
 func TestReadsOutliveLeasesThatNobodyUses(t *testing.T) {
 	const id = "2"
 	readAll := func(t *testing.T, m *model, what string) {

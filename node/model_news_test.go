@@ -8,10 +8,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// TestNewsAboveTheTruthEnds has an origin announce a version that it has lost since, for a user who is
-// not in Redis. Until the news is old, what the origin says is marked stale, because the
-// origin may lag. Then the origin is believed: asked once, for all nodes, and what it says is kept.
-// A change after that is seen by all, though its version is below the one announced.
+// TestNewsAboveTheTruthEnds has an origin announce a version that it has lost since, for a user who
+// is not in Redis. Until the news is old, what the origin says is marked stale, because the origin
+// may lag. Then the origin is believed: asked once, for all nodes, and what it says is kept. A
+// change after that is seen by all, though its version is below the one announced.
 func TestNewsAboveTheTruthEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel(t, new(compiled))
@@ -49,8 +49,8 @@ func TestNewsAboveTheTruthEnds(t *testing.T) {
 	})
 }
 
-// TestNewsAboveTheTruthEndsThoughTheClockIsSetBack sets the server's clock back by a minute after such
-// news. Nobody reads until a minute later by any other clock: then the origin is believed.
+// TestNewsAboveTheTruthEndsThoughTheClockIsSetBack sets the server's clock back by a minute after
+// such news. Nobody reads until a minute later by any other clock: then the origin is believed.
 func TestNewsAboveTheTruthEndsThoughTheClockIsSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel(t, new(compiled))

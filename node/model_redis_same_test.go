@@ -37,7 +37,8 @@ func newSide(t *testing.T, client redis.UniversalClient, from tier.Loader) side 
 	return side{client, lower, cache}
 }
 
-// TestTheModelIsRedis does the same to the model's server and to a real one, and compares every answer and what both then hold.
+// TestTheModelIsRedis does the same to the model's server and to a real one, and compares every
+// answer and what both then hold.
 func TestTheModelIsRedis(t *testing.T) {
 	truth := newPeople(0)
 	fake := newModelRedis(new(compiled))

@@ -14,8 +14,9 @@ import (
 	"github.com/yuin/gopher-lua/parse"
 )
 
-// modelRedis is a server that lives in a bubble of virtual time. It speaks Redis's protocol over wires, runs the very scripts
-// that a real server gets, and can be restarted, replaced by a replica that lags, and asked what each node should know.
+// modelRedis is a server that lives in a bubble of virtual time. It speaks Redis's protocol over
+// wires, runs the very scripts that a real server gets, and can be restarted, replaced by a replica
+// that lags, and asked what each node should know.
 type modelRedis struct {
 	mu                     sync.Mutex
 	data                   *keyspace
@@ -32,7 +33,8 @@ type modelRedis struct {
 	journal                *journal
 }
 
-// compiled are scripts by their hash, shared by all servers of a test: compiling them takes longer than running them.
+// compiled are scripts by their hash, shared by all servers of a test: compiling them takes longer
+// than running them.
 type compiled struct{ sync.Map }
 
 func (c *compiled) proto(hash, source string) (*lua.FunctionProto, error) {
@@ -67,7 +69,8 @@ func newModelRedis(c *compiled) *modelRedis {
 	return s
 }
 
-// begin gives the server another life with what it still knows. replica says that it was one of the server before.
+// begin gives the server another life with what it still knows. replica says that it was one of the
+// server before.
 func (s *modelRedis) begin(data *keyspace, replica bool) {
 	s.lives++
 	if s.data = data; replica {

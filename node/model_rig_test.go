@@ -47,11 +47,12 @@ type model struct {
 	end     context.CancelFunc
 	running sync.WaitGroup
 
-	mu          sync.Mutex
-	versions    map[string]int64
-	direct      map[string]int   // changes of a user that a node is to tell of, and has not yet
-	newest      map[string]int64 // the newest change that was acknowledged
-	generations map[string]int   // what a failover lost is forgiven: the user is another one for the oracle
+	mu       sync.Mutex
+	versions map[string]int64
+	direct   map[string]int   // changes of a user that a node is to tell of, and has not yet
+	newest   map[string]int64 // the newest change that was acknowledged
+	// what a failover lost is forgiven: the user is another one for the oracle
+	generations map[string]int
 	told        []modelChange
 	last        map[string]chan struct{} // closed when a user's last change has been told
 	unjudged    time.Time                // nothing is promised before
@@ -128,7 +129,8 @@ func (c modelChange) others() stream.Event {
 
 const (
 	modelUsers = 3
-	// modelStride is how far apart the versions of a user are, which leaves room for versions that there are not.
+	// modelStride is how far apart the versions of a user are, which leaves room for versions that
+	// there are not.
 	modelStride = 10
 )
 
@@ -165,7 +167,8 @@ func (m *model) newNode(i int) *modelNode {
 	return m.startNode(i, "", nil)
 }
 
-// startNode starts a node that has the model's wires in place of the network, as soon as that lets it.
+// startNode starts a node that has the model's wires in place of the network, as soon as that lets
+// it.
 func (m *model) startNode(i int, dir string, marks map[string]shadow) *modelNode {
 	name := "node " + strconv.Itoa(i+1)
 	if len(m.nodes) > i {
@@ -222,7 +225,8 @@ func (l listener) Handle(e stream.Event) {
 	l.Handler.Handle(e)
 	l.m.journal.note(e.UserID, "%s: handled %v %d", l.n.judge.Name, e.Kind, e.Version)
 	l.m.mu.Lock()
-	half := time.Now().Before(l.m.unjudged) // it may be one whose other half a failover has just undone
+	// it may be one whose other half a failover has just undone
+	half := time.Now().Before(l.m.unjudged)
 	l.m.mu.Unlock()
 	if half {
 		return
@@ -237,7 +241,8 @@ func (l listener) Handle(e stream.Event) {
 	}
 }
 
-// modelOrigin is an origin that may be slow, silent or down. It reads before it waits, as one whose answer is long on its way.
+// modelOrigin is an origin that may be slow, silent or down. It reads before it waits, as one whose
+// answer is long on its way.
 type modelOrigin struct {
 	*people
 	mu    sync.Mutex
@@ -419,8 +424,10 @@ func (m *model) through(n *modelNode, id string, invalidate bool) {
 	})
 }
 
-// announce tells the cluster of a change until that has succeeded within one life of the server, at first by first, if there
-// is one. A user's changes are told in the order of their versions, as the origin's relay does. There is no worker, which would mend an announcement that a failover has cut in half.
+// announce tells the cluster of a change until that has succeeded within one life of the server, at
+// first by first, if there is one. A user's changes are told in the order of their versions, as the
+// origin's relay does. There is no worker, which would mend an announcement that a failover has cut
+// in half.
 func (m *model) announce(c modelChange, first func() error) {
 	key, made, told := m.key(c.ID), time.Now(), make(chan struct{})
 	m.mu.Lock()
@@ -453,7 +460,8 @@ func (m *model) announce(c modelChange, first func() error) {
 		case <-told:
 		case <-time.After(relayWait):
 			m.mu.Lock()
-			late := !m.downSince.IsZero() && !m.downSince.After(made) && m.direct[c.ID] == 0 // a node's Put says that it failed instead
+			// a node's Put says that it failed instead
+			late := !m.downSince.IsZero() && !m.downSince.After(made) && m.direct[c.ID] == 0
 			m.mu.Unlock()
 			if !late {
 				<-told
@@ -510,7 +518,9 @@ func (m *model) acknowledge(c modelChange, begun string) {
 	m.told = append(m.told, c)
 	m.journal.note(c.ID, "%v %d is acknowledged", c.event().Kind, c.Version)
 	if c.Version < m.newest[c.ID] {
-		return // the newer change says more, and maybe said it before a failover after which it is not said again
+		// the newer change says more, and maybe said it before a failover after which it is not
+		// said again
+		return
 	}
 	m.newest[c.ID] = c.Version
 	key := m.keyLocked(c.ID)

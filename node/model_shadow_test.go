@@ -4,12 +4,12 @@ import (
 	"slices"
 )
 
-// shadow knows of one node's tail what a perfect observer knows: which entries it was given, which it can never be given any
-// more, and so how often it must have flushed.
+// shadow knows of one node's tail what a perfect observer knows: which entries it was given, which
+// it can never be given any more, and so how often it must have flushed.
 //
-// Two losses cannot be seen by anyone who has Redis's counters only, and docs/adr/0003 says so: a stream that took the place
-// of another and has lost, to trimming, as many entries as make the sums equal, and one that came and went unseen. The steps
-// of the model keep from both.
+// Two losses cannot be seen by anyone who has Redis's counters only, and docs/adr/0003 says so: a
+// stream that took the place of another and has lost, to trimming, as many entries as make the sums
+// equal, and one that came and went unseen. The steps of the model keep from both.
 type shadow struct {
 	flushes int
 	reasons string // of the flushes, for the reader of a failure
@@ -21,8 +21,8 @@ type shadow struct {
 // met is what a state said of the stream when no read came before it.
 type met struct{ born, serial int }
 
-// stage takes a state of the stream: after a read, what the node must make of both; else where it will begin if the server
-// is another one. It holds once the reply has arrived.
+// stage takes a state of the stream: after a read, what the node must make of both; else where it
+// will begin if the server is another one. It holds once the reply has arrived.
 func (l *line) stage(s *modelRedis, now *log) {
 	sh := l.wire.shadow
 	if sh == nil {
@@ -62,7 +62,8 @@ func (l *line) stageAs(s *modelRedis, next shadow) {
 	}
 }
 
-// account takes what was read and then the stream as it stood, when serial was the last entry ever added.
+// account takes what was read and then the stream as it stood, when serial was the last entry ever
+// added.
 func (sh *shadow) account(serial int, now *log, read []streamEntry) {
 	switch {
 	case now == nil && sh.born == 0:
@@ -81,7 +82,8 @@ func (sh *shadow) account(serial int, now *log, read []streamEntry) {
 		missed = missed || e.serial > sh.upTo+1
 		sh.upTo = max(sh.upTo, e.serial)
 	}
-	// Entries leave from the front only, so that all before the first that is left, or up to the last ever added, are gone.
+	// Entries leave from the front only, so that all before the first that is left, or up to the
+	// last ever added, are gone.
 	gone := serial
 	for _, e := range slices.Backward(now.entries) {
 		if e.serial > sh.upTo {

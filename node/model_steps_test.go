@@ -44,8 +44,8 @@ func (m *model) lookAtAll() {
 	}
 }
 
-// tellAgain puts an event on the stream once more, so that it comes twice, and after others. The last change is told in full,
-// as a relay does that was killed before it could note that it had.
+// tellAgain puts an event on the stream once more, so that it comes twice, and after others. The
+// last change is told in full, as a relay does that was killed before it could note that it had.
 func (m *model) tellAgain(back int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,8 +86,9 @@ func (m *model) dataFault(s step, fault func(*wire)) {
 	m.later(s.lasts, m.nodes[s.node].data.heal)
 }
 
-// overtake has a node look twice for a user that it is made to forget in between, with a change just after that, of which it
-// hears late. The first look is done after the change and the second before, and the first is answered first.
+// overtake has a node look twice for a user that it is made to forget in between, with a change
+// just after that, of which it hears late. The first look is done after the change and the second
+// before, and the first is answered first.
 func (m *model) overtake(n *modelNode, s step) {
 	s.lasts = swayLate
 	m.dataFault(s, func(w *wire) { w.overtake(1) })
@@ -103,8 +104,8 @@ func (m *model) overtake(n *modelNode, s step) {
 	m.look(n, s.user)
 }
 
-// news has an origin announce a deletion that its database has lost since, above the version of a user
-// that is not in Redis: the floor is raised.
+// news has an origin announce a deletion that its database has lost since, above the version of a
+// user that is not in Redis: the floor is raised.
 func (m *model) news(id string) {
 	m.mu.Lock()
 	version := max(m.versions[id], 1) + modelStride/2
@@ -161,7 +162,8 @@ func (m *model) writeOver(id string, n int) {
 	m.journal.note(id, "another service writes over the record")
 }
 
-// sourceFault breaks the way of the announcements, unless the server is down: what it cannot be told of is not promised then.
+// sourceFault breaks the way of the announcements, unless the server is down: what it cannot be
+// told of is not promised then.
 func (m *model) sourceFault(s step, fault func(*wire)) {
 	if !m.isDown() {
 		fault(m.wire)
@@ -193,7 +195,8 @@ func (m *model) trim(keep int) {
 }
 
 func (m *model) deleteStream() {
-	time.Sleep(time.Millisecond) // or the next entry may get the id of the last, and be all that there is, as that was
+	// or the next entry may get the id of the last, and be all that there is, as that was
+	time.Sleep(time.Millisecond)
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	if now := m.server.data.streams[stream.Name]; m.recognizedLocked(now) && !m.behindLocked(now) {
@@ -201,7 +204,8 @@ func (m *model) deleteStream() {
 	}
 }
 
-// rollBack gives the stream the entries of an earlier moment. A node that had not read further than that cannot know.
+// rollBack gives the stream the entries of an earlier moment. A node that had not read further than
+// that cannot know.
 func (m *model) rollBack(n int) {
 	time.Sleep(time.Millisecond) // as in deleteStream
 	m.server.mu.Lock()
@@ -225,7 +229,8 @@ func (m *model) rollBack(n int) {
 	m.server.data.streams[stream.Name] = &s
 }
 
-// restart takes the server away for a while. It comes back as another process, with what it had or with nothing.
+// restart takes the server away for a while. It comes back as another process, with what it had or
+// with nothing.
 func (m *model) restart(s step, forgets bool) {
 	if m.isDown() {
 		return
@@ -234,8 +239,8 @@ func (m *model) restart(s step, forgets bool) {
 	m.mu.Lock()
 	m.downSince = time.Now()
 	if m.downSince.Before(m.unjudged) {
-		// It goes before it was told all that had changed while it was away, which no node that has just
-		// followed it can know before its fence falls.
+		// It goes before it was told all that had changed while it was away, which no node that has
+		// just followed it can know before its fence falls.
 		m.unjudged = m.downSince.Add(cutBound)
 	}
 	m.mu.Unlock()
@@ -276,8 +281,9 @@ func (m *model) switchOff(off bool) {
 	}
 }
 
-// failover puts a replica in the server's place that has not heard of the last steps. What it thus lacks of a user is lost,
-// and no promise about him holds any more that was made before the nodes have noticed.
+// failover puts a replica in the server's place that has not heard of the last steps. What it thus
+// lacks of a user is lost, and no promise about him holds any more that was made before the nodes
+// have noticed.
 func (m *model) failover(lag int) {
 	if m.isDown() || lag >= m.remembered() {
 		return
@@ -297,8 +303,9 @@ func (m *model) failover(lag int) {
 	}
 }
 
-// behindLocked reports whether the server's clock is behind a stream. Then ids follow from the last one, so that after a loss an
-// id could come twice, and a new stream begins below the nodes' cursors, which they see when their reads end and not at once.
+// behindLocked reports whether the server's clock is behind a stream. Then ids follow from the last
+// one, so that after a loss an id could come twice, and a new stream begins below the nodes'
+// cursors, which they see when their reads end and not at once.
 func (m *model) behindLocked(now *log) bool { return m.server.now().UnixMilli() <= int64(now.last.ms) }
 
 // setClock sets the server's clock, or that of what will take its place.
@@ -310,7 +317,8 @@ func (m *model) setClock(n int) {
 	}
 }
 
-// dieLoading leaves the lease of a node that is dead on a user who was evicted, and then sets the clock.
+// dieLoading leaves the lease of a node that is dead on a user who was evicted, and then sets the
+// clock.
 func (m *model) dieLoading(user string, n int) {
 	m.server.mu.Lock()
 	key := profile.Key(user)
@@ -345,8 +353,8 @@ func (m *model) forgive(now, then *keyspace) {
 	}
 }
 
-// hintedLocked reports whether an event of another service tells of the last change of a user, so that
-// the stream alone knows of it.
+// hintedLocked reports whether an event of another service tells of the last change of a user, so
+// that the stream alone knows of it.
 func (m *model) hintedLocked(id string) bool {
 	for _, c := range slices.Backward(m.told) {
 		if c.ID == id {
@@ -356,8 +364,8 @@ func (m *model) hintedLocked(id string) bool {
 	return false
 }
 
-// finish heals everything: soon after, or once such news is old, every node must answer with what is true, and the origin is asked
-// no more.
+// finish heals everything: soon after, or once such news is old, every node must answer with what
+// is true, and the origin is asked no more.
 func (m *model) finish() error {
 	m.bringBack(false)
 	for _, w := range m.server.wires {

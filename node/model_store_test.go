@@ -15,14 +15,15 @@ import (
 // stored is the number of the node that has a store.
 const stored = 2
 
-// giveStore gives a node the store in dir, and a tail that goes on from there. marks are what a perfect observer knew at each
-// checkpoint, of the processes before as well.
+// giveStore gives a node the store in dir, and a tail that goes on from there. marks are what a
+// perfect observer knew at each checkpoint, of the processes before as well.
 func (m *model) giveStore(n *modelNode, dir string, marks map[string]shadow) *kv.Config {
 	n.dir, n.marks = dir, marks
 	return &kv.Config{Dir: dir, Every: 40 * time.Millisecond}
 }
 
-// storeTail is the tail of a node with a store; the node takes up what a perfect observer knew at the checkpoint.
+// storeTail is the tail of a node with a store; the node takes up what a perfect observer knew at
+// the checkpoint.
 func (m *model) storeTail(n *modelNode, conf stream.TailConfig) (*stream.Tail, error) {
 	if at := n.store.Resume(); at != nil {
 		n.shadow = n.marks[string(at)]
@@ -30,7 +31,8 @@ func (m *model) storeTail(n *modelNode, conf stream.TailConfig) (*stream.Tail, e
 		conf.Resume, n.resumes = at, true
 	}
 	conf.Checkpoint = func(at []byte) {
-		time.Sleep(time.Nanosecond) // in the bubble's time: until the shadow has the read that this is of
+		// in the bubble's time: until the shadow has the read that this is of
+		time.Sleep(time.Nanosecond)
 		m.server.mu.Lock()
 		n.marks[string(at)] = n.shadow
 		m.server.mu.Unlock()
@@ -39,8 +41,8 @@ func (m *model) storeTail(n *modelNode, conf stream.TailConfig) (*stream.Tail, e
 	return stream.NewTail(conf)
 }
 
-// restartNode ends the node that has a store as kill -9 would, between two of its transactions, and starts it again after
-// others have changed users, and the stream maybe.
+// restartNode ends the node that has a store as kill -9 would, between two of its transactions, and
+// starts it again after others have changed users, and the stream maybe.
 func (m *model) restartNode(s step) {
 	old := m.nodes[stored]
 	synctest.Wait()
@@ -71,8 +73,8 @@ func (m *model) restartNode(s step) {
 	m.nodes[stored] = m.startNode(stored, dir, marks)
 }
 
-// recognizes reports whether what a node has left is of the stream that there is. One that took another's place unseen can look
-// like it: see shadow.
+// recognizes reports whether what a node has left is of the stream that there is. One that took
+// another's place unseen can look like it: see shadow.
 func (m *model) recognizes(n *modelNode, dir string) bool {
 	left, err := kv.Stat(dir)
 	check(m.t, err)

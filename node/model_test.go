@@ -27,7 +27,8 @@ func (s step) String() string {
 	return fmt.Sprintf("%s{node %d, user %s, n %d, lasts %v, pause %v}", s.what, s.node+1, s.user, s.n, s.lasts, s.pause)
 }
 
-// steps is what may happen; those that are to happen more often than others are there more than once.
+// steps is what may happen; those that are to happen more often than others are there more than
+// once.
 var steps = []struct {
 	often int
 	what  string
@@ -83,7 +84,8 @@ var modelPauses = []time.Duration{
 	120 * time.Millisecond, 260 * time.Millisecond, 600 * time.Millisecond,
 }
 
-// modelClocks is how far the server's clock is ahead. The odd milliseconds keep ids of entries from coming twice.
+// modelClocks is how far the server's clock is ahead. The odd milliseconds keep ids of entries from
+// coming twice.
 var modelClocks = []time.Duration{
 	0, -time.Hour - 37*time.Millisecond, -time.Minute - 41*time.Millisecond, -3 * time.Second, 3*time.Second + 43*time.Millisecond, time.Hour,
 }
@@ -118,20 +120,25 @@ var modelRuns = flag.Int("runs", 80, "how many runs the model test does")
 // modelSteps is how many steps a run has.
 const modelSteps = 100
 
-// TestModel does runs of 100 steps each, in virtual time: writes, deletions, invalidations, through the origin and through
-// nodes; events that come twice, late, or never because their entries were trimmed, deleted or rolled back; fills on any node
-// that begin before a change and end after it; Redis and the origin slow, silent, refused, or losing replies; nodes cut off
-// from the stream; lookups that overtake each other; announcements of versions that there are not; events and records of other services, whose clocks are wrong; restarts with and without
-// what the server knew; a node with a store that dies and comes back; failovers that lose the last steps; a clock of the server that is set forward and back; flushes.
+// TestModel does runs of 100 steps each, in virtual time: writes, deletions, invalidations, through
+// the origin and through nodes; events that come twice, late, or never because their entries were
+// trimmed, deleted or rolled back; fills on any node that begin before a change and end after it;
+// Redis and the origin slow, silent, refused, or losing replies; nodes cut off from the stream;
+// lookups that overtake each other; announcements of versions that there are not; events and
+// records of other services, whose clocks are wrong; restarts with and without what the server
+// knew; a node with a store that dies and comes back; failovers that lose the last steps; a clock
+// of the server that is set forward and back; flushes.
 //
-// Real are the nodes (tier.Cache with ristretto, l2.Redis, the handler, stream.Tail with its ledger), the publisher and
-// announcer, the Redis client with its pools, retries and timeouts, Redis's protocol, and the text of the five scripts, run by
-// a Lua interpreter. Modelled are the server's hashes, its stream with the counters of Redis 7, and the network. There is no
-// worker and no watch: what they mend, the model does not break.
+// Real are the nodes (tier.Cache with ristretto, l2.Redis, the handler, stream.Tail with its
+// ledger), the publisher and announcer, the Redis client with its pools, retries and timeouts,
+// Redis's protocol, and the text of the five scripts, run by a Lua interpreter. Modelled are the
+// server's hashes, its stream with the counters of Redis 7, and the network. There is no worker and
+// no watch: what they mend, the model does not break.
 //
-// After each step: the oracle has judged every answer, and every node has flushed once for each gap that a perfect observer
-// saw, and never else. At the end all is healed, and every node answers with what is true, unfenced. Which goroutine runs
-// first is not drawn, so a seed brings back most failures and not all; the journal in the failure tells what happened.
+// After each step: the oracle has judged every answer, and every node has flushed once for each gap
+// that a perfect observer saw, and never else. At the end all is healed, and every node answers
+// with what is true, unfenced. Which goroutine runs first is not drawn, so a seed brings back most
+// failures and not all; the journal in the failure tells what happened.
 func TestModel(t *testing.T) {
 	before := flag.Lookup("rapid.checks").Value.String()
 	t.Cleanup(func() { check(t, flag.Set("rapid.checks", before)) })
@@ -147,7 +154,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// runModel does one run in a bubble of its own. What rapid throws must leave the bubble to be caught.
+// runModel does one run in a bubble of its own. What rapid throws must leave the bubble to be
+// caught.
 func runModel(t *testing.T, rt *rapid.T, c *compiled) {
 	var thrown any
 	defer func() {

@@ -16,19 +16,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// wire is the way from one client to the model's server, which may be cut, fall silent, be slow, or lose replies.
+// wire is the way from one client to the model's server, which may be cut, fall silent, be slow, or
+// lose replies.
 type wire struct {
 	name   string
 	server *modelRedis
 	shadow *shadow // of the node whose tail reads over this wire; nil for lookups and changes
 
-	mu    sync.Mutex
-	down  bool
-	open  chan struct{} // closed while bytes may pass
-	slow  time.Duration // half of it before a command, half after
-	sway  int           // every such command is late, before or after it is done, so that others overtake it
-	count int           // of commands while they sway
-	lose  int           // replies to lose
+	mu   sync.Mutex
+	down bool
+	open chan struct{} // closed while bytes may pass
+	slow time.Duration // half of it before a command, half after
+	// every such command is late, before or after it is done, so that others overtake it
+	sway  int
+	count int // of commands while they sway
+	lose  int // replies to lose
 	lines map[*line]struct{}
 }
 
@@ -39,8 +41,9 @@ func (s *modelRedis) wire(name string, sh *shadow) *wire {
 	return w
 }
 
-// client returns a client with the settings that open gives to those of a real server. Its pools have room for all that can
-// be under way, as the client's timers for waiting there are shared by all of a process and may not leave a bubble.
+// client returns a client with the settings that open gives to those of a real server. Its pools
+// have room for all that can be under way, as the client's timers for waiting there are shared by
+// all of a process and may not leave a bubble.
 func (w *wire) client(t *testing.T, open func(string) (redis.UniversalClient, error)) redis.UniversalClient {
 	t.Helper()
 	c, err := open("redis://model:6379")
@@ -63,8 +66,8 @@ type line struct {
 	ended chan struct{}
 	once  sync.Once
 
-	// What was read over it since the last state, and what the node has learnt once the reply has arrived. They belong to the
-	// goroutine that serves the line.
+	// What was read over it since the last state, and what the node has learnt once the reply has
+	// arrived. They belong to the goroutine that serves the line.
 	read    []streamEntry
 	hasRead bool
 	met     met
@@ -187,7 +190,9 @@ func (w *wire) loses(l *line) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.lose == 0 || w.shadow != nil && !l.hasRead {
-		return false // of a tail's replies only that of XREAD: without it the node knows nothing of those that follow
+		// of a tail's replies only that of XREAD: without it the node knows nothing of those that
+		// follow
+		return false
 	}
 	w.lose--
 	return true
@@ -255,7 +260,8 @@ func readLength(r *bufio.Reader) (int, error) {
 	return strconv.Atoi(text[1 : len(text)-2])
 }
 
-// send lets a reply through. A net.Pipe's Write returns when the other side has read it: then the node knows.
+// send lets a reply through. A net.Pipe's Write returns when the other side has read it: then the
+// node knows.
 func (l *line) send(reply string, late time.Duration) error {
 	staged := l.staged
 	l.staged = nil

@@ -1,5 +1,5 @@
-// Package node is what a chat node embeds: the two tiers, kept true by the stream of changes. Get and BatchGet read,
-// Put and Invalidate tell the whole cluster.
+// Package node is what a chat node embeds: the two tiers, kept true by the stream of changes. Get
+// and BatchGet read, Put and Invalidate tell the whole cluster.
 package node
 
 import (
@@ -32,8 +32,9 @@ import (
 var (
 	// ErrNotReady reports a node that has not started, or was closed.
 	ErrNotReady = errors.New("node: not ready")
-	// ErrNotTold reports a change that Redis and this node have, but that could not be announced to the other nodes: they
-	// may answer with the old profile for as long as their L1 holds it. Doing it again is safe.
+	// ErrNotTold reports a change that Redis and this node have, but that could not be announced to
+	// the other nodes: they may answer with the old profile for as long as their L1 holds it. Doing
+	// it again is safe.
 	ErrNotTold = errors.New("node: the other nodes were not told")
 	// ErrGossip reports a Start that could not take part in the cluster.
 	ErrGossip = errors.New("node: gossip")
@@ -43,9 +44,10 @@ var (
 
 // Node is one member of the cluster. Its methods may be called concurrently.
 type Node struct {
-	conf      Config
-	client    redis.UniversalClient
-	streams   [2]redis.UniversalClient // the tail's and the worker's: a blocked XREAD takes no connection from lookups
+	conf   Config
+	client redis.UniversalClient
+	// the tail's and the worker's: a blocked XREAD takes no connection from lookups
+	streams   [2]redis.UniversalClient
 	watching  [2]redis.UniversalClient // the watch's, of RESP3 and RESP2
 	cache     *tier.Cache
 	publisher *stream.Publisher
@@ -57,7 +59,8 @@ type Node struct {
 	gossip    *gossip.Cluster // nil without Config.Cluster
 	functions *edge.Functions // nil without Config.Functions
 	warm      atomic.Bool     // it was ready once
-	store     *kv.Store       // nil without Config.Store, or when it cannot be had, for the reason storeless
+	// nil without Config.Store, or when it cannot be had, for the reason storeless
+	store     *kv.Store
 	storeless string
 	resumes   bool        // the tail goes on from where the store is true
 	alone     atomic.Bool // started without Redis, which has not been there since
@@ -190,9 +193,10 @@ func (n *Node) composeCluster() (err error) {
 	return err
 }
 
-// Start connects to Redis and follows the stream from its present end; L1 is empty then, so nothing older can be in it. With
-// a store it follows the stream from where the store is true. When Redis cannot be reached within ctx it returns why, and may
-// be called again; a node whose store has profiles starts all the same, answers those, marked stale, and looks for Redis.
+// Start connects to Redis and follows the stream from its present end; L1 is empty then, so nothing
+// older can be in it. With a store it follows the stream from where the store is true. When Redis
+// cannot be reached within ctx it returns why, and may be called again; a node whose store has
+// profiles starts all the same, answers those, marked stale, and looks for Redis.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -220,7 +224,8 @@ func (n *Node) begun() {
 	}
 }
 
-// startParts starts all that needs Redis. After an error it may be called again: what has started stays so.
+// startParts starts all that needs Redis. After an error it may be called again: what has started
+// stays so.
 func (n *Node) startParts(ctx context.Context) error {
 	if err := n.cache.Start(ctx); err != nil {
 		return fmt.Errorf("node: Redis at %s: %w", redact.Address(n.conf.RedisURL), err)
@@ -252,7 +257,8 @@ func (n *Node) meet(ctx context.Context) error {
 	return nil
 }
 
-// follow starts what reads the stream. What a Start that failed half way has started already stays so.
+// follow starts what reads the stream. What a Start that failed half way has started already stays
+// so.
 func (n *Node) follow(ctx context.Context) error {
 	if err := n.tail.Start(ctx); err != nil {
 		return err
@@ -268,9 +274,9 @@ func (n *Node) follow(ctx context.Context) error {
 	return nil
 }
 
-// Close leaves the cluster, stops following the stream, waits for readers and loads, and closes the clients. It may be
-// called twice and before Start. The order matters: what feeds the cache ends before the cache, then the store, the
-// connections last.
+// Close leaves the cluster, stops following the stream, waits for readers and loads, and closes the
+// clients. It may be called twice and before Start. The order matters: what feeds the cache ends
+// before the cache, then the store, the connections last.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -283,8 +289,8 @@ func (n *Node) Close() error {
 	return errors.Join(n.stopFeeding(), n.cache.Close(), n.store.Close(), n.disconnect())
 }
 
-// stopFeeding ends all that reads Redis or the other nodes. They do not need each other, and each may wait for a read of half
-// a second.
+// stopFeeding ends all that reads Redis or the other nodes. They do not need each other, and each
+// may wait for a read of half a second.
 func (n *Node) stopFeeding() error {
 	closers := []func() error{n.tail.Close}
 	if n.runner != nil {
@@ -311,9 +317,9 @@ func (n *Node) stopFeeding() error {
 	return errors.Join(errs...)
 }
 
-// Ready returns nil while the node is started and, with Config.ReadyAt, has been warm once; else an error that wraps
-// ErrNotReady. A node that has lost Redis stays ready: it answers from the origin, and sending its users elsewhere would
-// help nobody.
+// Ready returns nil while the node is started and, with Config.ReadyAt, has been warm once; else an
+// error that wraps ErrNotReady. A node that has lost Redis stays ready: it answers from the origin,
+// and sending its users elsewhere would help nobody.
 func (n *Node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -323,9 +329,11 @@ func (n *Node) Ready() error {
 	return n.cold()
 }
 
-// Get returns the profile of id from the nearest tier that has it; see tier.Cache.Get for what it promises.
+// Get returns the profile of id from the nearest tier that has it; see tier.Cache.Get for what it
+// promises.
 //
-// Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, tier.ErrClosed, or the cause of ctx.
+// Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, tier.ErrClosed, or
+// the cause of ctx.
 func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
 	got, err := n.cache.GetWith(ctx, id, tier.Want{})
 	if err == nil && (got.Tier != look.FromL1 || sampled(got.Age)) {
@@ -334,8 +342,8 @@ func (n *Node) Get(ctx context.Context, id string) (tier.Result, error) {
 	return got, err
 }
 
-// GetWith is Get with demands on the answer's version or age; when no tier has the version, the error wraps
-// tier.ErrBehind.
+// GetWith is Get with demands on the answer's version or age; when no tier has the version, the
+// error wraps tier.ErrBehind.
 func (n *Node) GetWith(ctx context.Context, id string, w tier.Want) (tier.Result, error) {
 	got, err := n.cache.GetWith(ctx, id, w)
 	if err == nil && (got.Tier != look.FromL1 || sampled(got.Age)) {
@@ -355,16 +363,19 @@ func (n *Node) BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Ba
 	return got, err
 }
 
-// tellTimeout bounds the announcement of a change that Redis already has, whatever became of the caller's context.
+// tellTimeout bounds the announcement of a change that Redis already has, whatever became of the
+// caller's context.
 const tellTimeout = 2 * time.Second
 
-// Put tells the cluster what the truth already says about p, which must carry its version (UpdatedAt). Redis has it first,
-// the event follows, so that nobody refills from the old record. The truth itself is changed at the origin.
+// Put tells the cluster what the truth already says about p, which must carry its version
+// (UpdatedAt). Redis has it first, the event follows, so that nobody refills from the old record.
+// The truth itself is changed at the origin.
 //
-// A conflict is announced as well: it may be with this very change, whose first reply was lost, so that the client of Redis
-// asked again. An event of what is old news harms nobody.
+// A conflict is announced as well: it may be with this very change, whose first reply was lost, so
+// that the client of Redis asked again. An event of what is old news harms nobody.
 //
-// Errors wrap tier.ErrConflict, profile.ErrInvalidID, profile.ErrMalformed, profile.ErrTooLarge, ErrNotTold, or are Redis's.
+// Errors wrap tier.ErrConflict, profile.ErrInvalidID, profile.ErrMalformed, profile.ErrTooLarge,
+// ErrNotTold, or are Redis's.
 func (n *Node) Put(ctx context.Context, p *profile.Profile) error {
 	whole := *p
 	whole.Complete()

@@ -25,8 +25,8 @@ type mute struct{}
 
 func (mute) Printf(context.Context, string, ...any) {}
 
-// TestMain finds goroutines that do not end. memberlist ends its own without being awaited, a probe that is under way up to
-// a second later: so what is left is looked at again for a while.
+// TestMain finds goroutines that do not end. memberlist ends its own without being awaited, a probe
+// that is under way up to a second later: so what is left is looked at again for a while.
 func TestMain(m *testing.M) {
 	redis.SetLogger(mute{})
 	if env := os.Getenv(childEnv); env != "" {
@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	for deadline := time.Now().Add(10 * time.Second); code == 0; {
 		err := goleak.Find(
-			// The origin's server: one goroutine a process for the Date header, one a server that sleeps up to 10 s longer.
+			// The origin's server: one goroutine a process for the Date header, one a server that
+			// sleeps up to 10 s longer.
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 		if err == nil {
@@ -202,7 +203,8 @@ func TestStreamMaxLenBoundsTheStream(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := server.Client().XLen(t.Context(), "events:users").Val(); got < 100 || got > 250 { // trimmed by whole nodes of 100
+	// trimmed by whole nodes of 100
+	if got := server.Client().XLen(t.Context(), "events:users").Val(); got < 100 || got > 250 {
 		t.Errorf("%d entries; want about 100", got)
 	}
 	if _, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), StreamMaxLen: -1}); err == nil || !strings.Contains(err.Error(), "StreamMaxLen is -1") {
@@ -273,13 +275,14 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A reply that is lost makes the Redis client ask again, and Redis answer that it knows that version: the others must hear of it
-// all the same.
+// A reply that is lost makes the Redis client ask again, and Redis answer that it knows that
+// version: the others must hear of it all the same.
 func TestPutWhoseReplyIsLostIsAnnounced(t *testing.T) {
 	server := redistest.Server(t)
 	link := redistest.ProxyTo(t, server.Addr)
 	writer := start(t, "redis://"+link.Addr, newPeople(1))
-	other, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), NoWatch: true}) // which would make it good
+	// which would make it good
+	other, err := New(Config{RedisURL: server.URL(), Origin: newPeople(1), NoWatch: true})
 	check(t, err)
 	t.Cleanup(func() { check(t, other.Close()) })
 	check(t, other.Start(t.Context()))

@@ -13,8 +13,8 @@ import (
 
 var safeguardFor = flag.Duration("safeguard", 0, "how long each fault of TestSafeguards is repeated; 0 is once")
 
-// TestSafeguards brings on, for each safeguard of the stream, the fault that it is for. Package tests/seeded
-// removes one safeguard at a time and wants it to fail.
+// TestSafeguards brings on, for each safeguard of the stream, the fault that it is for. Package
+// tests/seeded removes one safeguard at a time and wants it to fail.
 func TestSafeguards(t *testing.T) {
 	for name, fault := range map[string]func(*rig, *redistest.Proc){
 		"event after L2": invalidateOften,
@@ -40,7 +40,8 @@ func TestSafeguards(t *testing.T) {
 	}
 }
 
-// invalidateOften changes users at the origin and makes the cluster forget them, through a node to which Redis is slow.
+// invalidateOften changes users at the origin and makes the cluster forget them, through a node to
+// which Redis is slow.
 func invalidateOften(r *rig, server *redistest.Proc) {
 	link := redistest.ProxyTo(r.T, server.Addr)
 	link.Delay(5 * time.Millisecond)
@@ -56,8 +57,9 @@ func invalidateOften(r *rig, server *redistest.Proc) {
 	wait(r.Context(), 2*bound)
 }
 
-// trimUnread takes entries away before the first node has read them, while its link is down for a moment. The others have
-// read them: who waits for the next entry when the stream is trimmed learns of it half a second later.
+// trimUnread takes entries away before the first node has read them, while its link is down for a
+// moment. The others have read them: who waits for the next entry when the stream is trimmed learns
+// of it half a second later.
 func trimUnread(r *rig, server *redistest.Proc) {
 	r.silent(func() {
 		r.changeAll()
@@ -81,8 +83,8 @@ func reconnectLate(r *rig, _ *redistest.Proc) {
 	}, 0)
 }
 
-// silent does something while the first node's link is silent, and for so long. It is judged as a node that is cut off until
-// a second after.
+// silent does something while the first node's link is silent, and for so long. It is judged as a
+// node that is cut off until a second after.
 func (r *rig) silent(what func(), d time.Duration) {
 	r.bind(cutBound, 0)
 	r.links[0].BlackHole(true)

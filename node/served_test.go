@@ -10,7 +10,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-// TestHitsAreSampledEvenly looks at many users over many moves of the clock: each is sampled about as often as it should be.
+// TestHitsAreSampledEvenly looks at many users over many moves of the clock: each is sampled about
+// as often as it should be.
 func TestHitsAreSampledEvenly(t *testing.T) {
 	const users, ticks = 50, 64 * 400
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -28,8 +29,8 @@ func TestHitsAreSampledEvenly(t *testing.T) {
 	}
 }
 
-// TestLoadsAndHitsOfRedisAreNoted reads the same users on one node, which loads them, and on another, which finds them in
-// Redis.
+// TestLoadsAndHitsOfRedisAreNoted reads the same users on one node, which loads them, and on
+// another, which finds them in Redis.
 func TestLoadsAndHitsOfRedisAreNoted(t *testing.T) {
 	const users = 4000
 	url, origin := redistest.Server(t).URL(), newPeople(users)

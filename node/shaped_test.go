@@ -20,9 +20,9 @@ type network struct {
 	bound time.Duration
 }
 
-// networks are slow, uneven and lossy. On the uneven one an entry waits for the reply under way, the
-// next request and its reply: no unmarked answer is older than the bound and three ways. On a lossy
-// one the fence decides.
+// networks are slow, uneven and lossy. On the uneven one an entry waits for the reply under way,
+// the next request and its reply: no unmarked answer is older than the bound and three ways. On a
+// lossy one the fence decides.
 func networks() map[string]network {
 	uneven := redistest.Shape{Delay: 5 * time.Millisecond, Jitter: 60 * time.Millisecond}
 	lossy := redistest.Shape{Delay: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, Loss: 0.05}

@@ -25,12 +25,13 @@ type Stats struct {
 	Worker *stream.WorkerStats `json:"worker,omitempty"`
 	// Watch tells about writes to Redis that bypass the stream; nil with NoWatch.
 	Watch *watch.Stats `json:"watch,omitempty"`
-	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when Config.Origin does not say.
+	// Origin tells about the calls of the source of truth, its circuit breaker for one; nil when
+	// Config.Origin does not say.
 	Origin *origin.ClientStats `json:"origin,omitempty"`
 	// Gossip tells how the node does among the others; nil without Config.Cluster.
 	Gossip *gossip.Stats `json:"gossip,omitempty"`
-	// Hot tells of the list of users that the nodes have shown, Prewarm of this node's part in the run that is under way, or
-	// was the last, and Warmth is 0 to 1.
+	// Hot tells of the list of users that the nodes have shown, Prewarm of this node's part in the
+	// run that is under way, or was the last, and Warmth is 0 to 1.
 	Hot     hot.Stats      `json:"hot"`
 	Prewarm prewarm.Status `json:"prewarm"`
 	Warmth  float64        `json:"warmth"`
@@ -43,8 +44,8 @@ type Stats struct {
 	PrewarmMisses uint64 `json:"prewarmMisses"`
 	// Redis tells whether Redis answers.
 	Redis RedisStats `json:"redis"`
-	// Functions tells of each edge function, and ViewBytes about what their kept answers take; nil and 0 without
-	// Config.Functions.
+	// Functions tells of each edge function, and ViewBytes about what their kept answers take; nil
+	// and 0 without Config.Functions.
 	Functions []edge.FunctionStats `json:"functions,omitempty"`
 	ViewBytes int64                `json:"viewBytes,omitempty"`
 	// Version is the build, as Config.Version tells it.

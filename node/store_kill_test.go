@@ -29,7 +29,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 )
 
-// childEnv makes the test binary a process with one node: the folder of its store, its Redis, and its origin.
+// childEnv makes the test binary a process with one node: the folder of its store, its Redis, and
+// its origin.
 const childEnv = "EDGECACHE_NODE_CHILD"
 
 // child answers the lines of its input, each an id, or "stats", in their order.
@@ -116,7 +117,8 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
-// tally is how many answers came from where; share is what part of the profiles the node had itself.
+// tally is how many answers came from where; share is what part of the profiles the node had
+// itself.
 type tally map[string]int
 
 func (y tally) share() float64 {
@@ -177,8 +179,8 @@ func (r *storeRig) serveTruth() (url string, asked *atomic.Int64) {
 	return server.URL, asked
 }
 
-// TestKilledProcesses kills a node again and again under changes. The next process answers at once, nothing that is old, and
-// soon as many from its own memory as the one before.
+// TestKilledProcesses kills a node again and again under changes. The next process answers at once,
+// nothing that is old, and soon as many from its own memory as the one before.
 func TestKilledProcesses(t *testing.T) {
 	canary.Judge(t, killProcesses)
 }

@@ -109,8 +109,8 @@ func (r *storeRig) lookAtMost() {
 	}
 }
 
-// A node that was down while users changed, and the stream with them, answers nothing that is old, and from its store what has
-// not changed.
+// A node that was down while users changed, and the stream with them, answers nothing that is old,
+// and from its store what has not changed.
 func TestStreamChangesWhileTheNodeIsDown(t *testing.T) {
 	down := map[string]func(*rig, *redis.Client){"untouched": func(*rig, *redis.Client) {}}
 	for name, damage := range damages {
@@ -177,8 +177,8 @@ func TestServerRestartsWhileTheNodeIsDown(t *testing.T) {
 	})
 }
 
-// A node that starts while Redis and the origin are dead answers what it holds, marked, and nothing that it was told is deleted
-// or invalid. Once both are back its answers are as any other's.
+// A node that starts while Redis and the origin are dead answers what it holds, marked, and nothing
+// that it was told is deleted or invalid. Once both are back its answers are as any other's.
 func TestStartAlone(t *testing.T) {
 	canary.Judge(t, func(t *testing.T, watch *canary.Canary) {
 		server := redistest.ServerWith(t, redistest.Options{AOF: true})
@@ -223,7 +223,8 @@ func TestStartAlone(t *testing.T) {
 	})
 }
 
-// A store that another node has is no reason not to serve, nor is a store that was never filled a reason to start without Redis.
+// A store that another node has is no reason not to serve, nor is a store that was never filled a
+// reason to start without Redis.
 func TestStoresThatAreNotToBeHad(t *testing.T) {
 	server := redistest.Server(t)
 	r := newStoreRig(t, server.URL(), nil)

@@ -37,7 +37,8 @@ const (
 	stormReaders = 6
 	stormBurst   = 48 // reads between two pauses of a reader
 	bareStream   = "bare"
-	// farApart is by how much the slowest in a hundred changes may take longer than a bare entry to reach three readers.
+	// farApart is by how much the slowest in a hundred changes may take longer than a bare entry to
+	// reach three readers.
 	farApart = 2.0
 )
 
@@ -67,7 +68,8 @@ func (p *probe) arrive(at time.Time) {
 	}
 }
 
-// gale measures how long changes take to every L1, beside bare entries of the same size to three plain readers.
+// gale measures how long changes take to every L1, beside bare entries of the same size to three
+// plain readers.
 type gale struct {
 	*rig
 	probes map[string]*probe // by user; nil for all but those that the storm changes
@@ -158,7 +160,8 @@ func (g *gale) blowFor(d time.Duration) {
 	all.Wait()
 }
 
-// change makes one change, tells the cluster of it, and returns how long the news took to the last L1.
+// change makes one change, tells the cluster of it, and returns how long the news took to the last
+// L1.
 func (g *gale) change(id string, invalidate bool) time.Duration {
 	v := g.source.next(id)
 	p := person(id, v)
@@ -226,13 +229,15 @@ type result struct {
 	Oracle  oracle.Stats  `json:"oracle"`
 	// Invalidations is how many changes the three nodes took, each node's counted.
 	Invalidations uint64 `json:"invalidations"`
-	// Change is from XADD to refused by the L1 of all three nodes, Bare from XADD to read by three plain readers.
+	// Change is from XADD to refused by the L1 of all three nodes, Bare from XADD to read by three
+	// plain readers.
 	Change spread  `json:"change"`
 	Bare   spread  `json:"bare"`
 	Ratio  float64 `json:"ratioOfP99"`
 }
 
-// TestStormOverThreeNodes has every answer judged while changes fall on three nodes as fast as they arrive.
+// TestStormOverThreeNodes has every answer judged while changes fall on three nodes as fast as they
+// arrive.
 func TestStormOverThreeNodes(t *testing.T) {
 	canary.Judge(t, stormOverThreeNodes)
 }
@@ -254,7 +259,8 @@ func stormOverThreeNodes(t *testing.T, c *canary.Canary) {
 		r.Invalidations += n.Stats().Cache.Invalidations
 	}
 	seconds := max(1, int64(*stormFor/time.Second))
-	reads, invalidations := min(5_000_000, 20_000*seconds), uint64(min(50_000, 60*seconds)) // on the slowest of machines
+	// on the slowest of machines
+	reads, invalidations := min(5_000_000, 20_000*seconds), uint64(min(50_000, 60*seconds))
 	if *stormFor >= time.Minute {
 		reads, invalidations = 5_000_000, 50_000
 	}

@@ -46,7 +46,8 @@ type acked struct {
 // tag is that of the version's answers, as every node makes it.
 func (a acked) tag() uint64 {
 	sum := sha256.Sum256(edge.Signed("f", a.Version))
-	tail := []byte{0x90 | byte(len(a.About.Claims))} // msgpack: claims that nobody has, no arguments, no locale
+	// msgpack: claims that nobody has, no arguments, no locale
+	tail := []byte{0x90 | byte(len(a.About.Claims))}
 	for range a.About.Claims {
 		tail = append(tail, 0xc0)
 	}
@@ -92,8 +93,8 @@ func newSwaps(t *testing.T) *swaps {
 	return s
 }
 
-// push has a node take a version, and notes when that was acknowledged. Each has a budget of its own,
-// so that it is another version for every node, which compiles it.
+// push has a node take a version, and notes when that was acknowledged. Each has a budget of its
+// own, so that it is another version for every node, which compiles it.
 func (s *swaps) push(node int, module string) edge.Pushed {
 	s.Helper()
 	p, err := s.nodes[node].Functions().Push(s.Context(), "f", example(s.T, module), edge.PushOptions{Fuel: edge.DefaultFuel + int64(len(s.pushes))})
@@ -163,8 +164,9 @@ func (s *swaps) wait(d time.Duration) {
 	<-until.C
 }
 
-// judge looks at every answer. It must be of a version that was pushed, and as that version answers; not older than the
-// newest one that was acknowledged a bound before the lookup began, unless it is marked stale.
+// judge looks at every answer. It must be of a version that was pushed, and as that version
+// answers; not older than the newest one that was acknowledged a bound before the lookup began,
+// unless it is marked stale.
 func (s *swaps) judge(c *canary.Canary) {
 	s.Helper()
 	if len(s.failed) > 0 {
@@ -196,11 +198,11 @@ func (s *swaps) judge(c *canary.Canary) {
 	}
 }
 
-// TestSwapsUnderLoad pushes two versions in turn while 2,000 lookups a second run on three nodes; once
-// the last of them is cut off from Redis. No lookup fails, none is answered by a mixture, and none that
-// begins 250 ms after a push was acknowledged by a version before; the node that is cut off has
-// FenceAfter more, and marks its answers stale from then on. With -long there are 100 swaps, with
-// time enough between them for each to be judged.
+// TestSwapsUnderLoad pushes two versions in turn while 2,000 lookups a second run on three nodes;
+// once the last of them is cut off from Redis. No lookup fails, none is answered by a mixture, and
+// none that begins 250 ms after a push was acknowledged by a version before; the node that is cut
+// off has FenceAfter more, and marks its answers stale from then on. With -long there are 100
+// swaps, with time enough between them for each to be judged.
 func TestSwapsUnderLoad(t *testing.T) {
 	canary.Judge(t, func(t *testing.T, c *canary.Canary) {
 		count, pause := 20, 50*time.Millisecond

@@ -143,16 +143,16 @@ func TestAChangeEndsWhatWasKept(t *testing.T) {
 		return v.Profile, err
 	}
 	for _, n := range nodes {
-		if p, err := see(n); err != nil || p.Matricule != "" || p.FullName != "Awa Diop 1" {
-			t.Fatalf("%+v, %v", p, err)
+		p, err := see(n)
+		check(t, err)
+		if p.Matricule != "" || p.FullName != "Awa Diop 1" {
+			t.Fatalf("%+v", p)
 		}
 	}
 	changed := person("1", 2)
 	changed.FullName, changed.Matricule = "Another", "M-2"
 	from.set(changed)
-	if err := nodes[0].Put(t.Context(), changed); err != nil {
-		t.Fatal(err)
-	}
+	check(t, nodes[0].Put(t.Context(), changed))
 	for _, n := range nodes {
 		testkit.Eventually(t, time.Second, "the new profile, shown as before", func() bool {
 			p, err := see(n)
@@ -185,9 +185,7 @@ func TestAChangeEndsWhatWasKept(t *testing.T) {
 		p, err := see(nodes[1])
 		return err == nil && p.Matricule == ""
 	})
-	if err := nodes[0].Functions().Remove(t.Context(), "f"); err != nil {
-		t.Fatal(err)
-	}
+	check(t, nodes[0].Functions().Remove(t.Context(), "f"))
 	testkit.Eventually(t, time.Second, "no function", func() bool {
 		_, err := see(nodes[1])
 		return errors.Is(err, edge.ErrUnknown)
@@ -303,8 +301,8 @@ func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 	}
 }
 
-// A version on trial serves the users of its share on every node, alone and in batches, with a tag of
-// its own; the one before serves the others.
+// A version on trial serves the users of its share on every node, alone and in batches, with a tag
+// of its own; the one before serves the others.
 func TestATrialShowsItsShareTheNewVersion(t *testing.T) {
 	nodes := withFunctions(t, redistest.Server(t).URL(), registered(40), 2)
 	push(t, nodes[0], "shape", "avatar-size")

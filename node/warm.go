@@ -9,11 +9,12 @@ import (
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 )
 
-// warmEvery is how often the node tells the others how warm it is, and the pause before it tries again to begin a run.
+// warmEvery is how often the node tells the others how warm it is, and the pause before it tries
+// again to begin a run.
 const warmEvery = time.Second
 
-// BeginPrewarm begins a run of the whole cluster and returns its id: this node reads who is active, all load those of their
-// own ranges. PrewarmStatus tells how it does.
+// BeginPrewarm begins a run of the whole cluster and returns its id: this node reads who is active,
+// all load those of their own ranges. PrewarmStatus tells how it does.
 //
 // Errors wrap prewarm.ErrRunning, prewarm.ErrConfig, ErrNoPrewarm, or are Redis's.
 func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) (run string, err error) {
@@ -23,7 +24,8 @@ func (n *Node) BeginPrewarm(ctx context.Context, o prewarm.Options) (run string,
 	return n.runner.Begin(ctx, o)
 }
 
-// CancelPrewarm ends the run, also one that another node began. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or are Redis's.
+// CancelPrewarm ends the run, also one that another node began. Errors wrap prewarm.ErrNoRun,
+// ErrNoPrewarm, or are Redis's.
 func (n *Node) CancelPrewarm(ctx context.Context) error {
 	if n.runner == nil {
 		return ErrNoPrewarm
@@ -32,8 +34,8 @@ func (n *Node) CancelPrewarm(ctx context.Context) error {
 	return err
 }
 
-// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors wrap prewarm.ErrNoRun, ErrNoPrewarm, or
-// are Redis's.
+// PrewarmStatus tells how the run of the whole cluster does, or the last one did. Errors wrap
+// prewarm.ErrNoRun, ErrNoPrewarm, or are Redis's.
 func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
 	if n.runner == nil {
 		return prewarm.Status{}, ErrNoPrewarm
@@ -41,7 +43,8 @@ func (n *Node) PrewarmStatus(ctx context.Context) (prewarm.Status, error) {
 	return n.runner.Cluster(ctx)
 }
 
-// warmth is how much of the plan's users in this node's ranges is in Redis, 0 to 1; 1 only after the memory is filled, too.
+// warmth is how much of the plan's users in this node's ranges is in Redis, 0 to 1; 1 only after
+// the memory is filled, too.
 func (n *Node) warmth() float64 {
 	if n.runner == nil {
 		return 0
@@ -73,8 +76,9 @@ func (n *Node) keepWarm(ctx context.Context) {
 	}
 }
 
-// begin begins a run, unless one is under way, and reports whether to try again. That is after a failure, and while another
-// node makes the plan of the run planned: should it die at that, nobody else would go on.
+// begin begins a run, unless one is under way, and reports whether to try again. That is after a
+// failure, and while another node makes the plan of the run planned: should it die at that, nobody
+// else would go on.
 func (n *Node) begin(ctx context.Context, planned string) (again bool, planning string) {
 	if planned != "" && n.planning(ctx, planned) != planned {
 		return false, "" // there is a plan, or the reason why there is none
@@ -91,7 +95,8 @@ func (n *Node) begin(ctx context.Context, planned string) (again bool, planning 
 	return !errors.Is(err, prewarm.ErrConfig), planned
 }
 
-// planning returns the id of the run whose plan is being made, "" for none, and as it was while Redis does not answer.
+// planning returns the id of the run whose plan is being made, "" for none, and as it was while
+// Redis does not answer.
 func (n *Node) planning(ctx context.Context, before string) string {
 	switch s, err := n.runner.Cluster(ctx); {
 	case err != nil && !errors.Is(err, prewarm.ErrNoRun):
@@ -102,8 +107,8 @@ func (n *Node) planning(ctx context.Context, before string) string {
 	return ""
 }
 
-// cold returns why the node should have no requests yet, nil when it is warm enough or has been waited for long enough.
-// Once it was ready it stays so.
+// cold returns why the node should have no requests yet, nil when it is warm enough or has been
+// waited for long enough. Once it was ready it stays so.
 func (n *Node) cold() error {
 	if n.conf.ReadyAt <= 0 || n.warm.Load() {
 		return nil

@@ -206,8 +206,8 @@ func TestReadyDoesNotWaitForADeadOriginForEver(t *testing.T) {
 	}
 }
 
-// The node that made the plan dies before it is made, and starts again or not: the others begin a run of their own once it
-// counts as dead.
+// The node that made the plan dies before it is made, and starts again or not: the others begin a
+// run of their own once it counts as dead.
 func TestPrewarmWhosePlannerDiedIsBegunAgain(t *testing.T) {
 	server := redistest.Server(t)
 	left := time.Now().Add(-28 * time.Second).UnixMilli() // dead two seconds from now

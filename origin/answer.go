@@ -26,8 +26,8 @@ type wrapped struct {
 	Errors  json.RawMessage `json:"errors"`
 }
 
-// unwrap takes the {"success":true,"data":…}, or "user" for "data", off an answer. It returns the JSON
-// inside, and, when that is an object, its keys. Errors wrap errNonsense.
+// unwrap takes the {"success":true,"data":…}, or "user" for "data", off an answer. It returns the
+// JSON inside, and, when that is an object, its keys. Errors wrap errNonsense.
 func (d *decoder) unwrap(body []byte) (inside json.RawMessage, keys *wrapped, err error) {
 	inside = bytes.TrimSpace(body)
 	for range maxWraps {
@@ -110,8 +110,9 @@ func newBulkAnswer(d *decoder, ids []string) *bulkAnswer {
 	return b
 }
 
-// bulk decodes the answer to a lookup of ids, which are distinct: {"users":{id:profile},"missing":[],"errors":{}}, or
-// a list of profiles, alone or as "users". In a list, who is not there does not exist.
+// bulk decodes the answer to a lookup of ids, which are distinct:
+// {"users":{id:profile},"missing":[],"errors":{}}, or a list of profiles, alone or as "users". In a
+// list, who is not there does not exist.
 func (d *decoder) bulk(body []byte, ids []string) (profile.Batch, error) {
 	b := newBulkAnswer(d, ids)
 	var s strictAnswer
@@ -123,8 +124,8 @@ func (d *decoder) bulk(body []byte, ids []string) (profile.Batch, error) {
 	return b.batch, err
 }
 
-// strictAnswer is the contract's answer to the letter. It is decoded in one go, where takeLoose goes over every profile three
-// times.
+// strictAnswer is the contract's answer to the letter. It is decoded in one go, where takeLoose
+// goes over every profile three times.
 type strictAnswer struct {
 	Success *bool                       `json:"success"`
 	Data    json.RawMessage             `json:"data"`
@@ -133,7 +134,8 @@ type strictAnswer struct {
 	Errors  map[string]string           `json:"errors"`
 }
 
-// complete makes the profiles what Client promises of them and reports whether all of them can be taken.
+// complete makes the profiles what Client promises of them and reports whether all of them can be
+// taken.
 func (s *strictAnswer) complete() bool {
 	if s.Users == nil || s.Data != nil || s.Success != nil && !*s.Success {
 		return false
@@ -244,13 +246,14 @@ func (b *bulkAnswer) takeRest(missing []string, failed map[string]string) {
 	}
 }
 
-// broken marks what is wrong with a profile. It keeps no other sentinel of err: an id that is wrong in
-// an answer is no fault of who asked.
+// broken marks what is wrong with a profile. It keeps no other sentinel of err: an id that is wrong
+// in an answer is no fault of who asked.
 func broken(err error) error {
 	return fmt.Errorf("%w: %w: %v", profile.ErrMalformed, errNonsense, err)
 }
 
-// take notes a profile, or why there is none; the first word about an id counts, others' ids do not.
+// take notes a profile, or why there is none; the first word about an id counts, others' ids do
+// not.
 func (b *bulkAnswer) take(id string, p *profile.Profile, err error) {
 	if !b.undecided[id] {
 		return

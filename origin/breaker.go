@@ -15,12 +15,13 @@ const (
 	// tripWindow is the time over which the share of failures is taken, in tripBuckets parts.
 	tripWindow  = 10 * time.Second
 	tripBuckets = 10
-	// tripRequests is the least number of requests in tripWindow for half of them failing to open the breaker.
+	// tripRequests is the least number of requests in tripWindow for half of them failing to open
+	// the breaker.
 	tripRequests = 20
 )
 
-// breaker is a circuit breaker that opens after tripAfter failures in a row, or when half of at least tripRequests failed,
-// and then lets one call through each OpenFor.
+// breaker is a circuit breaker that opens after tripAfter failures in a row, or when half of at
+// least tripRequests failed, and then lets one call through each OpenFor.
 type breaker struct {
 	cb      *gobreaker.TwoStepCircuitBreaker[struct{}]
 	probing atomic.Bool // half-open: the call that was let through is the only one
@@ -55,8 +56,8 @@ func newBreaker(cfg ClientConfig) *breaker {
 	return b
 }
 
-// logBreaker says when the breaker opens, and when it is closed again. since is when it opened; what
-// it returns is given to the next call.
+// logBreaker says when the breaker opens, and when it is closed again. since is when it opened;
+// what it returns is given to the next call.
 func logBreaker(log *slog.Logger, from, to gobreaker.State, since time.Time) time.Time {
 	switch {
 	case from == gobreaker.StateClosed:

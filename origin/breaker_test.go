@@ -12,14 +12,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-func TestClientBreaker(t *testing.T) {
-	var mode atomic.Value // "down", "up" or "hang"
-	var asked atomic.Int64
-	hung := make(chan struct{}, 100)
-	mode.Store("down")
-	release := make(chan struct{})
-	defer close(release)
-	c := startClient(t, ClientConfig{Retries: -1, OpenFor: 100 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+// switched is a service that is "down", "up" without any user, or hangs until release, as mode
+// says.
+func switched(mode *atomic.Value, asked *atomic.Int64, hung, release chan struct{}) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		switch mode.Load() {
 		case "down":
@@ -33,7 +29,17 @@ func TestClientBreaker(t *testing.T) {
 		default:
 			reply(404, "")(w, r)
 		}
-	})
+	}
+}
+
+func TestClientBreaker(t *testing.T) {
+	var mode atomic.Value // "down", "up" or "hang"
+	var asked atomic.Int64
+	hung := make(chan struct{}, 100)
+	mode.Store("down")
+	release := make(chan struct{})
+	defer close(release)
+	c := startClient(t, ClientConfig{Retries: -1, OpenFor: 100 * time.Millisecond}, switched(&mode, &asked, hung, release))
 	state := func() string { return c.Stats().Breaker }
 	load := func(ctx context.Context) error { _, err := c.Load(ctx, "7"); return err }
 	for range 3 { // that users are not there is no reason to open
@@ -127,9 +133,12 @@ func TestClientBreakerOpensWhenHalfOfCallsFail(t *testing.T) {
 	}
 }
 
-// The HTTP library repeats a lookup on its own when an old connection breaks under it. A probe must be one request.
+// The HTTP library repeats a lookup on its own when an old connection breaks under it. A probe must
+// be one request.
 func TestClientProbesOnce(t *testing.T) {
-	const slow = 5 // lookups that are answered only once the breaker is open, on connections that are idle from then on
+	// lookups that are answered only once the breaker is open, on connections that are idle from
+	// then on
+	const slow = 5
 	var down atomic.Bool
 	var asked atomic.Int64
 	release := make(chan struct{})

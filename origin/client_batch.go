@@ -13,8 +13,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// LoadBatch returns up to MaxBatch profiles at once; duplicates are folded. Each id is in exactly one part of the result.
-// The error is not nil when nothing at all could be answered, or for more than MaxBatch ids (profile.ErrTooLarge).
+// LoadBatch returns up to MaxBatch profiles at once; duplicates are folded. Each id is in exactly
+// one part of the result. The error is not nil when nothing at all could be answered, or for more
+// than MaxBatch ids (profile.ErrTooLarge).
 func (c *Client) LoadBatch(ctx context.Context, ids []string) (profile.Batch, error) {
 	if len(ids) > MaxBatch {
 		err := fmt.Errorf("%w: %d ids; at most %d", profile.ErrTooLarge, len(ids), MaxBatch)
@@ -43,7 +44,8 @@ func (c *Client) LoadBatch(ctx context.Context, ids []string) (profile.Batch, er
 	return b, nil
 }
 
-// loadInto asks for ids in as few requests as possible: in one URL if it fits, else in one POST, else in several URLs.
+// loadInto asks for ids in as few requests as possible: in one URL if it fits, else in one POST,
+// else in several URLs.
 func (c *Client) loadInto(ctx context.Context, b *profile.Batch, ids []string) error {
 	urls := c.split(ids)
 	if len(urls) > 1 && !c.noPost.Load() {
@@ -78,7 +80,8 @@ func (c *Client) split(ids []string) (parts [][]string) {
 	return append(parts, ids[start:])
 }
 
-// getBatches asks for each part at the same time. Parts that fail are errors of their ids, unless all do.
+// getBatches asks for each part at the same time. Parts that fail are errors of their ids, unless
+// all do.
 func (c *Client) getBatches(ctx context.Context, b *profile.Batch, parts [][]string) error {
 	answers := make([]profile.Batch, len(parts))
 	errs := make([]error, len(parts))
@@ -157,8 +160,8 @@ func (c *Client) bulk(ctx context.Context, call *call, ids []string) (b profile.
 	return b, nil
 }
 
-// wholeBatch keeps an error about a whole batch from reading as one about each user: 404 means that the path is not
-// there, 400 that the service did not like the request.
+// wholeBatch keeps an error about a whole batch from reading as one about each user: 404 means that
+// the path is not there, 400 that the service did not like the request.
 func wholeBatch(err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if ok && !errors.Is(e, errNonsense) && (errors.Is(e, profile.ErrNotFound) || errors.Is(e, profile.ErrInvalidID) || errors.Is(e, profile.ErrMalformed)) {

@@ -18,7 +18,8 @@ const (
 	// retryPause and maxRetryPause bound the pause before a retry, see wait.Backoff.
 	retryPause    = 50 * time.Millisecond
 	maxRetryPause = 500 * time.Millisecond
-	// maxRetryAfter is the longest that a Retry-After is kept to: a cache that must notice soon that its origin is back.
+	// maxRetryAfter is the longest that a Retry-After is kept to: a cache that must notice soon
+	// that its origin is back.
 	maxRetryAfter = 5 * time.Second
 )
 
@@ -44,7 +45,8 @@ func (c *Client) do(ctx context.Context, call *call) error {
 	}
 }
 
-// try makes one attempt, if the breaker and the service's Retry-After allow, and tells whether another makes sense.
+// try makes one attempt, if the breaker and the service's Retry-After allow, and tells whether
+// another makes sense.
 func (c *Client) try(ctx context.Context, call *call) (failure *Error, again bool) {
 	if wait := c.holdOff.left(); wait > 0 {
 		c.refused.Add(1)
@@ -56,7 +58,8 @@ func (c *Client) try(ctx context.Context, call *call) (failure *Error, again boo
 		return &Error{Op: call.op, RetryAfter: c.cfg.OpenFor, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}, false
 	}
 	if c.breaker.probing.Load() {
-		c.http.CloseIdleConnections() // on an old one that breaks, net/http would send the probe again
+		// on an old one that breaks, net/http would send the probe again
+		c.http.CloseIdleConnections()
 	}
 	result := fails // also when what follows panics
 	defer func() { report(result) }()
@@ -172,7 +175,8 @@ func readCapped(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
 		return nil, fmt.Errorf("%w: %w: %d bytes; at most %d", errNonsense, errTooLong, resp.ContentLength, limit)
 	}
-	body := make([]byte, 0, max(512, resp.ContentLength+1)) // one more, so that the end is seen without growing
+	// one more, so that the end is seen without growing
+	body := make([]byte, 0, max(512, resp.ContentLength+1))
 	for {
 		n, err := resp.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]

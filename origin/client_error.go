@@ -25,7 +25,8 @@ type Error struct {
 	Fields FieldErrors
 	// RetryAfter is how long to wait before the next try makes sense, 0 when unknown.
 	RetryAfter time.Duration
-	// Limit is how long the service had to answer, when it took longer: ClientConfig.Timeout or BatchTimeout; else 0.
+	// Limit is how long the service had to answer, when it took longer: ClientConfig.Timeout or
+	// BatchTimeout; else 0.
 	Limit time.Duration
 	// Err is the sentinel and its cause.
 	Err error
@@ -40,7 +41,8 @@ func (e *Error) Error() string {
 	if e.Detail != "" {
 		text += ": " + e.Detail
 	}
-	if why := e.Err.Error(); !strings.HasSuffix(text, strings.TrimPrefix(why, "profile: ")) { // the service's words may end so
+	// the service's words may end so
+	if why := e.Err.Error(); !strings.HasSuffix(text, strings.TrimPrefix(why, "profile: ")) {
 		text += ": " + why
 	}
 	return text
@@ -63,31 +65,12 @@ const (
 
 // answered turns an answer that is no 2xx into an error.
 func answered(call *call, status int, header http.Header, body []byte) (*Error, verdict) {
-	e := &Error{Op: call.op, Status: status, Err: profile.ErrUnavailable}
+	e := &Error{Op: call.op, Status: status, Err: meaning(call, status)}
 	e.Detail, e.Fields = explain(body)
-	switch status {
-	case http.StatusNotFound, http.StatusGone:
-		e.Err = profile.ErrNotFound
-	case http.StatusConflict:
-		e.Err = ErrExists
-	case http.StatusPreconditionFailed:
-		e.Err = ErrVersion
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
-		e.Err = refusal(call)
-	case http.StatusRequestEntityTooLarge:
-		e.Err = profile.ErrTooLarge
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		e.RetryAfter = parseRetryAfter(header.Get("Retry-After"))
 	}
 	return e, judge(status)
-}
-
-// refusal is what a 400 means: a write with bad fields, or a lookup by an id that this service would never have.
-func refusal(call *call) error {
-	if call.body != nil {
-		return profile.ErrMalformed
-	}
-	return profile.ErrInvalidID
 }
 
 func judge(status int) verdict {
@@ -101,7 +84,8 @@ func judge(status int) verdict {
 	}
 }
 
-// explain takes the detail out of an error's body: RFC 9457, or {"message":…} or {"error":…} as Node.js services do.
+// explain takes the detail out of an error's body: RFC 9457, or {"message":…} or {"error":…} as
+// Node.js services do.
 func explain(body []byte) (string, FieldErrors) {
 	var p struct {
 		Detail, Message, Title string
@@ -132,8 +116,9 @@ func parseRetryAfter(text string) time.Duration {
 	return min(max(d, 0), maxRetryAfter)
 }
 
-// unreachable turns the error of a request into one, given how long the try lasted. A caller who left says nothing about
-// the service; one whose time was up does when the service had a fair share of its own timeout.
+// unreachable turns the error of a request into one, given how long the try lasted. A caller who
+// left says nothing about the service; one whose time was up does when the service had a fair share
+// of its own timeout.
 func unreachable(ctx context.Context, call *call, err error, lasted time.Duration) (*Error, verdict) {
 	e := &Error{Op: call.op, Err: fmt.Errorf("%w: %w", profile.ErrUnavailable, err)}
 	switch {

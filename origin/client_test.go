@@ -300,7 +300,8 @@ func TestClientRetryAfter(t *testing.T) {
 	})
 	short, cancel := context.WithTimeout(t.Context(), 800*time.Millisecond)
 	defer cancel()
-	for i := range 3 { // the first is told to wait and has no time for it; the others are not even sent
+	// the first is told to wait and has no time for it; the others are not even sent
+	for i := range 3 {
 		_, err := c.Load(short, "7")
 		e, ok := errors.AsType[*Error](err)
 		if !ok || !errors.Is(err, profile.ErrUnavailable) || e.RetryAfter <= 0 || e.RetryAfter > time.Second || asked.Load() != 1 {

@@ -11,7 +11,8 @@ import (
 
 // Written is what the service says about a change that it committed.
 type Written struct {
-	// Profile is the user after the change, nil after a delete, and when another service than this package's left it out.
+	// Profile is the user after the change, nil after a delete, and when another service than this
+	// package's left it out.
 	Profile *profile.Profile
 	// Version is the user's version from this change on, 0 when the service left it out.
 	Version int64
@@ -21,7 +22,8 @@ type Written struct {
 
 // Create adds a user; p.UpdatedAt is the origin's to set. ErrExists when the id is taken.
 //
-// No write is repeated after an error: one that wraps profile.ErrUnavailable may have been committed or not.
+// No write is repeated after an error: one that wraps profile.ErrUnavailable may have been
+// committed or not.
 func (c *Client) Create(ctx context.Context, p *profile.Profile) (Written, error) {
 	op := fmt.Sprintf("create %q", p.ID)
 	if err := CheckNewID(p.ID); err != nil {
@@ -49,8 +51,8 @@ func updateOf(p *profile.Profile) Update {
 	return u
 }
 
-// Put changes the fields that u gives, if u.IfMatch is nil or has the user's version. Errors wrap profile.ErrNotFound,
-// ErrVersion, or profile.ErrMalformed with the fields in Error.Fields.
+// Put changes the fields that u gives, if u.IfMatch is nil or has the user's version. Errors wrap
+// profile.ErrNotFound, ErrVersion, or profile.ErrMalformed with the fields in Error.Fields.
 func (c *Client) Put(ctx context.Context, id string, u Update) (Written, error) {
 	op := fmt.Sprintf("change %q", id)
 	if err := CheckNewID(id); err != nil {
@@ -60,7 +62,8 @@ func (c *Client) Put(ctx context.Context, id string, u Update) (Written, error) 
 	return c.write(ctx, &call{op: op, method: http.MethodPut, path: "/" + id, ifMatch: u.IfMatch}, u)
 }
 
-// Delete removes a user, if ifMatch is nil or has the user's version. Errors wrap profile.ErrNotFound or ErrVersion.
+// Delete removes a user, if ifMatch is nil or has the user's version. Errors wrap
+// profile.ErrNotFound or ErrVersion.
 func (c *Client) Delete(ctx context.Context, id string, ifMatch []int64) (Written, error) {
 	op := fmt.Sprintf("delete %q", id)
 	if err := CheckNewID(id); err != nil {

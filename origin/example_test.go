@@ -13,7 +13,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 )
 
-// A source of truth in one process: the store, the relay that announces its changes, the service, and a client of it.
+// A source of truth in one process: the store, the relay that announces its changes, the service,
+// and a client of it.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "origin")

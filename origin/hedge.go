@@ -16,13 +16,14 @@ const (
 	hedgePercent = 95
 	// hedgeEvery is how many lookups pay for one second request: 5 % more requests at most.
 	hedgeEvery = 20
-	// hedgeSaved bounds how many second requests can be saved up, so that a service that slows down as a whole is not
-	// given a burst of them.
+	// hedgeSaved bounds how many second requests can be saved up, so that a service that slows down
+	// as a whole is not given a burst of them.
 	hedgeSaved = 10
 )
 
-// hedge decides when a lookup is slow and whether a second request is affordable, after Dean and Barroso, "The Tail at
-// Scale": a request that hangs in one connection or one process is often answered at once by another.
+// hedge decides when a lookup is slow and whether a second request is affordable, after Dean and
+// Barroso, "The Tail at Scale": a request that hangs in one connection or one process is often
+// answered at once by another.
 type hedge struct {
 	mu     sync.Mutex
 	took   [hedgeWindow]time.Duration // guarded by mu, as all that follows: a ring of the latest
@@ -62,7 +63,8 @@ func (h *hedge) note(took time.Duration) {
 	}
 }
 
-// race makes the request of a call, and a second one when the first is slow. A failure loses against an answer.
+// race makes the request of a call, and a second one when the first is slow. A failure loses
+// against an answer.
 func (c *Client) race(ctx context.Context, call *call) (first fetched) {
 	if call.hedge == nil {
 		return c.fetch(ctx, call)
@@ -70,7 +72,8 @@ func (c *Client) race(ctx context.Context, call *call) (first fetched) {
 	began, slow := time.Now(), call.hedge.begin()
 	ctx, cancel := context.WithCancel(ctx)
 	r := &race{results: make(chan fetched, 2), fetch: func() fetched { return c.fetch(ctx, call) }}
-	defer func() { // the loser ends with its context; that is waited for, so that none is left behind
+	// the loser ends with its context; that is waited for, so that none is left behind
+	defer func() {
 		cancel()
 		for r.running > 0 {
 			r.next()
@@ -129,7 +132,8 @@ func (r *race) slow(d time.Duration) bool {
 	}
 }
 
-// next waits for a result. A panic of what makes the tokens goes on here, where the caller can catch it.
+// next waits for a result. A panic of what makes the tokens goes on here, where the caller can
+// catch it.
 func (r *race) next() fetched {
 	f := <-r.results
 	r.running--

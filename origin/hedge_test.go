@@ -128,7 +128,10 @@ func TestClientDoesNotHedge(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
-	t.Run("the probe of a breaker", func(t *testing.T) {
+}
+
+func TestClientDoesNotHedgeAProbe(t *testing.T) {
+	t.Run("of a breaker", func(t *testing.T) {
 		var down atomic.Bool
 		l := &laggard{release: make(chan struct{})}
 		c := startClient(t, ClientConfig{Hedge: true, Retries: -1, OpenFor: 50 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {

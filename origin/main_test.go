@@ -8,7 +8,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp keeps one goroutine for the Date header of all servers, and one a server sleeps up to 10 s longer than it.
+		// fasthttp keeps one goroutine for the Date header of all servers, and one a server sleeps
+		// up to 10 s longer than it.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }

@@ -71,8 +71,8 @@ func (m *malformed) logLocked(log *slog.Logger, now time.Time, err error) {
 	}
 }
 
-// logWhole counts and logs the answer to a bulk lookup that is none. Nobody is remembered for it: each
-// user by themselves may be fine.
+// logWhole counts and logs the answer to a bulk lookup that is none. Nobody is remembered for it:
+// each user by themselves may be fine.
 func (m *malformed) logWhole(log *slog.Logger, err error) {
 	if !errors.Is(err, errNonsense) {
 		return

@@ -12,9 +12,11 @@ type ClientStats struct {
 	Failures int64 `json:"failures"`
 	// Retries counts the requests that repeated one.
 	Retries int64 `json:"retries"`
-	// Refused counts calls that were not sent: the breaker was open, or the service had asked for time.
+	// Refused counts calls that were not sent: the breaker was open, or the service had asked for
+	// time.
 	Refused int64 `json:"refused"`
-	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered before the first.
+	// Hedges counts second requests for lookups that were slow, HedgesWon those that answered
+	// before the first.
 	Hedges    int64 `json:"hedges"`
 	HedgesWon int64 `json:"hedgesWon"`
 	// Malformed counts answers about a user, or to a bulk lookup, that were no profile.

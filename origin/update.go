@@ -22,9 +22,11 @@ type Update struct {
 	Ministere *string `json:"ministere,omitempty"`
 	// Sexe is "M", "F" or "".
 	Sexe *string `json:"sexe,omitempty"`
-	// Attrs is merged into the attributes key by key (RFC 7396): a value sets its key, nil removes it, others stay.
+	// Attrs is merged into the attributes key by key (RFC 7396): a value sets its key, nil removes
+	// it, others stay.
 	Attrs map[string]*string `json:"attrs,omitempty"`
-	// IfMatch makes the change conditional: the user's version must be one of these. nil is unconditional.
+	// IfMatch makes the change conditional: the user's version must be one of these. nil is
+	// unconditional.
 	IfMatch []int64 `json:"-"`
 }
 
@@ -42,8 +44,8 @@ func (u *Update) texts(p *profile.Profile) [6]struct {
 	}
 }
 
-// Apply returns old with u's fields, owning its strings. The full name goes on following the names unless it was, or is
-// now, given separately.
+// Apply returns old with u's fields, owning its strings. The full name goes on following the names
+// unless it was, or is now, given separately.
 func (u *Update) Apply(old *profile.Profile) *profile.Profile {
 	p := old.Clone()
 	p.FullName = p.CustomName()

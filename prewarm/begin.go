@@ -15,10 +15,11 @@ import (
 // token returns a short random name.
 func token() string { return strings.ToLower(rand.Text()[:12]) }
 
-// Begin begins a run for the whole cluster and returns its id. The plan is made in the background: Status tells of it,
-// and all nodes, this one too, take part as soon as it is in Redis.
+// Begin begins a run for the whole cluster and returns its id. The plan is made in the background:
+// Status tells of it, and all nodes, this one too, take part as soon as it is in Redis.
 //
-// Errors wrap ErrRunning while another run is under way, ErrConfig, ErrNotStarted, ErrClosed, or are Redis's.
+// Errors wrap ErrRunning while another run is under way, ErrConfig, ErrNotStarted, ErrClosed, or
+// are Redis's.
 func (r *Runner) Begin(ctx context.Context, o Options) (string, error) {
 	if err := r.ready(); err != nil {
 		return "", err
@@ -47,8 +48,8 @@ func (r *Runner) Begin(ctx context.Context, o Options) (string, error) {
 	return id, nil
 }
 
-// Cancel ends the run under way, also one that another node began, and returns its id. What was loaded stays. Nodes hear of it within half a
-// second.
+// Cancel ends the run under way, also one that another node began, and returns its id. What was
+// loaded stays. Nodes hear of it within half a second.
 //
 // Errors wrap ErrNoRun when there is none, or are Redis's.
 func (r *Runner) Cancel(ctx context.Context) (string, error) {

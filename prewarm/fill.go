@@ -12,8 +12,9 @@ import (
 // fillBatch is how many users one read of Redis brings into memory.
 const fillBatch = 500
 
-// fill brings the users of the whole plan into this node's memory, newest first, until as much of it is used as Config.Fill
-// says. The origin is not asked: a user who is not in Redis is passed over. It returns the state of the run then.
+// fill brings the users of the whole plan into this node's memory, newest first, until as much of
+// it is used as Config.Fill says. The origin is not asked: a user who is not in Redis is passed
+// over. It returns the state of the run then.
 func (p *part) fill(ctx context.Context) State {
 	if p.r.conf.Fill < 0 {
 		return Done

@@ -10,13 +10,13 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// gathering folds what sources stream into the newest users. It holds at most a few times as many as it is to return, however
-// many there are.
+// gathering folds what sources stream into the newest users. It holds at most a few times as many
+// as it is to return, however many there are.
 type gathering struct {
 	most  int
 	since time.Time
-	// seen is when a user was last active. A user who was forgotten was older than most others, and comes back if a newer time
-	// of his turns up.
+	// seen is when a user was last active. A user who was forgotten was older than most others, and
+	// comes back if a newer time of his turns up.
 	seen map[string]int64
 }
 

@@ -40,7 +40,8 @@ func pick[T any](short, full T) T {
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what has to happen. Generous: the machine may be busy with other tests.
+// patience is how long a test waits for what has to happen. Generous: the machine may be busy with
+// other tests.
 const patience = 60 * time.Second
 
 // await polls until ok.
@@ -79,7 +80,8 @@ type truth struct {
 	mu    sync.Mutex
 	asked map[string]int
 	times []asking
-	// unknown says who does not exist, fail which ids, and failBatch which calls are answered with an error.
+	// unknown says who does not exist, fail which ids, and failBatch which calls are answered with
+	// an error.
 	unknown   func(id string) bool
 	fail      func(id string, time int) error
 	failBatch func(call int) error
@@ -185,8 +187,8 @@ func (o *truth) busiest() (most int, end time.Time) {
 	return most, end
 }
 
-// keeps fails the test if any second had more than rate users, and a tenth. Users who were asked for
-// on time may reach the origin late and all at once, if the machine stands still in between.
+// keeps fails the test if any second had more than rate users, and a tenth. Users who were asked
+// for on time may reach the origin late and all at once, if the machine stands still in between.
 func (o *truth) keeps(t *testing.T, bird *canary.Canary, rate float64) {
 	t.Helper()
 	most, end := o.busiest()
@@ -197,13 +199,15 @@ func (o *truth) keeps(t *testing.T, bird *canary.Canary, rate float64) {
 	}
 }
 
-// town is a cluster of nodes in this process over one Redis and one origin, whose membership the test controls.
+// town is a cluster of nodes in this process over one Redis and one origin, whose membership the
+// test controls.
 type town struct {
 	testing.TB
 	url    string
 	origin *truth
 	change func(*Config)
-	// deadline of a load: long, because the machine may be busy, and a load given up is asked for again.
+	// deadline of a load: long, because the machine may be busy, and a load given up is asked for
+	// again.
 	deadline time.Duration
 	l1       int64 // bytes; 0 for the default
 

@@ -30,13 +30,15 @@ type JSONLConfig struct {
 	Path string
 	// Reader is read in the place of a file, once. The caller closes it.
 	Reader io.Reader
-	// MaxFaults is how many bad lines are passed over before the source ends with an error. Default 1,000; below 0: none.
+	// MaxFaults is how many bad lines are passed over before the source ends with an error. Default
+	// 1,000; below 0: none.
 	MaxFaults int
 }
 
-// JSONL reads active users from lines of JSON: {"id":"123","lastActive":1700000000000}, where id may be a number and may be
-// called userId, and lastActive is in milliseconds since 1970 or ISO 8601. Other members are ignored, empty lines too.
-// Input that waits for more keeps the run planning, and Runner.Close waiting.
+// JSONL reads active users from lines of JSON: {"id":"123","lastActive":1700000000000}, where id
+// may be a number and may be called userId, and lastActive is in milliseconds since 1970 or ISO
+// 8601. Other members are ignored, empty lines too. Input that waits for more keeps the run
+// planning, and Runner.Close waiting.
 type JSONL struct {
 	conf    JSONLConfig
 	refused refused.List
@@ -86,7 +88,8 @@ func (j *JSONL) open() (io.Reader, func(), error) {
 	return f, func() { _ = f.Close() }, nil
 }
 
-// read yields what is active and returns why the reading ended early; nil as well when the caller wants no more.
+// read yields what is active and returns why the reading ended early; nil as well when the caller
+// wants no more.
 func (j *JSONL) read(ctx context.Context, in io.Reader, since time.Time, yield func(User, error) bool) error {
 	lines := bufio.NewReaderSize(in, maxLine)
 	for n := 1; ; n++ {
@@ -118,8 +121,8 @@ func (j *JSONL) read(ctx context.Context, in io.Reader, since time.Time, yield f
 	}
 }
 
-// nextLine returns the next line, the last without its end too. One that is longer than maxLine is read to its end and
-// reported as ErrMalformed.
+// nextLine returns the next line, the last without its end too. One that is longer than maxLine is
+// read to its end and reported as ErrMalformed.
 func nextLine(in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadSlice('\n')
 	switch {
@@ -161,5 +164,6 @@ func decodeLine(text []byte) (User, error) {
 	return User{ID: id, LastActive: time.UnixMilli(ms)}, nil
 }
 
-// Skipped returns how many bad lines the last reading has passed over, and the first ten of them with their numbers.
+// Skipped returns how many bad lines the last reading has passed over, and the first ten of them
+// with their numbers.
 func (j *JSONL) Skipped() (int64, []error) { return j.refused.Report() }

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// MostUsers is the highest Options.MaxUsers: a plan of so many takes a few hundred megabytes of Redis.
+	// MostUsers is the highest Options.MaxUsers: a plan of so many takes a few hundred megabytes of
+	// Redis.
 	MostUsers = 10_000_000
 	// mostBatch is the most users of one batch; the origin takes no more at once.
 	mostBatch = 500
@@ -16,20 +17,22 @@ const (
 	mostRate  = 10_000_000
 )
 
-// Options say what one run loads, and how fast. The zero value is the contract's: 10,000 users of the last 7 days, 500 each
-// 1,500 ms.
+// Options say what one run loads, and how fast. The zero value is the contract's: 10,000 users of
+// the last 7 days, 500 each 1,500 ms.
 type Options struct {
-	// MaxUsers is how many users the whole cluster loads, the newest. Default 10,000, at most MostUsers.
+	// MaxUsers is how many users the whole cluster loads, the newest. Default 10,000, at most
+	// MostUsers.
 	MaxUsers int `json:"maxUsers"`
 	// DaysBack is for how many days back a user counts as active. Default 7, at most 3,650.
 	DaysBack int `json:"daysBack"`
-	// BatchSize and Delay are the contract's way to say Rate: so many users each so long. BatchSize also bounds one batch.
-	// Defaults 500, which is also the most, and 1,500 ms; without Delay (below 0) the origin is asked as fast as it answers.
+	// BatchSize and Delay are the contract's way to say Rate: so many users each so long. BatchSize
+	// also bounds one batch. Defaults 500, which is also the most, and 1,500 ms; without Delay
+	// (below 0) the origin is asked as fast as it answers.
 	BatchSize int           `json:"batchSize"`
 	Delay     time.Duration `json:"-"`
-	// Rate is how many users a second the whole cluster asks of the origin at most. Default BatchSize/Delay; below 0: as
-	// fast as it answers. A node's share of less than one user a second is more than its part of the bound allows while
-	// other nodes act in the same second.
+	// Rate is how many users a second the whole cluster asks of the origin at most. Default
+	// BatchSize/Delay; below 0: as fast as it answers. A node's share of less than one user a
+	// second is more than its part of the bound allows while other nodes act in the same second.
 	Rate float64 `json:"rate"`
 	// Unlimited asks the origin as fast as it answers.
 	Unlimited bool `json:"unlimited"`

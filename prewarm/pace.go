@@ -10,10 +10,11 @@ const (
 	window = time.Second
 	// excess is how far a second may be above the budget.
 	excess = 1.1
-	// slicesPerSecond is how many batches make up a node's share of a second: smaller ones cost more, larger ones come in
-	// bursts.
+	// slicesPerSecond is how many batches make up a node's share of a second: smaller ones cost
+	// more, larger ones come in bursts.
 	slicesPerSecond = 20
-	// catchUp is how much delay may be made good, and the credit at the beginning: within what any second may hold.
+	// catchUp is how much delay may be made good, and the credit at the beginning: within what any
+	// second may hold.
 	catchUp = 1500 * time.Millisecond
 )
 
@@ -24,8 +25,8 @@ const (
 //     called, so a batch counts until one second after its end; docs/adr/0005-prewarm.md has the
 //     proof that this does.
 //
-// A batch counts whole until its answers say which of its users were in Redis; those are given back.
-// Times are passed in.
+// A batch counts whole until its answers say which of its users were in Redis; those are given
+// back. Times are passed in.
 type pace struct {
 	share float64 // users a second; 0: no limit
 	next  time.Time

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// atOnce is how many batches of one node are under way: while the origin works on one, Redis does on another.
+	// atOnce is how many batches of one node are under way: while the origin works on one, Redis
+	// does on another.
 	atOnce = 4
 	// idlePause is how long a loader waits that finds nothing to load.
 	idlePause = 10 * time.Millisecond
@@ -30,7 +31,8 @@ type part struct {
 	rec  *record
 	kick chan struct{} // holds one element when there is something to report
 
-	// gone are the ranges that need no look: done, by any node, or without users. Only the goroutine of work uses it.
+	// gone are the ranges that need no look: done, by any node, or without users. Only the
+	// goroutine of work uses it.
 	gone [profile.Ranges]bool
 
 	mu     sync.Mutex
@@ -46,8 +48,8 @@ type part struct {
 	ended  time.Time
 }
 
-// work loads this node's ranges until the run is over, and returns its state then; "" when it is not the run any more, or
-// when ctx has ended.
+// work loads this node's ranges until the run is over, and returns its state then; "" when it is
+// not the run any more, or when ctx has ended.
 func (p *part) work(ctx context.Context) State {
 	loading, stop := context.WithCancel(ctx)
 	var loaders sync.WaitGroup
@@ -60,7 +62,8 @@ func (p *part) work(ctx context.Context) State {
 	return state
 }
 
-// steer reports to Redis and follows the members, each time that something happens and every beatEvery.
+// steer reports to Redis and follows the members, each time that something happens and every
+// beatEvery.
 func (p *part) steer(ctx context.Context) State {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
@@ -85,8 +88,8 @@ func (p *part) steer(ctx context.Context) State {
 	}
 }
 
-// turn tells Redis what is done, and that this node is alive, then takes on the ranges that have become this node's and drops
-// those that are no longer.
+// turn tells Redis what is done, and that this node is alive, then takes on the ranges that have
+// become this node's and drops those that are no longer.
 func (p *part) turn(ctx context.Context) (State, error) {
 	for {
 		p.mu.Lock()
@@ -157,8 +160,8 @@ func (p *part) follow(ctx context.Context, owned *[profile.Ranges]bool) error {
 	return nil
 }
 
-// without sees to the ranges for which the plan has no users. Those that never had any are gone; of those that Redis has lost
-// nobody is left to load, so that they are done.
+// without sees to the ranges for which the plan has no users. Those that never had any are gone; of
+// those that Redis has lost nobody is left to load, so that they are done.
 func (p *part) without(ctx context.Context, gained []int, plan map[int][]ranked) {
 	lost := 0
 	for _, n := range gained {
@@ -275,8 +278,8 @@ func (p *part) load(ctx context.Context, items []item, t *turn) (tell bool) {
 	return p.queue.idle()
 }
 
-// judge says what became of ids, and how many of them the origin was asked for. A user who neither tier answered counts as asked,
-// also when Redis knew that he does not exist.
+// judge says what became of ids, and how many of them the origin was asked for. A user who neither
+// tier answered counts as asked, also when Redis knew that he does not exist.
 func judge(ids []string, b tier.Batch, err error) (became []outcome, asked int) {
 	became = make([]outcome, len(ids))
 	missing := make(map[string]bool, len(b.Missing))
@@ -310,8 +313,9 @@ func unfilled(c Cache) fills {
 	return fills{s.L2Errors, s.Unleased}
 }
 
-// doubt takes back that users that the origin answered are in Redis, which has failed meanwhile, for this batch or another, or
-// had given their lease to a node that is dead, and reports whether there were any.
+// doubt takes back that users that the origin answered are in Redis, which has failed meanwhile,
+// for this batch or another, or had given their lease to a node that is dead, and reports whether
+// there were any.
 func doubt(ids []string, b tier.Batch, became []outcome) (any bool) {
 	for i, id := range ids {
 		if r, found := b.Found[id]; found && r.Tier != look.FromL2 && became[i].cached {

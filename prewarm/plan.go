@@ -24,7 +24,8 @@ type ranked struct {
 	rank uint32
 }
 
-// rangeSet says which ranges have users. Redis has it beside the plan, so that a range that was lost is told from an empty one.
+// rangeSet says which ranges have users. Redis has it beside the plan, so that a range that was
+// lost is told from an empty one.
 type rangeSet [profile.Ranges / 8]byte
 
 func (s *rangeSet) add(n int) { s[n/8] |= 1 << (n % 8) }
@@ -51,8 +52,8 @@ func split(users []User) (plan [profile.Ranges][]ranked) {
 	return plan
 }
 
-// appendRange encodes the users of a range, newest first: for each, in varints, how many places he comes after the one before,
-// the length of his id, and the id.
+// appendRange encodes the users of a range, newest first: for each, in varints, how many places he
+// comes after the one before, the length of his id, and the id.
 func appendRange(dst []byte, users []ranked) []byte {
 	last := uint32(0)
 	for _, u := range users {

@@ -1,9 +1,11 @@
-// Package prewarm loads the users who were active lately before they ask for anything. One node reads who is active,
-// makes the plan and puts it into Redis. All live nodes then load the users of their own ranges, newest first, inside one
-// budget for the whole cluster, and fill their own memory from Redis at the end.
+// Package prewarm loads the users who were active lately before they ask for anything. One node
+// reads who is active, makes the plan and puts it into Redis. All live nodes then load the users of
+// their own ranges, newest first, inside one budget for the whole cluster, and fill their own
+// memory from Redis at the end.
 //
-// Whatever has to be known by several nodes is in Redis, not in anyone's memory: the run, its plan, which ranges are done. So
-// any node may die, join or start again in the middle, the one that began the run too.
+// Whatever has to be known by several nodes is in Redis, not in anyone's memory: the run, its plan,
+// which ranges are done. So any node may die, join or start again in the middle, the one that began
+// the run too.
 package prewarm
 
 import (
@@ -48,8 +50,8 @@ type User struct {
 	LastActive time.Time
 }
 
-// Source streams the users who were active since a time, in any order, duplicates allowed. One run calls it once; several
-// runs do not overlap.
+// Source streams the users who were active since a time, in any order, duplicates allowed. One run
+// calls it once; several runs do not overlap.
 type Source interface {
 	// Name tells the source from others in counts and errors.
 	Name() string
@@ -57,13 +59,14 @@ type Source interface {
 	Active(ctx context.Context, since time.Time) iter.Seq2[User, error]
 }
 
-// Membership says which ranges are this node's. gossip's member list is one. Its methods may be called concurrently.
+// Membership says which ranges are this node's. gossip's member list is one. Its methods may be
+// called concurrently.
 type Membership interface {
-	// Owned returns, for each range of profile.RangeOf, whether it is this node's, and how many nodes
-	// are alive, this one included.
+	// Owned returns, for each range of profile.RangeOf, whether it is this node's, and how many
+	// nodes are alive, this one included.
 	Owned() (ranges *[profile.Ranges]bool, live int)
-	// Changed returns a channel that receives, or is closed, when Owned may answer otherwise than before. It is asked for anew
-	// before each call of Owned.
+	// Changed returns a channel that receives, or is closed, when Owned may answer otherwise than
+	// before. It is asked for anew before each call of Owned.
 	Changed() <-chan struct{}
 }
 
@@ -71,13 +74,15 @@ type Membership interface {
 type Cache interface {
 	// BatchGet loads users from the nearest tier, and into Redis if they came from the origin.
 	BatchGet(ctx context.Context, ids []string, w tier.Want) (tier.Batch, error)
-	// Warm brings users from Redis into memory, never from the origin, and returns how many are there now.
+	// Warm brings users from Redis into memory, never from the origin, and returns how many are
+	// there now.
 	Warm(ctx context.Context, ids []string) (int, error)
 	// Stats tells how full the memory is.
 	Stats() tier.Stats
 }
 
-// Config configures a Runner. Client and Cache are required; the zero value of everything else is a default.
+// Config configures a Runner. Client and Cache are required; the zero value of everything else is a
+// default.
 type Config struct {
 	// Client is where the cluster keeps its run. The caller closes it, after the Runner.
 	Client redis.UniversalClient
@@ -87,17 +92,19 @@ type Config struct {
 	Members Membership
 	// Sources say who is active. The same user may come from several.
 	Sources []Source
-	// Node is this node's name, unique in the cluster. Default: host name, process id and a random part.
+	// Node is this node's name, unique in the cluster. Default: host name, process id and a random
+	// part.
 	Node string
-	// Prefix begins the names of the keys in Redis. Clusters that share one Redis need different ones. Default
-	// "edgecache:prewarm".
+	// Prefix begins the names of the keys in Redis. Clusters that share one Redis need different
+	// ones. Default "edgecache:prewarm".
 	Prefix string
-	// Settle is how long the number of live nodes must have been lower before this node takes a larger share of the budget,
-	// and how long a node waits after Start before it takes any. It must be longer than news of a member takes to spread.
-	// Default 3 s; at least 2.5 s, except without Members, where nothing settles.
+	// Settle is how long the number of live nodes must have been lower before this node takes a
+	// larger share of the budget, and how long a node waits after Start before it takes any. It
+	// must be longer than news of a member takes to spread. Default 3 s; at least 2.5 s, except
+	// without Members, where nothing settles.
 	Settle time.Duration
-	// Fill is the share of the memory's capacity up to which it is filled from Redis after a run, 0 to 1. Default 0.8;
-	// negative: not at all.
+	// Fill is the share of the memory's capacity up to which it is filled from Redis after a run, 0
+	// to 1. Default 0.8; negative: not at all.
 	Fill float64
 	// Logger gets one line per run and per failed attempt to reach Redis. Default: none.
 	Logger *slog.Logger
@@ -111,9 +118,7 @@ func (c Config) withDefaults() Config {
 	if c.Node == "" {
 		c.Node = nodename.New()
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -175,8 +180,8 @@ func New(conf Config) (*Runner, error) {
 	return r, nil
 }
 
-// Start asks Redis whether a run is under way, and from then on takes part in whatever run there is. It returns Redis's
-// error, and may be called again then.
+// Start asks Redis whether a run is under way, and from then on takes part in whatever run there
+// is. It returns Redis's error, and may be called again then.
 func (r *Runner) Start(ctx context.Context) error {
 	return r.life.Start(ctx, func(ctx context.Context) error {
 		if _, err := r.store.read(ctx); err != nil && !errors.Is(err, ErrNoRun) && !errors.Is(err, ErrMalformed) {
@@ -190,8 +195,8 @@ func (r *Runner) Start(ctx context.Context) error {
 	})
 }
 
-// Close leaves the run, which goes on without this node, and waits for what is under way. It may be called twice and before
-// Start. It closes neither the client nor the cache, which must outlive it.
+// Close leaves the run, which goes on without this node, and waits for what is under way. It may be
+// called twice and before Start. It closes neither the client nor the cache, which must outlive it.
 func (r *Runner) Close() error { return r.life.Close(nil) }
 
 // ready returns nil between Start and Close.

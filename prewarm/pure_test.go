@@ -39,7 +39,8 @@ func TestShareFallsAtOnceAndRisesAfterSettling(t *testing.T) {
 	}
 }
 
-// TestPaceKeepsEverySecondBelowTheBound lets batches reach the origin at any time between their beginning and end.
+// TestPaceKeepsEverySecondBelowTheBound lets batches reach the origin at any time between their
+// beginning and end.
 func TestPaceKeepsEverySecondBelowTheBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
@@ -88,7 +89,8 @@ func TestPaceKeepsEverySecondBelowTheBound(t *testing.T) {
 		if bound := max(1, share*excess); float64(most) > bound {
 			t.Errorf("%d users in a second; want at most %.1f", most, bound)
 		}
-		// With answers that take no longer than a batch's turn, nothing of the budget is given away.
+		// With answers that take no longer than a batch's turn, nothing of the budget is given
+		// away.
 		if slow < 30 && share >= 20 && lanes > 1 && float64(asked) < 0.93*share*span.Seconds() {
 			t.Errorf("%d users in %v at %.0f a second", asked, span, share)
 		}

@@ -9,16 +9,16 @@ import (
 const (
 	// keptPerRange is how many failures a range reports.
 	keptPerRange = 20
-	// againAfter is how long a second try waits. Together with the deadlines of both tries it outlasts the lease of a node that
-	// died in the middle of a load.
+	// againAfter is how long a second try waits. Together with the deadlines of both tries it
+	// outlasts the lease of a node that died in the middle of a load.
 	againAfter = 3 * time.Second
-	// mostTries is after how many tries a user counts as failed that Redis does not take, while it takes everything else: half
-	// a minute, as a node that cannot report makes no tries.
+	// mostTries is after how many tries a user counts as failed that Redis does not take, while it
+	// takes everything else: half a minute, as a node that cannot report makes no tries.
 	mostTries = 10
 )
 
-// queue is what one node has to load, newest first over all its ranges, and what became of it. It is not safe for concurrent
-// use.
+// queue is what one node has to load, newest first over all its ranges, and what became of it. It
+// is not safe for concurrent use.
 type queue struct {
 	// pause is how long a second try waits.
 	pause time.Duration
@@ -48,8 +48,8 @@ type item struct {
 	due   time.Time // of another try
 }
 
-// outcome is what became of an item: cached, missing, or neither, for which reason says why. A doubtful one is tried up to
-// mostTries times: Redis has failed, and not the user.
+// outcome is what became of an item: cached, missing, or neither, for which reason says why. A
+// doubtful one is tried up to mostTries times: Redis has failed, and not the user.
 type outcome struct {
 	cached, missing, doubtful bool
 	reason                    string
@@ -114,8 +114,8 @@ func (q *queue) ready(now time.Time) int {
 // idle reports whether everything was taken and is finished.
 func (q *queue) idle() bool { return q.under+len(q.order)+len(q.again) == 0 }
 
-// finish notes what became of items; became[i] belongs to items[i]. After a first failure there is a second try, after a doubt
-// one more.
+// finish notes what became of items; became[i] belongs to items[i]. After a first failure there is
+// a second try, after a doubt one more.
 func (q *queue) finish(items []item, became []outcome, now time.Time) {
 	q.under -= len(items)
 	for i, it := range items {
@@ -150,7 +150,8 @@ func (s *span) finish(id string, o outcome) {
 	}
 }
 
-// done returns the ranges, at most n, all of whose users are finished, and which reported has not been told of.
+// done returns the ranges, at most n, all of whose users are finished, and which reported has not
+// been told of.
 func (q *queue) done(n int) (done []doneRange) {
 	for _, s := range q.held {
 		if s.left == 0 && len(done) < n {
@@ -169,7 +170,8 @@ func (q *queue) report(done []doneRange) {
 	}
 }
 
-// pending returns the counts of the ranges that Redis does not know to be done, and how many users they have.
+// pending returns the counts of the ranges that Redis does not know to be done, and how many users
+// they have.
 func (q *queue) pending() (c Counts, users int64) {
 	for _, s := range q.held {
 		c.add(s.counts)

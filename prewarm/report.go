@@ -12,7 +12,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
-// report is what a node tells the cluster: its Status, and which of its counts Redis does not have from finished ranges.
+// report is what a node tells the cluster: its Status, and which of its counts Redis does not have
+// from finished ranges.
 type report struct {
 	Status
 	Pending Counts `json:"pending"`
@@ -68,8 +69,8 @@ func (s *Status) complete(now time.Time) {
 	}
 }
 
-// left is how long the rest takes at the pace of the last second: that of the whole run says nothing
-// once it slows down for the origin. 0 when nobody is being asked, and nobody knows.
+// left is how long the rest takes at the pace of the last second: that of the whole run says
+// nothing once it slows down for the origin. 0 when nobody is being asked, and nobody knows.
 func (s *Status) left() time.Duration {
 	users := float64(s.Planned - s.TotalProcessed)
 	if s.Asked == 0 { // all were in Redis, so that the origin's pace says nothing
@@ -82,7 +83,8 @@ func (s *Status) left() time.Duration {
 	return time.Duration(toAsk / s.Rate * float64(time.Second))
 }
 
-// Status returns how this node does in the run that it plans or takes part in, or did last. It asks nobody.
+// Status returns how this node does in the run that it plans or takes part in, or did last. It asks
+// nobody.
 func (r *Runner) Status() Status {
 	r.mu.Lock()
 	p, own := r.now, r.own
@@ -98,8 +100,9 @@ func (r *Runner) Status() Status {
 	return own
 }
 
-// Cluster returns how the run does in the whole cluster, or did last, as Redis knows it. Its counts are up to half a second
-// old, and what a node that died had done in its unfinished ranges is not in them.
+// Cluster returns how the run does in the whole cluster, or did last, as Redis knows it. Its counts
+// are up to half a second old, and what a node that died had done in its unfinished ranges is not
+// in them.
 //
 // Errors wrap ErrNoRun when there was no run lately, ErrMalformed, or are Redis's.
 func (r *Runner) Cluster(ctx context.Context) (Status, error) {
@@ -168,7 +171,8 @@ func (s *store) reports(ctx context.Context, id string) (reports []report, alive
 	}
 	alive = make(map[string]bool)
 	for _, z := range beats.Val() {
-		ago := clock.Val().Sub(time.UnixMilli(int64(z.Score))).Abs() // a beat from the future is from before the clock was set back
+		// a beat from the future is from before the clock was set back
+		ago := clock.Val().Sub(time.UnixMilli(int64(z.Score))).Abs()
 		if name, ok := z.Member.(string); ok && ago < liveFor {
 			alive[name] = true
 		}
@@ -180,9 +184,11 @@ func (s *store) reports(ctx context.Context, id string) (reports []report, alive
 	return reports, alive, failures, nil
 }
 
-// Wait returns the cluster's status once the run with this id is over and all nodes that take part have filled their memory.
+// Wait returns the cluster's status once the run with this id is over and all nodes that take part
+// have filled their memory.
 //
-// Errors wrap ErrNoRun when another run took its place or Redis has forgotten it, or the cause of ctx.
+// Errors wrap ErrNoRun when another run took its place or Redis has forgotten it, or the cause of
+// ctx.
 func (r *Runner) Wait(ctx context.Context, id string) (Status, error) {
 	for {
 		s, err := r.Cluster(ctx)

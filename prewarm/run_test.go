@@ -64,8 +64,9 @@ func TestKilledNode(t *testing.T) {
 				t.Errorf("the others ended with %+v", s)
 			}
 			w.warm(users)
-			// What the dead node had under way may be asked for again, and once more while its leases last, for
-			// what is answered then does not fill Redis; what it had brought into Redis may not.
+			// What the dead node had under way may be asked for again, and once more while its
+			// leases last, for what is answered then does not fill Redis; what it had brought into
+			// Redis may not.
 			asked, again := w.origin.total()
 			if most := atOnce * 50; again > most || asked > len(users)+2*most {
 				t.Errorf("%d users asked for %d times, %d of them again; killed at %d", len(users), asked, again, after)
@@ -316,7 +317,8 @@ func redisThatHangsLosesNobody(t *testing.T, bird *canary.Canary) {
 	await(t, "the run", func() bool { asked, _ := w.origin.total(); return asked > 400 })
 	check(t, server.Pause())
 	paused, _ := w.origin.total()
-	// What is under way goes to the origin without Redis, and no more: a node whose reports do not get through pauses.
+	// What is under way goes to the origin without Redis, and no more: a node whose reports do not
+	// get through pauses.
 	still := time.Now()
 	await(t, "three seconds of it", func() bool { return time.Since(still) > 3*time.Second })
 	if asked, _ := w.origin.total(); asked-paused > 2*atOnce*25 {
@@ -334,7 +336,8 @@ func redisThatHangsLosesNobody(t *testing.T, bird *canary.Canary) {
 	w.origin.keeps(t, bird, 1000)
 }
 
-// A user that Redis never takes, here because nobody may touch his key, must not keep the run from its end.
+// A user that Redis never takes, here because nobody may touch his key, must not keep the run from
+// its end.
 func TestUserWhomRedisNeverTakesEndsAsAFailure(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 1, nil)
@@ -353,8 +356,8 @@ func TestUserWhomRedisNeverTakesEndsAsAFailure(t *testing.T) {
 	}
 }
 
-// A Redis that is out of memory answers and takes nothing: the run stands still, asks nobody again and again, and goes on when
-// there is room.
+// A Redis that is out of memory answers and takes nothing: the run stands still, asks nobody again
+// and again, and goes on when there is room.
 func TestRedisOutOfMemoryHoldsUpTheRun(t *testing.T) {
 	t.Parallel()
 	w := onRedis(t, 2, nil)

@@ -46,7 +46,8 @@ func TestAScriptThatFailsLeavesNothing(t *testing.T) {
 	})
 }
 
-// TestClockThatWasSetBack has a run and a node that gave their last signs of life by a clock an hour ahead.
+// TestClockThatWasSetBack has a run and a node that gave their last signs of life by a clock an
+// hour ahead.
 func TestClockThatWasSetBack(t *testing.T) {
 	t.Parallel()
 	client := open(t, redistest.Server(t).URL())

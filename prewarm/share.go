@@ -4,8 +4,9 @@ import (
 	"time"
 )
 
-// share is how many nodes divide the budget, as one node sees it. It takes a smaller part at once and a larger one only when
-// the number of nodes has been lower for settle: the others may not have heard yet of a node that left, or of each other.
+// share is how many nodes divide the budget, as one node sees it. It takes a smaller part at once
+// and a larger one only when the number of nodes has been lower for settle: the others may not have
+// heard yet of a node that left, or of each other.
 //
 //	three nodes, one joins: each of the three goes from 1/3 to 1/4 when it hears of it; the new one begins settle after
 //	its start, when all of them have

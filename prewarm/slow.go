@@ -17,9 +17,10 @@ const (
 	slowStep = 1.0 / 8
 )
 
-// slowdown takes rate from the budget when the origin's answers take longer: the p95 of the last answers is compared with a
-// baseline, which is what the answers took before. Twice as long halves the rate; else it comes back step by step, so that
-// an origin that is slow for another reason is not left alone for ever. Times are passed in.
+// slowdown takes rate from the budget when the origin's answers take longer: the p95 of the last
+// answers is compared with a baseline, which is what the answers took before. Twice as long halves
+// the rate; else it comes back step by step, so that an origin that is slow for another reason is
+// not left alone for ever. Times are passed in.
 type slowdown struct {
 	part     float64       // of the budget, 1 for all; 0 before the first note counts as 1
 	baseline time.Duration // of p95
@@ -55,7 +56,8 @@ func (s *slowdown) judge(now time.Duration) {
 		s.part = max(slowMost, s.factor()/2)
 	default:
 		s.part = min(1, s.factor()+slowStep)
-		// Down at once, up slowly: what is called normal must not grow with a trouble that begins gently.
+		// Down at once, up slowly: what is called normal must not grow with a trouble that begins
+		// gently.
 		if s.baseline += (now - s.baseline) / 16; now < s.baseline {
 			s.baseline = now
 		}

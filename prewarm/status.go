@@ -16,8 +16,8 @@ const (
 	Running State = "running"
 	// Filling is a run whose users are all in Redis, while nodes fill their memory.
 	Filling State = "filling"
-	// Done is a run that is over; some of its users may have failed. If Redis has lost a part of the plan, fewer were processed
-	// than planned.
+	// Done is a run that is over; some of its users may have failed. If Redis has lost a part of
+	// the plan, fewer were processed than planned.
 	Done State = "done"
 	// Cancelled is a run that somebody ended, or a node that left a run.
 	Cancelled State = "cancelled"
@@ -30,15 +30,18 @@ func (s State) over() bool { return s == Done || s == Cancelled || s == Failed |
 
 // Counts count users of the plan.
 type Counts struct {
-	// TotalProcessed counts those whose turn has come, whatever came of it: the sum of the three below.
+	// TotalProcessed counts those whose turn has come, whatever came of it: the sum of the three
+	// below.
 	TotalProcessed int64 `json:"totalProcessed"`
 	// Cached counts those who are in Redis now, by this run or before it.
 	Cached int64 `json:"cached"`
 	// Missing counts those that the origin does not know.
 	Missing int64 `json:"missing"`
-	// Errors counts those who could not be loaded, in two tries; in ten when it was Redis that did not take them.
+	// Errors counts those who could not be loaded, in two tries; in ten when it was Redis that did
+	// not take them.
 	Errors int64 `json:"errors"`
-	// Asked counts the users asked of the origin, second tries included. Absences that Redis knew of count as well.
+	// Asked counts the users asked of the origin, second tries included. Absences that Redis knew
+	// of count as well.
 	Asked int64 `json:"asked"`
 }
 
@@ -54,8 +57,8 @@ func (c *Counts) add(o Counts) {
 type SourceCount struct {
 	// Name is the source's.
 	Name string `json:"name"`
-	// Users counts what it streamed, duplicates included; Invalid how many of those had an id that cannot be one, Old how
-	// many were active before the time that counts.
+	// Users counts what it streamed, duplicates included; Invalid how many of those had an id that
+	// cannot be one, Old how many were active before the time that counts.
 	Users   int64 `json:"users"`
 	Invalid int64 `json:"invalid,omitempty"`
 	Old     int64 `json:"old,omitempty"`
@@ -77,7 +80,8 @@ type Failure struct {
 	Reason string `json:"reason"`
 }
 
-// Status says how a run does: for one node (Runner.Status) or for the whole cluster (Runner.Cluster).
+// Status says how a run does: for one node (Runner.Status) or for the whole cluster
+// (Runner.Cluster).
 type Status struct {
 	// Run is the run's id, "" when there is none.
 	Run string `json:"run,omitempty"`
@@ -90,9 +94,11 @@ type Status struct {
 	Options Options `json:"options"`
 	// Sources says what each source gave.
 	Sources []SourceCount `json:"sources,omitempty"`
-	// Planned is how many users there are to load, in the whole cluster or, for a node, in the ranges that it has or had.
+	// Planned is how many users there are to load, in the whole cluster or, for a node, in the
+	// ranges that it has or had.
 	Planned int64 `json:"planned"`
-	// Whole is how many users the whole cluster's run has planned, which each node's memory is filled with.
+	// Whole is how many users the whole cluster's run has planned, which each node's memory is
+	// filled with.
 	Whole int64 `json:"whole"`
 	Counts
 	// RangesDone of RangesTotal ranges that have users are done.
@@ -100,20 +106,22 @@ type Status struct {
 	RangesTotal int `json:"rangesTotal"`
 	// Share is how much of Planned is warm, 0 to 1: cached, or known not to exist.
 	Share float64 `json:"share"`
-	// Filled is how many users of the plan this node has brought into its memory from Redis; for a cluster, all nodes.
+	// Filled is how many users of the plan this node has brought into its memory from Redis; for a
+	// cluster, all nodes.
 	Filled int64 `json:"filled"`
-	// Rate is how many users were asked of the origin in the last second, and Budget how many might have been, after slowing
-	// down; Budget is 0 without a limit.
+	// Rate is how many users were asked of the origin in the last second, and Budget how many might
+	// have been, after slowing down; Budget is 0 without a limit.
 	Rate   float64 `json:"rate"`
 	Budget float64 `json:"budget"`
-	// Slowed is the part of its share that the node, or the slowest one, uses for the origin's sake: 1 for all of it, 1/16 at least.
+	// Slowed is the part of its share that the node, or the slowest one, uses for the origin's
+	// sake: 1 for all of it, 1/16 at least.
 	Slowed float64 `json:"slowed"`
-	// Started is when the run began, zero for none, and Duration how many milliseconds it took, or has taken, until all
-	// ranges are done.
+	// Started is when the run began, zero for none, and Duration how many milliseconds it took, or
+	// has taken, until all ranges are done.
 	Started  time.Time `json:"started,omitzero"`
 	Duration int64     `json:"duration"`
-	// ETA is how many milliseconds the rest takes at the pace of the last second; 0 when nobody knows, as while the run
-	// waits, or nothing is left.
+	// ETA is how many milliseconds the rest takes at the pace of the last second; 0 when nobody
+	// knows, as while the run waits, or nothing is left.
 	ETA int64 `json:"eta"`
 	// Live is how many nodes take part.
 	Live int `json:"live"`

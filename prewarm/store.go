@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// runTTL is how long a run, its plan and its progress stay in Redis, beside twice the time that its rate says it takes.
+	// runTTL is how long a run, its plan and its progress stay in Redis, beside twice the time that
+	// its rate says it takes.
 	runTTL = 6 * time.Hour
 	// deadAfter is how long a run that shows no sign of life keeps others from beginning one.
 	deadAfter = 30 * time.Second
@@ -55,7 +56,8 @@ var (
 //	{prefix}:<id>:failures  id and reason of the first users who failed
 //	prefix:<id>:plan:<n>    the users of range n
 //
-// The braces keep all but the plan in one slot of a cluster, because scripts touch several. The plan is spread over it.
+// The braces keep all but the plan in one slot of a cluster, because scripts touch several. The
+// plan is spread over it.
 type store struct {
 	client       redis.UniversalClient
 	prefix, node string
@@ -156,13 +158,14 @@ func (s *store) claim(ctx context.Context, id string, o Options) error {
 	return nil
 }
 
-// planning tells the cluster that the plan of id is still being made, and returns the state of that run.
+// planning tells the cluster that the plan of id is still being made, and returns the state of that
+// run.
 func (s *store) planning(ctx context.Context, id string) (State, error) {
 	return s.publish(ctx, id, Planning, runTTL)
 }
 
-// publish ends the planning of id in state, and returns the state that it has then: Cancelled, perhaps, or "" when it is not
-// the run any more.
+// publish ends the planning of id in state, and returns the state that it has then: Cancelled,
+// perhaps, or "" when it is not the run any more.
 func (s *store) publish(ctx context.Context, id string, state State, ttl time.Duration, fields ...any) (State, error) {
 	args := append([]any{id, string(state), ttl.Milliseconds()}, fields...)
 	now, err := publishScript.Run(ctx, s.client, []string{s.run()}, args...).Text()
@@ -172,8 +175,8 @@ func (s *store) publish(ctx context.Context, id string, state State, ttl time.Du
 	return State(now), nil
 }
 
-// beat reports this node's part in r, and returns the state of the run, "" when it is not the run any more, and how many nodes
-// take part.
+// beat reports this node's part in r, and returns the state of the run, "" when it is not the run
+// any more, and how many nodes take part.
 func (s *store) beat(ctx context.Context, r *record, report []byte) (State, int, error) {
 	keys := []string{s.run(), s.key(r.id, "nodes"), s.key(r.id, "beats")}
 	reply, err := beatScript.Run(ctx, s.client, keys, r.id, s.node, report, liveFor.Milliseconds(), r.ttl().Milliseconds()).Slice()

@@ -17,10 +17,11 @@ const (
 	pollPlan = 100 * time.Millisecond
 	// beatEvery is how often a node that takes part tells so.
 	beatEvery = 500 * time.Millisecond
-	// pauseAfter is how old the last beat that Redis has taken may be while a node asks the origin: the others may soon count
-	// without it, and it may not know of others.
+	// pauseAfter is how old the last beat that Redis has taken may be while a node asks the origin:
+	// the others may soon count without it, and it may not know of others.
 	pauseAfter = 1500 * time.Millisecond
-	// leastSettle is how long it takes, at most, until all nodes that still ask have heard of a new one through Redis.
+	// leastSettle is how long it takes, at most, until all nodes that still ask have heard of a new
+	// one through Redis.
 	leastSettle = pauseAfter + 2*beatEvery
 	// redisTimeout bounds what has to be told when all else has ended.
 	redisTimeout = 2 * time.Second
@@ -55,8 +56,8 @@ func (r *Runner) watch(ctx context.Context) {
 	}
 }
 
-// takePart does this node's part of a run, unless it has done it before. Of a run that is over there is still the memory to
-// fill, on a node that was not there.
+// takePart does this node's part of a run, unless it has done it before. Of a run that is over
+// there is still the memory to fill, on a node that was not there.
 func (r *Runner) takePart(ctx context.Context, rec *record) {
 	if rec.state != Running && rec.state != Done {
 		return
@@ -90,8 +91,8 @@ func (r *Runner) newPart(rec *record) *part {
 	return p
 }
 
-// members asks who is alive, by Membership and by Redis, and returns which ranges are this node's and by how many to divide the
-// budget.
+// members asks who is alive, by Membership and by Redis, and returns which ranges are this node's
+// and by how many to divide the budget.
 func (r *Runner) members(inRedis int, now time.Time) (owned *[profile.Ranges]bool, live int) {
 	if r.conf.Members != nil {
 		owned, live = r.conf.Members.Owned()

@@ -210,8 +210,8 @@ func read(t *testing.T, id string, pairs ...any) (*Profile, Trust) {
 	return r.Profile, r.Trust(latestTime)
 }
 
-// TestRecordsOfOthers has another service change a record, or write one, and wants to see that it is
-// not ours, with names that agree.
+// TestRecordsOfOthers has another service change a record, or write one, and wants to see that it
+// is not ours, with names that agree.
 func TestRecordsOfOthers(t *testing.T) {
 	ours := AppendHash(nil, &Profile{ID: "1", Nom: "Ngo", Prenom: "Awa", FullName: "Awa Ngo", Sexe: "F", UpdatedAt: 7})
 	plain := []any{"fullName", "Jean Dupont", "avatar", "", "matricule", "", "ministere", "", "sexe", "M", "updatedAt", "7"}

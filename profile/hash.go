@@ -5,7 +5,8 @@ import "strconv"
 // KeyPrefix is the beginning of a profile's Redis key; the user's id follows.
 const KeyPrefix = "user:profile:"
 
-// Names of the fields of the Redis hash. All but ext are plain text and a public contract with other services.
+// Names of the fields of the Redis hash. All but ext are plain text and a public contract with
+// other services.
 const (
 	FieldFullName  = "fullName"
 	FieldAvatar    = "avatar"

@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// JSONSize returns at least the number of bytes that AppendJSON appends where nothing is escaped, and
-// little more.
+// JSONSize returns at least the number of bytes that AppendJSON appends where nothing is escaped,
+// and little more.
 func (p *Profile) JSONSize() int { return p.msgpackSize() + 112 + 4*len(p.Attrs) }
 
-// AppendJSON appends p as a JSON object with the contract's names, attrs last and only when there are any. Text that is not
-// UTF-8 comes out with U+FFFD in place of each broken byte.
+// AppendJSON appends p as a JSON object with the contract's names, attrs last and only when there
+// are any. Text that is not UTF-8 comes out with U+FFFD in place of each broken byte.
 func AppendJSON(dst []byte, p *Profile) []byte {
 	dst = slices.Grow(dst, p.JSONSize())
 	dst = AppendJSONString(append(dst, `{"id":`...), p.ID)
@@ -42,8 +42,8 @@ func appendJSONAttrs(dst []byte, attrs map[string]string) []byte {
 	return append(dst, '}')
 }
 
-// AppendJSON appends what t carries as members of a JSON object, each behind a comma, without id and
-// version.
+// AppendJSON appends what t carries as members of a JSON object, each behind a comma, without id
+// and version.
 func (t *Patch) AppendJSON(dst []byte) []byte {
 	for i, part := range t.parts() {
 		if *part != nil {
@@ -54,8 +54,9 @@ func (t *Patch) AppendJSON(dst []byte) []byte {
 	return dst
 }
 
-// AppendJSONString appends s as a JSON string. The characters that HTML and JavaScript treat specially (<, >, &, U+2028,
-// U+2029) are escaped as encoding/json escapes them, so the text is safe inside a page.
+// AppendJSONString appends s as a JSON string. The characters that HTML and JavaScript treat
+// specially (<, >, &, U+2028, U+2029) are escaped as encoding/json escapes them, so the text is
+// safe inside a page.
 func AppendJSONString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if !jsonPlain[s[i]] {
@@ -95,8 +96,8 @@ func appendJSONQuoted(dst []byte, s string) []byte {
 // MarshalJSON is AppendJSON for encoding/json.
 func (p *Profile) MarshalJSON() ([]byte, error) { return AppendJSON(nil, p), nil }
 
-// DecodeJSON decodes one JSON object of the contract's names; names that it does not know are ignored. Errors wrap
-// ErrMalformed, ErrTooLarge or ErrInvalidID.
+// DecodeJSON decodes one JSON object of the contract's names; names that it does not know are
+// ignored. Errors wrap ErrMalformed, ErrTooLarge or ErrInvalidID.
 func DecodeJSON(b []byte) (*Profile, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes of JSON; at most %d", ErrTooLarge, len(b), MaxSize)

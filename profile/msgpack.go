@@ -13,8 +13,8 @@ import (
 //
 //	[1, id, nom, prenom, fullName, avatar, matricule, ministere, sexe, updatedAt, {attribute: value, …}]
 //
-// The first element is the layout's version. A reader refuses versions and lengths that it does not know: for a cache that
-// is a miss, and the next fill writes what it knows.
+// The first element is the layout's version. A reader refuses versions and lengths that it does not
+// know: for a cache that is a miss, and the next fill writes what it knows.
 const (
 	layoutVersion = 1
 	layoutLen     = 11
@@ -22,8 +22,8 @@ const (
 	maxAttrs = 1024
 )
 
-// AppendMsgpack appends the msgpack encoding of p to dst: see the layout in the package's documentation of encodings.
-// A profile that passed Check encodes to at most MaxSize bytes.
+// AppendMsgpack appends the msgpack encoding of p to dst: see the layout in the package's
+// documentation of encodings. A profile that passed Check encodes to at most MaxSize bytes.
 func AppendMsgpack(dst []byte, p *Profile) []byte {
 	dst = slices.Grow(dst, p.msgpackSize())
 	dst = append(dst, msgpcode.FixedArrayLow|layoutLen, layoutVersion)
@@ -34,8 +34,8 @@ func AppendMsgpack(dst []byte, p *Profile) []byte {
 	return appendAttrs(dst, p.Attrs)
 }
 
-// Pack returns the msgpack encoding of p and makes p's strings point into it, so that p keeps nothing else alive. Neither may
-// change afterwards. p must have passed Check.
+// Pack returns the msgpack encoding of p and makes p's strings point into it, so that p keeps
+// nothing else alive. Neither may change afterwards. p must have passed Check.
 func Pack(p *Profile) []byte {
 	b := AppendMsgpack(nil, p)
 	if len(p.Attrs) > 0 { // their keys have moved as well: a new map
@@ -122,8 +122,9 @@ func appendAttrs(dst []byte, attrs map[string]string) []byte {
 	return dst
 }
 
-// DecodeMsgpack decodes what AppendMsgpack wrote. The profile's strings point into b, which must not change afterwards.
-// Errors wrap ErrMalformed or ErrTooLarge; whatever b holds, no more is allocated than the profile and its attributes.
+// DecodeMsgpack decodes what AppendMsgpack wrote. The profile's strings point into b, which must
+// not change afterwards. Errors wrap ErrMalformed or ErrTooLarge; whatever b holds, no more is
+// allocated than the profile and its attributes.
 func DecodeMsgpack(b []byte) (*Profile, error) {
 	p := new(Profile)
 	if err := DecodeMsgpackInto(p, b); err != nil {
@@ -132,7 +133,8 @@ func DecodeMsgpack(b []byte) (*Profile, error) {
 	return p, nil
 }
 
-// DecodeMsgpackInto is DecodeMsgpack into memory of the caller's. It overwrites the whole of p, or on an error nothing.
+// DecodeMsgpackInto is DecodeMsgpack into memory of the caller's. It overwrites the whole of p, or
+// on an error nothing.
 func DecodeMsgpackInto(p *Profile, b []byte) error {
 	r := reader{rest: b}
 	r.header(layoutLen)
@@ -152,8 +154,9 @@ func DecodeMsgpackInto(p *Profile, b []byte) error {
 	return nil
 }
 
-// reader takes msgpack values off the front of rest. The first fault sticks in why, and everything after reads as zero, so
-// that callers check once, in end. It never recurses: no value of the layouts nests deeper than the attributes' map.
+// reader takes msgpack values off the front of rest. The first fault sticks in why, and everything
+// after reads as zero, so that callers check once, in end. It never recurses: no value of the
+// layouts nests deeper than the attributes' map.
 type reader struct {
 	rest []byte
 	why  string
@@ -225,7 +228,8 @@ func (r *reader) big(n int) (v uint64) {
 	return v
 }
 
-// length reads the header of an array or map: fix is the code of the short form, whose low 4 bits are the length.
+// length reads the header of an array or map: fix is the code of the short form, whose low 4 bits
+// are the length.
 func (r *reader) length(fix, code16, code32 byte) int {
 	switch c := r.byte(); {
 	case c&0xf0 == fix:

@@ -1,5 +1,6 @@
-// Package profile is the record that edgecache keeps: a user's profile, the rules of its id and version, and its three
-// encodings (msgpack, JSON, Redis hash). Nothing else in edgecache knows the wire.
+// Package profile is the record that edgecache keeps: a user's profile, the rules of its id and
+// version, and its three encodings (msgpack, JSON, Redis hash). Nothing else in edgecache knows the
+// wire.
 package profile
 
 import (
@@ -14,7 +15,8 @@ const (
 	MaxIDLen = 128
 	// MaxSize is the largest encoded profile that is read or written, in bytes, in any encoding.
 	MaxSize = 64 << 10
-	// MaxVersion is the highest version: the largest integer that JSON readers and Redis's Lua keep exactly.
+	// MaxVersion is the highest version: the largest integer that JSON readers and Redis's Lua keep
+	// exactly.
 	MaxVersion = 1<<53 - 1
 )
 
@@ -31,8 +33,8 @@ var (
 	ErrUnavailable = errors.New("profile: unavailable")
 )
 
-// Profile is what a chat node shows next to a message. A *Profile that comes out of a cache is shared by all its readers:
-// read it, never change it; Clone gives a copy of your own.
+// Profile is what a chat node shows next to a message. A *Profile that comes out of a cache is
+// shared by all its readers: read it, never change it; Clone gives a copy of your own.
 type Profile struct {
 	// ID is the user's id: 1-128 bytes of [A-Za-z0-9._:@-].
 	ID string `json:"id"`
@@ -50,13 +52,15 @@ type Profile struct {
 	Ministere string `json:"ministere"`
 	// Sexe is "M", "F" or empty.
 	Sexe string `json:"sexe"`
-	// UpdatedAt is the version: milliseconds since 1970, strictly increasing per user, 0 when unknown.
+	// UpdatedAt is the version: milliseconds since 1970, strictly increasing per user, 0 when
+	// unknown.
 	UpdatedAt int64 `json:"updatedAt"`
 	// Attrs holds further attributes; nil when there are none.
 	Attrs map[string]string `json:"attrs,omitempty"`
 }
 
-// Batch is the source of truth's answer to a bulk lookup: every id asked for is in exactly one of the three.
+// Batch is the source of truth's answer to a bulk lookup: every id asked for is in exactly one of
+// the three.
 type Batch struct {
 	// Found holds the profiles by id.
 	Found map[string]*Profile
@@ -66,7 +70,8 @@ type Batch struct {
 	Errors map[string]error
 }
 
-// CheckID returns nil for a valid id, else an error that wraps ErrInvalidID and names the value and the rule.
+// CheckID returns nil for a valid id, else an error that wraps ErrInvalidID and names the value and
+// the rule.
 func CheckID(id string) error {
 	if len(id) == 0 {
 		return fmt.Errorf("%w: it is empty; want 1-%d bytes of [A-Za-z0-9._:@-]", ErrInvalidID, MaxIDLen)
@@ -98,8 +103,8 @@ func CheckVersion(v int64) error {
 	return nil
 }
 
-// Check returns nil for a profile that may be stored. Its errors wrap ErrInvalidID, ErrMalformed or ErrTooLarge and name
-// the field.
+// Check returns nil for a profile that may be stored. Its errors wrap ErrInvalidID, ErrMalformed or
+// ErrTooLarge and name the field.
 func (p *Profile) Check() error {
 	if err := CheckID(p.ID); err != nil {
 		return err
@@ -122,7 +127,8 @@ func (p *Profile) Check() error {
 // textNames are the JSON names of texts.
 var textNames = [8]string{"id", "nom", "prenom", "fullName", "avatar", "matricule", "ministere", "sexe"}
 
-// checkText refuses what is not UTF-8: JSON cannot hold it, so readers would be shown something else.
+// checkText refuses what is not UTF-8: JSON cannot hold it, so readers would be shown something
+// else.
 func (p *Profile) checkText() error {
 	for i, s := range p.texts() {
 		if !utf8.ValidString(*s) {
@@ -195,8 +201,8 @@ func (t *Patch) Agrees(p *Profile) bool {
 	return true
 }
 
-// Parts returns the fields of the profile that a patch may carry, without id and version. They point
-// into p.
+// Parts returns the fields of the profile that a patch may carry, without id and version. They
+// point into p.
 func (p *Profile) Parts() Patch {
 	return Patch{
 		FullName: &p.FullName, Avatar: &p.Avatar, Matricule: &p.Matricule,
@@ -204,8 +210,8 @@ func (p *Profile) Parts() Patch {
 	}
 }
 
-// TextOf returns what finds the text of a profile that has this name in JSON, in any case of letters;
-// nil when none has.
+// TextOf returns what finds the text of a profile that has this name in JSON, in any case of
+// letters; nil when none has.
 func TextOf(name string) func(*Profile) *string {
 	for i, known := range textNames {
 		if strings.EqualFold(known, name) {
@@ -215,7 +221,8 @@ func TextOf(name string) func(*Profile) *string {
 	return nil
 }
 
-// CustomName returns the full name when it is not the one that its names give, else "". Only such a name is stored.
+// CustomName returns the full name when it is not the one that its names give, else "". Only such a
+// name is stored.
 func (p *Profile) CustomName() string {
 	derived := Profile{Nom: p.Nom, Prenom: p.Prenom}
 	derived.Complete()

@@ -7,6 +7,6 @@ const Ranges = 1 << rangeBits
 
 const rangeBits = 10
 
-// RangeOf returns the range of an id, 0 to Ranges-1: the highest bits of its 64-bit xxHash, the same
-// in every process.
+// RangeOf returns the range of an id, 0 to Ranges-1: the highest bits of its 64-bit xxHash, the
+// same in every process.
 func RangeOf(id string) int { return int(xxhash.Sum64String(id) >> (64 - rangeBits)) }

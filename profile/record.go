@@ -10,14 +10,14 @@ import (
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
 
-// The Redis field ext holds what the plain fields beside it do not say, and a seal by which a reader
-// knows that nobody has changed them since edgecache wrote the record:
+// The Redis field ext holds what the plain fields beside it do not say, and a seal by which a
+// reader knows that nobody has changed them since edgecache wrote the record:
 //
 //	[2, nom, prenom, {attribute: value, …}, sum, version]
 //
-// sum covers the plain fields, version repeats updatedAt; both have a fixed length, so that a script
-// finds the version in the last 8 bytes and a caller compares the last 14. Layout 1 had no seal:
-// [1, nom, prenom, attrs].
+// sum covers the plain fields, version repeats updatedAt; both have a fixed length, so that a
+// script finds the version in the last 8 bytes and a caller compares the last 14. Layout 1 had no
+// seal: [1, nom, prenom, attrs].
 const (
 	extVersion = 2
 	extLen     = 6
@@ -155,8 +155,8 @@ func (r *Record) setExt(value string) error {
 }
 
 // Trust ends the reading, and says what the record is worth. latest returns the highest number that
-// a service whose clock is right can have written, in milliseconds since 1970; a hint above that has
-// no version. A hint has no part of an earlier name beside a new one.
+// a service whose clock is right can have written, in milliseconds since 1970; a hint above that
+// has no version. A hint has no part of an earlier name beside a new one.
 func (r *Record) Trust(latest func() int64) Trust {
 	p := r.Profile
 	if r.sealed && r.plain == hasAll && r.version == p.UpdatedAt && r.sum == plainSum(p) {

@@ -30,8 +30,8 @@ func CheckJSONText(body []byte) error {
 	return fmt.Errorf("%w: the JSON holds %s", ErrMalformed, why)
 }
 
-// ValidJSONText reports whether all texts of a JSON value are Unicode: UTF-8, and without half of a surrogate pair in an
-// escape. What is no JSON may pass.
+// ValidJSONText reports whether all texts of a JSON value are Unicode: UTF-8, and without half of a
+// surrogate pair in an escape. What is no JSON may pass.
 func ValidJSONText(b []byte) bool {
 	if !utf8.Valid(b) {
 		return false

@@ -9,7 +9,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/l2"
 )
 
-// RedisAnnouncer writes a change to the Redis tier and then to the stream. The order matters: a node that hears of the change and reads Redis finds it there. Both are idempotent by version, so a change may come again.
+// RedisAnnouncer writes a change to the Redis tier and then to the stream. The order matters: a
+// node that hears of the change and reads Redis finds it there. Both are idempotent by version, so
+// a change may come again.
 type RedisAnnouncer struct {
 	L2        *l2.Redis
 	Publisher *stream.Publisher
@@ -42,8 +44,8 @@ func (a RedisAnnouncer) Announce(ctx context.Context, c Change) error {
 	return nil
 }
 
-// imported tells nodes of users who were added and may be known there as absent. Of others nobody knows a thing, so an
-// import of many users does not fill the stream.
+// imported tells nodes of users who were added and may be known there as absent. Of others nobody
+// knows a thing, so an import of many users does not fill the stream.
 func (a RedisAnnouncer) imported(ctx context.Context, ids []string) error {
 	known, err := a.L2.Appear(ctx, ids)
 	if err != nil {

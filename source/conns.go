@@ -7,7 +7,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// openConns are the connections of a server, kept so that those whose requests do not end can be cut off.
+// openConns are the connections of a server, kept so that those whose requests do not end can be
+// cut off.
 type openConns struct {
 	mu  sync.Mutex
 	set map[net.Conn]struct{} // guarded by mu

@@ -30,7 +30,8 @@ import (
 const (
 	// crashEnv makes the test binary the process that gets killed; its value is "STEPS FOLDER".
 	crashEnv = "EDGECACHE_CRASH_CHILD"
-	// crashURLEnv is the PostgreSQL database of that process; without it the store is a SQLite file in the folder.
+	// crashURLEnv is the PostgreSQL database of that process; without it the store is a SQLite file
+	// in the folder.
 	crashURLEnv = "EDGECACHE_CRASH_URL"
 	// crashTrialsEnv sets the number of kills; the default suits every run of the tests.
 	crashTrialsEnv = "EDGECACHE_CRASH_TRIALS"
@@ -39,7 +40,8 @@ const (
 // crashWriters is the number of goroutines that change users in the process that gets killed.
 const crashWriters = 4
 
-// announceLog is an Announcer that appends a line to a file, which outlives a killed process as a stream does.
+// announceLog is an Announcer that appends a line to a file, which outlives a killed process as a
+// stream does.
 type announceLog struct{ file *os.File }
 
 func openAnnounceLog(place string) (*announceLog, error) {
@@ -52,8 +54,8 @@ func (a *announceLog) Announce(_ context.Context, c source.Change) error {
 	return err
 }
 
-// crashChild changes users until its steps are used up, then kills itself where it stands: after a commit, before an
-// announcement, after it, or before the note that it was made.
+// crashChild changes users until its steps are used up, then kills itself where it stands: after a
+// commit, before an announcement, after it, or before the note that it was made.
 func crashChild(arg string) {
 	var steps atomic.Int64
 	var place string
@@ -147,7 +149,8 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	})
 }
 
-// killAndRestart has a process kill itself n times at random points; url is its PostgreSQL database.
+// killAndRestart has a process kill itself n times at random points; url is its PostgreSQL
+// database.
 func killAndRestart(t *testing.T, open truth.StoreMaker, n int, url func(place string) string) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -213,7 +216,8 @@ func drainAfterRestart(t *testing.T, open truth.StoreMaker, place string) {
 	}
 }
 
-// checkAnnounced wants each acknowledged change announced, and the first announcements of each user in version order.
+// checkAnnounced wants each acknowledged change announced, and the first announcements of each user
+// in version order.
 func checkAnnounced(t *testing.T, place string, acked []string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(place, "announced"))

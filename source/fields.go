@@ -12,8 +12,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Limits of the fields that the service accepts, in bytes of UTF-8. They are far above what people have and far below
-// profile.MaxSize, so that a profile of valid fields is a valid profile unless its attributes fill it.
+// Limits of the fields that the service accepts, in bytes of UTF-8. They are far above what people
+// have and far below profile.MaxSize, so that a profile of valid fields is a valid profile unless
+// its attributes fill it.
 const (
 	maxName  = 256  // nom, prenom, ministere
 	maxFull  = 512  // fullName
@@ -44,8 +45,9 @@ func (fp *fieldParser) fail(field, format string, args ...any) {
 	fp.errs = append(fp.errs, origin.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
 }
 
-// parseUpdate reads the body of a PUT to id: any of updateFields; null empties a field, and in attrs removes a key. It
-// takes back what a lookup gave: updatedAt is left out, and so is what nobody knows when ignore says so.
+// parseUpdate reads the body of a PUT to id: any of updateFields; null empties a field, and in
+// attrs removes a key. It takes back what a lookup gave: updatedAt is left out, and so is what
+// nobody knows when ignore says so.
 func parseUpdate(body []byte, id string, ignore bool) (origin.Update, error) {
 	fp, err := parseFields(body, ignore)
 	if err != nil {
@@ -60,7 +62,8 @@ func parseUpdate(body []byte, id string, ignore bool) (origin.Update, error) {
 	return fp.update, fp.err()
 }
 
-// parseCreate reads the body of a create: id and any of updateFields. makesIDs says that it may lack the id.
+// parseCreate reads the body of a create: id and any of updateFields. makesIDs says that it may
+// lack the id.
 func parseCreate(body []byte, makesIDs, ignore bool) (*profile.Profile, error) {
 	fp, err := parseFields(body, ignore)
 	if err != nil {
@@ -202,7 +205,8 @@ func (fp *fieldParser) text(name string, value json.RawMessage, limit int) *stri
 	return s
 }
 
-// unicode reports whether a value's texts are Unicode, and notes it when they are not: decoding would change them.
+// unicode reports whether a value's texts are Unicode, and notes it when they are not: decoding
+// would change them.
 func (fp *fieldParser) unicode(name string, value json.RawMessage) bool {
 	ok := profile.ValidJSONText(value)
 	if !ok {

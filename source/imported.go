@@ -10,7 +10,8 @@ import (
 // ImportedIDs is the number of users that share the outbox row of a bulk load.
 const ImportedIDs = 500
 
-// ImportedRow is the change that announces users of a bulk load. Its id has a space, so it is no user's.
+// ImportedRow is the change that announces users of a bulk load. Its id has a space, so it is no
+// user's.
 func ImportedRow(ids []string, now int64) Change {
 	return Change{Kind: profile.Imported, ID: "import from " + ids[0], Version: now, Added: ids}
 }

@@ -21,7 +21,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/postgres"
 )
 
-// longEnv, when it is not empty, has the tests below do all they claim; without it they do less, which suits every run.
+// longEnv, when it is not empty, has the tests below do all they claim; without it they do less,
+// which suits every run.
 const longEnv = "EDGECACHE_LONG"
 
 func unlessLong(short, long int) int {
@@ -154,7 +155,8 @@ func TestPostgresTwoProcesses(t *testing.T) {
 	out.Check(t, 1+updates/users, ids...)
 }
 
-// updateMany has one writer update users in turn, and checks that what it is told rises. It returns the last versions.
+// updateMany has one writer update users in turn, and checks that what it is told rises. It returns
+// the last versions.
 func updateMany(t *testing.T, s source.Store, writer, n, users int) map[string]int64 {
 	last := map[string]int64{}
 	for i := range n {

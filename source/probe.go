@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// probeAge is how long an answer about the database holds, so that health checks cost it little.
+	// probeAge is how long an answer about the database holds, so that health checks cost it
+	// little.
 	probeAge = time.Second
-	// refusedAge is how long it counts that a change was refused: a full disk may still take small ones.
+	// refusedAge is how long it counts that a change was refused: a full disk may still take small
+	// ones.
 	refusedAge = 10 * time.Second
 )
 
@@ -29,7 +31,8 @@ func (p *probe) refuse(err error) {
 	p.refusedAt, p.refused = time.Now(), err
 }
 
-// ask returns why changes were refused lately, what the last try said, or makes one when that is old.
+// ask returns why changes were refused lately, what the last try said, or makes one when that is
+// old.
 func (p *probe) ask(ctx context.Context, try func(context.Context) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

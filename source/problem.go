@@ -1,23 +1,19 @@
 package source
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
-
-	"github.com/chatapp-ngomna/edgecache/auth"
-	"github.com/chatapp-ngomna/edgecache/internal/plain"
-	"github.com/chatapp-ngomna/edgecache/origin"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/chatapp-ngomna/edgecache/auth/gate"
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
 	"github.com/chatapp-ngomna/edgecache/internal/web"
-	"github.com/chatapp-ngomna/edgecache/profile"
+	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
 // retryAfter is what a 503 of the service asks its callers to wait.
@@ -32,49 +28,16 @@ type problem struct {
 	Errors origin.FieldErrors `json:"errors,omitempty"`
 }
 
-// statusOf is the one place where errors become HTTP statuses.
+// statusOf is the one place where errors become HTTP statuses: what the server refuses, then what
+// nodes and origins answer alike, then what the truth answers.
 func statusOf(err error) int {
 	if fe, ok := errors.AsType[*fiber.Error](err); ok {
 		return fe.Code
 	}
-	if _, ok := errors.AsType[*gate.Limited](err); ok {
-		return http.StatusTooManyRequests
-	}
-	switch {
-	case errors.Is(err, gate.ErrForeignHost):
-		return http.StatusMisdirectedRequest
-	case errors.Is(err, gate.ErrSimpleType):
-		return http.StatusUnsupportedMediaType
-	case errors.Is(err, gate.ErrCrossSite):
-		return http.StatusForbidden
-	case errors.Is(err, web.ErrTooLarge):
-		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, web.ErrNoBody), errors.Is(err, web.ErrTruncated):
-		return http.StatusBadRequest
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return http.StatusRequestTimeout
-	case errors.Is(err, web.ErrBusy), errors.Is(err, errClosing):
+	if errors.Is(err, errClosing) {
 		return http.StatusServiceUnavailable
-	case errors.Is(err, profile.ErrInvalidID), errors.Is(err, profile.ErrMalformed):
-		return http.StatusBadRequest
-	case errors.Is(err, profile.ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, auth.ErrUnauthorized):
-		return http.StatusUnauthorized
-	case errors.Is(err, auth.ErrForbidden):
-		return http.StatusForbidden
-	case errors.Is(err, origin.ErrExists):
-		return http.StatusConflict
-	case errors.Is(err, origin.ErrVersion):
-		return http.StatusPreconditionFailed
-	case errors.Is(err, profile.ErrTooLarge):
-		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, origin.ErrClosed), errors.Is(err, profile.ErrUnavailable), errors.Is(err, origin.ErrUnwritable),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
 	}
+	return cmp.Or(gate.Status(err), origin.Status(err))
 }
 
 // problemOf describes err. What is inside a broken origin is for its log, not for its callers.
@@ -95,7 +58,8 @@ func problemOf(err error) problem {
 	return p
 }
 
-// unwritableDetail is the reason why the database takes no changes, without what the database says of itself.
+// unwritableDetail is the reason why the database takes no changes, without what the database says
+// of itself.
 func unwritableDetail(err error) string {
 	for _, reason := range []error{ErrFull, ErrReadOnly, ErrDisk} {
 		if errors.Is(err, reason) {

@@ -21,37 +21,30 @@ type RelayConfig struct {
 	Announcer Announcer
 	// Batch is the number of rows taken from the outbox at once. Default 256.
 	Batch int
-	// Concurrency is the number of users announced at once, as many of them new as tried again. One who takes long counts
-	// no more, up to Batch of them. Default 32.
+	// Concurrency is the number of users announced at once, as many of them new as tried again. One
+	// who takes long counts no more, up to Batch of them. Default 32.
 	Concurrency int
 	// Timeout bounds one announcement. Default 2 s.
 	Timeout time.Duration
 	// Poll is how often the outbox is looked at when nothing woke the relay. Default 500 ms.
 	Poll time.Duration
-	// MaxPause caps the pause after failures of one user; when the Announcer fails for everybody the cap is a second
-	// or MaxPause, whichever is less. Default 5 s.
+	// MaxPause caps the pause after failures of one user; when the Announcer fails for everybody
+	// the cap is a second or MaxPause, whichever is less. Default 5 s.
 	MaxPause time.Duration
 	// Keep is how long rows stay in the outbox after they were announced. Default 10 min.
 	Keep time.Duration
-	// Logger gets a line when attempts fail, one in 10 s with the number of users concerned. Default: none.
+	// Logger gets a line when attempts fail, one in 10 s with the number of users concerned.
+	// Default: none.
 	Logger *slog.Logger
 }
 
 func (c RelayConfig) withDefaults() RelayConfig {
-	if c.Batch <= 0 {
-		c.Batch = 256
-	}
-	if c.Concurrency <= 0 {
-		c.Concurrency = 32
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{{&c.Timeout, 2 * time.Second}, {&c.Poll, 500 * time.Millisecond}, {&c.MaxPause, 5 * time.Second}, {&c.Keep, 10 * time.Minute}} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	c.Batch = cmp.Or(c.Batch, 256)
+	c.Concurrency = cmp.Or(c.Concurrency, 32)
+	c.Timeout = cmp.Or(c.Timeout, 2*time.Second)
+	c.Poll = cmp.Or(c.Poll, 500*time.Millisecond)
+	c.MaxPause = cmp.Or(c.MaxPause, 5*time.Second)
+	c.Keep = cmp.Or(c.Keep, 10*time.Minute)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
@@ -60,13 +53,21 @@ func (c RelayConfig) validate() error {
 	if c.Outbox == nil || c.Announcer == nil {
 		return errors.New("source: a relay needs an Outbox and an Announcer")
 	}
+	if min(c.Batch, c.Concurrency) < 0 {
+		return fmt.Errorf("source: RelayConfig: Batch %d, Concurrency %d; want numbers above 0", c.Batch, c.Concurrency)
+	}
+	if min(c.Timeout, c.Poll, c.MaxPause, c.Keep) < 0 {
+		return fmt.Errorf("source: RelayConfig: Timeout %v, Poll %v, MaxPause %v, Keep %v; want positive durations",
+			c.Timeout, c.Poll, c.MaxPause, c.Keep)
+	}
 	return nil
 }
 
 const (
 	// minPause is the pause after a first failure.
 	minPause = 20 * time.Millisecond
-	// maxOutagePause caps the pause while nobody can be announced, so that changes flow again soon after it is over.
+	// maxOutagePause caps the pause while nobody can be announced, so that changes flow again soon
+	// after it is over.
 	maxOutagePause = time.Second
 	// pruneEvery is the time between two prunings.
 	pruneEvery = time.Minute
@@ -74,7 +75,8 @@ const (
 	// wait for, lookTimeout how long that may take.
 	lookElsewhere = 20 * time.Millisecond
 	lookTimeout   = 500 * time.Millisecond
-	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting what succeeded.
+	// closeGrace bounds the work that Close waits for beyond the announcements in progress: noting
+	// what succeeded.
 	closeGrace = time.Second
 )
 
@@ -122,16 +124,17 @@ type relayCounters struct {
 
 // NewRelay returns a relay that Start starts.
 func NewRelay(cfg RelayConfig) (*Relay, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cfg = cfg.withDefaults()
 	return &Relay{cfg: cfg, waiters: newWaiters(), ctx: ctx, cancel: cancel, stuck: newStuckUsers(cfg.MaxPause),
 		budget: newBudget(cfg.Concurrency), again: make(chan struct{}, 1), retry: make(chan struct{}, 1), ended: make(chan struct{})}, nil
 }
 
-// Start reads the outbox's backlog, which proves that it can be read, and starts relaying. It may be called once.
+// Start reads the outbox's backlog, which proves that it can be read, and starts relaying. It may
+// be called once.
 func (r *Relay) Start(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,8 +170,8 @@ func (r *Relay) run() {
 	}
 }
 
-// Close lets the announcements in progress end, each within its timeout, and stops; what is left waits in the outbox. It
-// may be called twice and before Start.
+// Close lets the announcements in progress end, each within its timeout, and stops; what is left
+// waits in the outbox. It may be called twice and before Start.
 func (r *Relay) Close() error {
 	r.cancel(origin.ErrClosed)
 	r.mu.Lock()

@@ -34,8 +34,8 @@ func (r *Relay) announceAll(users [][]Change) []outcome {
 	return outcomes
 }
 
-// announceUser stops at the first change that fails: the user's later ones must not overtake it. Changes that an attempt
-// announced after its claim was over are done already.
+// announceUser stops at the first change that fails: the user's later ones must not overtake it.
+// Changes that an attempt announced after its claim was over are done already.
 func (r *Relay) announceUser(changes []Change) outcome {
 	o := outcome{id: changes[0].ID}
 	told := r.stuck.told(o.id)
@@ -55,7 +55,8 @@ func (r *Relay) announceUser(changes []Change) outcome {
 	return o
 }
 
-// announce calls the Announcer, detached from Close: cut off in the middle, a change would only be announced twice.
+// announce calls the Announcer, detached from Close: cut off in the middle, a change would only be
+// announced twice.
 func (r *Relay) announce(c Change) (err error) {
 	if c.Fault != nil {
 		return c.Fault

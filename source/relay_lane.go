@@ -10,7 +10,8 @@ import (
 const (
 	// patience is how long an attempt may hold up the first lane; it goes on beside it then.
 	patience = 20 * time.Millisecond
-	// probeBatch is the number of rows tried after a wake while nobody can be announced, probeEvery the time between.
+	// probeBatch is the number of rows tried after a wake while nobody can be announced, probeEvery
+	// the time between.
 	probeBatch = 4
 	probeEvery = 100 * time.Millisecond
 )
@@ -36,7 +37,8 @@ func (r *Relay) loop() {
 	}
 }
 
-// idle waits until there is something to do, and reports whether it was told so: not within a pause after failures.
+// idle waits until there is something to do, and reports whether it was told so: not within a pause
+// after failures.
 func (r *Relay) idle(pause time.Duration, timer *time.Timer, prune *time.Ticker) (woken bool) {
 	if pause > 0 && !life.Wait(r.ctx, pause) {
 		return false
@@ -94,8 +96,8 @@ func (r *Relay) awaited(limit int) (users []string) {
 	return users
 }
 
-// cycle takes what waits in the outbox, announces it and notes what succeeded. It returns how many rows were announced or
-// left behind, and how long to wait if there were none.
+// cycle takes what waits in the outbox, announces it and notes what succeeded. It returns how many
+// rows were announced or left behind, and how long to wait if there were none.
 func (r *Relay) cycle(woken bool) (n int, pause time.Duration, err error) {
 	w, pause := r.want(woken)
 	if w.Limit == 0 {
@@ -114,8 +116,9 @@ func (r *Relay) cycle(woken bool) (n int, pause time.Duration, err error) {
 	return n, pause, r.finish(claim, done)
 }
 
-// round announces the changes of users, and returns the rows that were announced. It waits for none of them longer than
-// patience: an attempt that takes longer goes on by itself, and the user is stuck meanwhile.
+// round announces the changes of users, and returns the rows that were announced. It waits for none
+// of them longer than patience: an attempt that takes longer goes on by itself, and the user is
+// stuck meanwhile.
 func (r *Relay) round(users [][]Change) (done []int64) {
 	outcomes := make(chan outcome, len(users))
 	slots := make(chan struct{}, r.cfg.Concurrency)
@@ -139,7 +142,8 @@ func (r *Relay) round(users [][]Change) (done []int64) {
 	return done
 }
 
-// attempt announces the changes of one user. Its outcome is sent within patience, of an attempt that lags an empty one.
+// attempt announces the changes of one user. Its outcome is sent within patience, of an attempt
+// that lags an empty one.
 func (r *Relay) attempt(changes []Change, slots <-chan struct{}, outcomes chan<- outcome) {
 	var over atomic.Bool
 	stuck := make(chan struct{}) // closed once the user is
@@ -184,7 +188,8 @@ func (r *Relay) succeeded(n int) {
 	}
 }
 
-// prune forgets rows announced long ago. That it failed is worth a line, nothing more: it comes again.
+// prune forgets rows announced long ago. That it failed is worth a line, nothing more: it comes
+// again.
 func (r *Relay) prune() {
 	if _, err := r.cfg.Outbox.Prune(r.ctx, time.Now().Add(-r.cfg.Keep)); err != nil && r.ctx.Err() == nil {
 		r.cfg.Logger.Warn("source: relay: prune outbox", "error", err)

@@ -10,12 +10,14 @@ import (
 )
 
 const (
-	// retryRate is how many stuck users are tried in a second, all together; probeRate while nobody can be announced.
+	// retryRate is how many stuck users are tried in a second, all together; probeRate while nobody
+	// can be announced.
 	retryRate = 32
 	probeRate = 3
 )
 
-// budget bounds the attempts of the second lane that fail; those that succeed cost nothing. Owned by that lane.
+// budget bounds the attempts of the second lane that fail; those that succeed cost nothing. Owned
+// by that lane.
 type budget struct {
 	burst, left float64
 	at          time.Time
@@ -113,7 +115,8 @@ func (r *Relay) retryRound(ctx context.Context, users []string) error {
 	return err
 }
 
-// release ends the turn of users who were announced. If that could not be noted they have another one, for the note.
+// release ends the turn of users who were announced. If that could not be noted they have another
+// one, for the note.
 func (r *Relay) release(good []outcome, noted bool) {
 	if !noted {
 		for _, o := range good {

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// maxStuck bounds the users who are kept as stuck, by that the memory, about 200 bytes each. With more of them the
-	// relay takes up nobody new.
+	// maxStuck bounds the users who are kept as stuck, by that the memory, about 200 bytes each.
+	// With more of them the relay takes up nobody new.
 	maxStuck = 50_000
-	// spread is how many stuck users have their turn at once after one of them could be announced: whatever held one up
-	// has likely ended for others.
+	// spread is how many stuck users have their turn at once after one of them could be announced:
+	// whatever held one up has likely ended for others.
 	spread = 8
-	// emptyClaims is how often a stuck user may have no row to claim before it is forgotten. Another process has the user,
-	// or has announced the changes.
+	// emptyClaims is how often a stuck user may have no row to claim before it is forgotten.
+	// Another process has the user, or has announced the changes.
 	emptyClaims = 5
 )
 
@@ -31,17 +31,20 @@ type stuckUser struct {
 	empty    int       // claims in a row without a row of the user
 }
 
-// stuckUsers are the users whose attempt failed or takes long, and what that says about the Announcer.
+// stuckUsers are the users whose attempt failed or takes long, and what that says about the
+// Announcer.
 type stuckUsers struct {
 	maxPause time.Duration
 
-	mu       sync.Mutex
-	users    map[string]*stuckUser // guarded by mu
-	failing  int                   // guarded by mu: users with a failure
-	lagging  int                   // guarded by mu: attempts that take long
-	spent    int                   // guarded by mu: attempts of the first lane that failed or lag since the last success
-	inARow   int                   // guarded by mu: failures since the last success, each of another user than before
-	lastUser string                // guarded by mu: the user of the last failure
+	mu      sync.Mutex
+	users   map[string]*stuckUser // guarded by mu
+	failing int                   // guarded by mu: users with a failure
+	lagging int                   // guarded by mu: attempts that take long
+	// guarded by mu: attempts of the first lane that failed or lag since the last success
+	spent int
+	// guarded by mu: failures since the last success, each of another user than before
+	inARow   int
+	lastUser string // guarded by mu: the user of the last failure
 }
 
 func newStuckUsers(maxPause time.Duration) *stuckUsers {
@@ -58,7 +61,8 @@ func (s *stuckUsers) state() (failing int64, down bool) {
 // downLocked: failures of different users without a success are the Announcer's.
 func (s *stuckUsers) downLocked() bool { return s.inARow > 1 }
 
-// ids lists all of them; spent is how many attempts of the first lane came to nothing since the last success.
+// ids lists all of them; spent is how many attempts of the first lane came to nothing since the
+// last success.
 func (s *stuckUsers) ids() (ids []string, spent int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,7 +110,8 @@ func (s *stuckUsers) lagged() {
 	s.lagging--
 }
 
-// tell keeps what an attempt announced until it is noted as done, which the second lane may do at once.
+// tell keeps what an attempt announced until it is noted as done, which the second lane may do at
+// once.
 func (s *stuckUsers) tell(o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +174,8 @@ func (s *stuckUsers) succeeded() (again bool) {
 	return again
 }
 
-// take returns up to limit users whose turn has come, and makes them busy; next is when another one's comes, if any.
+// take returns up to limit users whose turn has come, and makes them busy; next is when another
+// one's comes, if any.
 func (s *stuckUsers) take(now time.Time, limit int) (due []string, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,7 +243,8 @@ func (s *stuckUsers) freeLocked(id string) {
 	delete(s.users, id)
 }
 
-// putBack ends the turn of users whose rows could not be claimed, or who had none when claimed is true.
+// putBack ends the turn of users whose rows could not be claimed, or who had none when claimed is
+// true.
 func (s *stuckUsers) putBack(ids []string, claimed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

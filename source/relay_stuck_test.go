@@ -43,8 +43,8 @@ func TestRelayStuckUsers(t *testing.T) {
 	}
 }
 
-// stick has n users fail, and wants changes of others to be announced at once, tries of the n to be few, and all to be
-// announced soon after the trouble is over.
+// stick has n users fail, and wants changes of others to be announced at once, tries of the n to be
+// few, and all to be announced soon after the trouble is over.
 func stick(t *testing.T, n int, hangs bool) {
 	tr := &trouble{Recorder: truth.NewRecorder(nil), hangs: hangs}
 	box := newMemOutbox()
@@ -85,9 +85,9 @@ func stick(t *testing.T, n int, hangs bool) {
 	}
 }
 
-// triesInAMinute bounds how often n users are tried who fail at once, or hang until the timeout. One
-// pauses for half of MaxPause to the whole of it; several, who are all there are, for half a second at
-// least, and together they keep to ProbeRate.
+// triesInAMinute bounds how often n users are tried who fail at once, or hang until the timeout.
+// One pauses for half of MaxPause to the whole of it; several, who are all there are, for half a
+// second at least, and together they keep to ProbeRate.
 func triesInAMinute(conf source.RelayConfig, n int, hangs bool) (least, most int) {
 	takes := time.Duration(0)
 	if hangs {

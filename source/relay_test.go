@@ -213,6 +213,9 @@ func TestRelayFailures(t *testing.T) {
 			t.Errorf("after the outage: %+v", st)
 		}
 	})
+}
+
+func TestRelayOddFailures(t *testing.T) {
 	inBubble(t, "a panic of the announcer is a failure like others", func(t *testing.T) {
 		tries := 0
 		box := newMemOutbox()

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// recentSeqs is the number of announced rows that are remembered for writers who begin to wait only after their row was
-// announced: a writer is microseconds behind its commit.
+// recentSeqs is the number of announced rows that are remembered for writers who begin to wait only
+// after their row was announced: a writer is microseconds behind its commit.
 const recentSeqs = 8192
 
 // waiters are the writers who wait for their row to be announced.

@@ -28,19 +28,21 @@ import (
 
 // ServiceConfig configures a Service.
 type ServiceConfig struct {
-	// Listen is HOST:PORT; port 0 takes a free one, see Addr. Default 127.0.0.1:8001. Without Tokens.Secret the service does
-	// not know who asks, so only loopback hosts are accepted.
+	// Listen is HOST:PORT; port 0 takes a free one, see Addr. Default 127.0.0.1:8001. Without
+	// Tokens.Secret the service does not know who asks, so only loopback hosts are accepted.
 	Listen string
-	// Tokens are the bearer tokens that requests need. Default: none are needed. They travel as they are, so a service
-	// beyond a trusted network needs TLS.
+	// Tokens are the bearer tokens that requests need. Default: none are needed. They travel as
+	// they are, so a service beyond a trusted network needs TLS.
 	Tokens auth.Config
 	// Access is what else is asked of callers.
 	Access auth.Access
-	// TLS is how the service shows itself, and whether clients need a certificate. Default: it speaks plain HTTP.
+	// TLS is how the service shows itself, and whether clients need a certificate. Default: it
+	// speaks plain HTTP.
 	TLS *tls.Config
 	// Store holds the users. Required; the caller starts and closes it.
 	Store Store
-	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced, writes answer 200 or 201.
+	// Relay announces changes; a write's answer waits for its own. nil: nothing is announced,
+	// writes answer 200 or 201.
 	Relay *Relay
 	// BatchShape is how bulk lookups answer that do not say it by ?shape=. Default BatchObject.
 	BatchShape BatchShape
@@ -55,8 +57,8 @@ type ServiceConfig struct {
 	WriteTimeout time.Duration
 	// IdleTimeout is how long a connection may be idle between requests. Default 2 min.
 	IdleTimeout time.Duration
-	// DrainDelay is how long Close goes on serving before it refuses connections: /health is 503, and each answer says that it
-	// is the last of its connection. Default 0.
+	// DrainDelay is how long Close goes on serving before it refuses connections: /health is 503,
+	// and each answer says that it is the last of its connection. Default 0.
 	DrainDelay time.Duration
 	// ShutdownTimeout is how long Close waits for requests in progress. Default 4 s.
 	ShutdownTimeout time.Duration
@@ -69,29 +71,23 @@ type ServiceConfig struct {
 }
 
 const (
-	// maxBody is the largest request body: MaxBatch ids of the longest kind, or a profile of profile.MaxSize with escapes.
+	// maxBody is the largest request body: MaxBatch ids of the longest kind, or a profile of
+	// profile.MaxSize with escapes.
 	maxBody = 128 << 10
-	// maxHeader bounds request line and headers together. The URL of a batch of 500 UUIDs has 18 KiB.
+	// maxHeader bounds request line and headers together. The URL of a batch of 500 UUIDs has 18
+	// KiB.
 	maxHeader = 32 << 10
 	// maxConns bounds the open connections.
 	maxConns = 8192
 )
 
 func (c ServiceConfig) withDefaults() ServiceConfig {
-	if c.Listen == "" {
-		c.Listen = "127.0.0.1:8001"
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		standard time.Duration
-	}{
-		{&c.RelayWait, 250 * time.Millisecond}, {&c.ReadTimeout, 10 * time.Second}, {&c.WriteTimeout, 30 * time.Second},
-		{&c.IdleTimeout, 2 * time.Minute}, {&c.ShutdownTimeout, 4 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.standard
-		}
-	}
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8001")
+	c.RelayWait = cmp.Or(c.RelayWait, 250*time.Millisecond)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 10*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 30*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 2*time.Minute)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 4*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
@@ -99,6 +95,10 @@ func (c ServiceConfig) withDefaults() ServiceConfig {
 func (c ServiceConfig) validate() error {
 	if c.Store == nil {
 		return errors.New("source: the service needs a Store")
+	}
+	if min(c.RelayWait, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout, c.ShutdownTimeout) < 0 {
+		return fmt.Errorf("source: ServiceConfig: RelayWait %v, ReadTimeout %v, WriteTimeout %v, IdleTimeout %v, "+
+			"ShutdownTimeout %v; want positive durations", c.RelayWait, c.ReadTimeout, c.WriteTimeout, c.IdleTimeout, c.ShutdownTimeout)
 	}
 	if err := c.BatchShape.check(); err != nil {
 		return err
@@ -130,12 +130,13 @@ func (c ServiceConfig) validate() error {
 //	GET /openapi.json    this, for machines (OpenAPI 3.1)
 //	GET /metrics         for Prometheus: what waits to be announced, what the relay did
 //
-// With ServiceConfig.Tokens all but /health and Access.Open need a bearer token: role read for lookups, write to create and
-// change, admin to delete. GET /health without a token tells no more than whether the store answers.
+// With ServiceConfig.Tokens all but /health and Access.Open need a bearer token: role read for
+// lookups, write to create and change, admin to delete. GET /health without a token tells no more
+// than whether the store answers.
 //
-// A write answers 200 (or 201) once it was announced, and 202 when that took longer than RelayWait: it is committed either
-// way, and announced as soon as that is possible. Errors are RFC 9457 problems. "batch", "all", "health" and a few more
-// words are no ids (see CheckNewID).
+// A write answers 200 (or 201) once it was announced, and 202 when that took longer than RelayWait:
+// it is committed either way, and announced as soon as that is possible. Errors are RFC 9457
+// problems. "batch", "all", "health" and a few more words are no ids (see CheckNewID).
 type Service struct {
 	cfg    ServiceConfig
 	app    *fiber.App
@@ -202,7 +203,8 @@ func (s *Service) routes() {
 	app.Delete("/:id", s.ownSite(s.allow(auth.RoleAdmin, s.remove)))
 }
 
-// Start listens and asks itself for its health, so that nil means that it serves. It may be called once.
+// Start listens and asks itself for its health, so that nil means that it serves. It may be called
+// once.
 func (s *Service) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -234,7 +236,8 @@ func (s *Service) serve(ln net.Listener) {
 	}
 }
 
-// ask gets /health over the network, or with TLS past it: the service has no certificate to ask itself with.
+// ask gets /health over the network, or with TLS past it: the service has no certificate to ask
+// itself with.
 func (s *Service) ask(ctx context.Context) error {
 	if s.cfg.TLS != nil {
 		return s.askInside()
@@ -280,8 +283,8 @@ func (s *Service) Addr() string {
 	return ""
 }
 
-// Close says for DrainDelay that the service goes, then stops accepting, lets requests in progress end within ShutdownTimeout, and cuts off the rest. It may be called
-// twice and before Start.
+// Close says for DrainDelay that the service goes, then stops accepting, lets requests in progress
+// end within ShutdownTimeout, and cuts off the rest. It may be called twice and before Start.
 func (s *Service) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,8 +307,8 @@ func (s *Service) Close() error {
 	return nil
 }
 
-// shutdown waits for requests in progress. Those that wait for the store or the relay are told after three quarters of
-// the time, so that they still get an answer out.
+// shutdown waits for requests in progress. Those that wait for the store or the relay are told
+// after three quarters of the time, so that they still get an answer out.
 func (s *Service) shutdown() error {
 	stop := time.AfterFunc(s.cfg.ShutdownTimeout*3/4, func() { s.cancel(origin.ErrClosed) })
 	defer stop.Stop()

@@ -45,7 +45,8 @@ func (s *Service) getAll(c *fiber.Ctx) error {
 		return err
 	}
 	all := &allReader{hold: hold, service: s, conn: c.Context().Conn(), form: form, after: after}
-	if err := all.fetch(); err != nil { // the first users, while the status can still tell of an error
+	// the first users, while the status can still tell of an error
+	if err := all.fetch(); err != nil {
 		hold.Release()
 		return err
 	}
@@ -67,7 +68,8 @@ func (s *Service) page(c *fiber.Ctx, after string, limit int, form listForm) err
 		return err
 	}
 	defer leave()
-	users, err := s.cfg.Store.Page(ctx, after, limit+1) // one more tells whether there is a next page
+	// one more tells whether there is a next page
+	users, err := s.cfg.Store.Page(ctx, after, limit+1)
 	if err != nil {
 		return err
 	}
@@ -131,12 +133,13 @@ func (f listForm) append(dst []byte, p *profile.Profile, first bool) []byte {
 	return append(profile.AppendJSON(dst, p), f.terminator...)
 }
 
-// allReader is every user as a stream. The server reads it as fast as the client takes it, so one page of users is all
-// that is in memory, and each page is a query of its own: a slow client holds no transaction open. So it is no snapshot:
-// a user who is there all the while comes exactly once, one who comes or goes meanwhile may or may not.
+// allReader is every user as a stream. The server reads it as fast as the client takes it, so one
+// page of users is all that is in memory, and each page is a query of its own: a slow client holds
+// no transaction open. So it is no snapshot: a user who is there all the while comes exactly once,
+// one who comes or goes meanwhile may or may not.
 //
-// When the store fails in the middle, the reader's error makes the server cut the connection without the end of the
-// body, so that no client takes a part for the whole.
+// When the store fails in the middle, the reader's error makes the server cut the connection
+// without the end of the body, so that no client takes a part for the whole.
 type allReader struct {
 	hold    *web.Hold
 	service *Service
@@ -164,7 +167,8 @@ func (r *allReader) Read(dst []byte) (int, error) {
 	return n, nil
 }
 
-// fetch puts the next page into buf and gives its writing a deadline of its own: the server sets one for a whole answer.
+// fetch puts the next page into buf and gives its writing a deadline of its own: the server sets
+// one for a whole answer.
 func (r *allReader) fetch() error {
 	s := r.service
 	if err := r.conn.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout)); err != nil {

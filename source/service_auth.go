@@ -6,8 +6,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/auth"
 )
 
-// allow lets those through who have at least the role, as many requests as ServiceConfig.Access allows. Without a secret
-// everybody has it: the service is then reachable from this machine only.
+// allow lets those through who have at least the role, as many requests as ServiceConfig.Access
+// allows. Without a secret everybody has it: the service is then reachable from this machine only.
 func (s *Service) allow(need auth.Role, handler fiber.Handler) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		if err := s.gate.Admit(c.Context(), need); err != nil {

@@ -41,21 +41,27 @@ func signed(t *testing.T, method jwt.SigningMethod, key any, changes jwt.MapClai
 	return text
 }
 
+// newRSA returns a new key, and its public half in PEM.
+func newRSA(t *testing.T) (*rsa.PrivateKey, []byte) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+}
+
 func TestServiceTokens(t *testing.T) {
 	cfg := auth.Config{Secret: testSecret, Issuer: "chat", Audience: "origin"}
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: cfg})
 	hs := func(changes jwt.MapClaims) string {
 		return "Bearer " + signed(t, jwt.SigningMethodHS256, []byte(testSecret), changes)
 	}
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := x509.MarshalPKIXPublicKey(&rsaKey.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+	rsaKey, publicPEM := newRSA(t)
 	good := hs(nil)
 	parts := strings.Split(good, ".")
 	forged := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":99999999999,"iss":"chat","aud":"origin","roles":"admin"}`)) + "." + parts[2]
@@ -134,7 +140,8 @@ func TestTokenWithCriticalHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// A header beyond the server's buffer is cut off, often before the client has sent it all and can read the 431.
+// A header beyond the server's buffer is cut off, often before the client has sent it all and can
+// read the 431.
 func TestServiceCutsOffAHugeToken(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Tokens: auth.Config{Secret: testSecret}})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -274,7 +281,8 @@ func TestServiceLimits(t *testing.T) {
 	}
 }
 
-// Without tokens a page of a stranger may have its own name point here; forms have a browser send what they like.
+// Without tokens a page of a stranger may have its own name point here; forms have a browser send
+// what they like.
 func TestServiceAnswersNoStrangers(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))

@@ -74,8 +74,8 @@ func asks() map[string]string {
 	return map[string]string{"POST /batch": string(batch), "GET /batch?ids=" + strings.Join(ids, ","): "", "GET /all": "", "GET /all?limit=500": ""}
 }
 
-// TestRequestsForManyWaitForEachOther has thirty requests for 500 users at once: the store reads so many
-// users as maxWork says, single lookups pass by, and all are answered.
+// TestRequestsForManyWaitForEachOther has thirty requests for 500 users at once: the store reads so
+// many users as maxWork says, single lookups pass by, and all are answered.
 func TestRequestsForManyWaitForEachOther(t *testing.T) {
 	for request, body := range asks() {
 		t.Run(request[:min(len(request), 20)], func(t *testing.T) {
@@ -106,8 +106,8 @@ func TestRequestsForManyWaitForEachOther(t *testing.T) {
 	}
 }
 
-// TestAnswersAreNotBuiltWithoutRoom has nearly all be held that answers may hold. An answer of 30 MB is
-// refused then before it is written.
+// TestAnswersAreNotBuiltWithoutRoom has nearly all be held that answers may hold. An answer of 30
+// MB is refused then before it is written.
 func TestAnswersAreNotBuiltWithoutRoom(t *testing.T) {
 	store := newCrowd(t, strings.Repeat("x", 60<<10))
 	close(store.release)

@@ -16,8 +16,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/origin"
 )
 
-// newMetrics returns the handler of GET /metrics. The registry is the service's own, so that several can live in one
-// process; what it exports is read when Prometheus asks.
+// newMetrics returns the handler of GET /metrics. The registry is the service's own, so that
+// several can live in one process; what it exports is read when Prometheus asks.
 func newMetrics(s *Service) fiber.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), serviceCollector{s}, s.counts, gate.LimitsCollector{Gate: s.gate})

@@ -1,9 +1,7 @@
 package source
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,27 +10,28 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chatapp-ngomna/edgecache/auth"
-	"github.com/chatapp-ngomna/edgecache/internal/plain"
-	"github.com/chatapp-ngomna/edgecache/internal/web"
-	"github.com/chatapp-ngomna/edgecache/origin"
-
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/auth"
+	"github.com/chatapp-ngomna/edgecache/internal/plain"
+	"github.com/chatapp-ngomna/edgecache/internal/strictjson"
+	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // requestTimeout bounds the work of the store for one request.
 const requestTimeout = 5 * time.Second
 
-// request returns a context for the work of one request. Fiber's own says nothing about the client, and its memory is
-// used again for the next request.
+// request returns a context for the work of one request. Fiber's own says nothing about the client,
+// and its memory is used again for the next request.
 func (s *Service) request() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.ctx, requestTimeout)
 }
 
-// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the connection.
+// pathID returns the checked id of the path, copied: Fiber's string lives in a buffer of the
+// connection.
 func pathID(c *fiber.Ctx) (string, error) {
 	id, err := url.PathUnescape(c.Params("id")) // once: clients may escape what they like
 	if err != nil {
@@ -61,7 +60,7 @@ func (s *Service) getOne(c *fiber.Ctx) error {
 	}
 	tag := origin.ETag(p.UpdatedAt)
 	c.Set(fiber.HeaderETag, tag)
-	if listsTag(c.Get(fiber.HeaderIfNoneMatch), tag) {
+	if web.NoneMatch(c.Get(fiber.HeaderIfNoneMatch), tag) {
 		return c.SendStatus(http.StatusNotModified)
 	}
 	return sendJSON(c, profile.AppendJSON(nil, p))
@@ -98,10 +97,8 @@ func (s *Service) postBatch(c *fiber.Ctx) error {
 	if err := profile.CheckJSONText(text.Bytes); err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(text.Bytes))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil || dec.More() {
-		return fmt.Errorf(`%w: want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed)
+	if err := strictjson.Decode(text.Bytes, &body); err != nil {
+		return fmt.Errorf(`%w: %w; want {"ids":["1","2"]}, ids as strings`, profile.ErrMalformed, err)
 	}
 	return s.batch(c, body.IDs)
 }
@@ -159,7 +156,8 @@ func (s *Service) batchBody(ids []string, shape BatchShape, hold *web.Hold) ([]b
 	return body, hold.Grow(len(body)) // escapes take more than was counted
 }
 
-// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they were asked for.
+// appendBatch appends {"users":{…},"missing":[…],"errors":{…}}, users in the order in which they
+// were asked for.
 func appendBatch(dst []byte, shape BatchShape, ids []string, found map[string]*profile.Profile, bad map[string]error) []byte {
 	dst = shape.appendUsers(dst, ids, found)
 	dst = append(dst, `,"missing":[`...)
@@ -214,14 +212,4 @@ func (s *Service) known(c *fiber.Ctx) bool { return s.gate.Known(c.Context(), au
 func sendJSON(c *fiber.Ctx, body []byte) error {
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(body)
-}
-
-// listsTag reports whether an If-None-Match header lists tag, weak or strong, or is *.
-func listsTag(header, tag string) bool {
-	for one := range strings.SplitSeq(header, ",") {
-		if one = strings.TrimSpace(one); one == "*" || strings.TrimPrefix(one, "W/") == tag {
-			return true
-		}
-	}
-	return false
 }

@@ -77,8 +77,9 @@ func TestServiceConditions(t *testing.T) {
 	}
 }
 
-// TestServiceRefusesABodyThatIsTooLong announces one byte more than there may be and sends none: the service closes without
-// reading what it refuses, and a client that is still sending then may see that before it sees the answer.
+// TestServiceRefusesABodyThatIsTooLong announces one byte more than there may be and sends none:
+// the service closes without reading what it refuses, and a client that is still sending then may
+// see that before it sees the answer.
 func TestServiceRefusesABodyThatIsTooLong(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{})
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
@@ -99,70 +100,72 @@ func TestServiceRefusesABodyThatIsTooLong(t *testing.T) {
 	}
 }
 
+// serviceProblems are requests that the service refuses.
+var serviceProblems = []struct {
+	method, path, body string
+	status             int
+	says               []string
+}{
+	{"GET", "/2", "", 404, []string{`user \"2\"`, "not found"}},
+	{"GET", "/a%20b", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+	{"GET", "/%32", "", 404, []string{`user \"2\"`}},
+	{"GET", "/a%2Fb", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+	{"GET", "/%00", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+	{"GET", "/%2531", "", 400, []string{"[A-Za-z0-9._:@-]"}},
+	{"GET", "/re%61dyz", "", 400, []string{"reserved"}},
+	{"GET", "/" + strings.Repeat("a", 129), "", 400, []string{"129 bytes; want 1-128"}},
+	{"GET", "/readyz", "", 400, []string{"reserved"}},
+	{"GET", "/1/", "", 404, nil},
+	{"PUT", "/health", `{"nom":"x"}`, 400, []string{"reserved"}},
+	{"PUT", "/batch", `{"nom":"x"}`, 400, []string{"reserved"}},
+	{"DELETE", "/all", "", 400, []string{"reserved"}},
+	{"PATCH", "/1", "{}", 405, nil},
+	{"PUT", "/2", `{"nom":"x"}`, 404, []string{"not found"}},
+	{"PUT", "/1", `{}`, 400, []string{"changes nothing", "fullName"}},
+	{"PUT", "/1", `{"attrs":{}}`, 400, []string{"changes nothing"}},
+	{"PUT", "/1", ``, 400, []string{"not a JSON object"}},
+	{"PUT", "/1", `[1]`, 400, []string{"not a JSON object"}},
+	{"PUT", "/1", `{"nom":"x"`, 400, []string{"JSON"}},
+	{"PUT", "/1", `{"nom":"x"} {}`, 400, []string{"something follows"}},
+	{"PUT", "/1", "{\"nom\":\"\xff\"}", 400, []string{"UTF-8"}},
+	{"PUT", "/1", `{"nom":"x","nom":"y"}`, 400, []string{`{"field":"nom","detail":"it is given twice"}`}},
+	{"PUT", "/1", `{"id":"2","nom":"x"}`, 400, []string{`"field":"id"`, "cannot be changed"}},
+	{"PUT", "/1", `{"nom":"x","updatedAt":"yesterday"}`, 400, []string{"If-Match"}},
+	{"PUT", "/1", `{"updatedAt":5}`, 400, []string{"changes nothing"}},
+	{"PUT", "/1", `{"nom":"x","id":2}`, 400, []string{`\"2\" is not the user of the path`}},
+	{"PUT", "/1", `{"nom":"x","id":1.5}`, 400, []string{"whole number"}},
+	{"PUT", "/1", `{"nom":"x","id":true}`, 400, []string{"whole number"}},
+	{"GET", "/batch?ids=1&shape=list", "", 400, []string{"want object or array"}},
+	{"PUT", "/1", `{"name":"x","nom":1,"prenom":"` + strings.Repeat("x", 300) + `","sexe":"a\u0000","attrs":{"k":1,"":"x"}}`, 400, []string{
+		`{"field":"name","detail":"unknown; the fields are nom, prenom,`, `{"field":"nom","detail":"want a JSON string or null"}`,
+		`{"field":"prenom","detail":"300 bytes; at most 256"}`, `"field":"sexe"`, `"field":"attrs.k"`, `attrs.`}},
+	{"PUT", "/1", `{"attrs":{"` + strings.Repeat("k", source.MaxKey+1) + `":"v"}}`, 400, []string{"1-128 bytes"}},
+	{"PUT", "/1", `{"attrs":null}`, 400, []string{"removes a key"}},
+	{"PUT", "/1", `{"attrs":{"k":"` + strings.Repeat("v", 5000) + `"}}`, 400, []string{"4096"}},
+	{"PUT", "/1", bigAttrs(16), 413, []string{"65536"}},
+	{"POST", "/", `{"nom":"x","id":"all","x":1}`, 400, []string{`"field":"id"`, "reserved", `"field":"x"`}},
+	{"POST", "/", `{"nom":"x"}`, 400, []string{`{"field":"id","detail":"it is missing"}`}},
+	{"POST", "/", `{"id":7.5}`, 400, []string{"whole number"}},
+	{"POST", "/", `{"id":"a/b"}`, 400, []string{`"field":"id"`}},
+	{"POST", "/", `{"id":"1"}`, 409, []string{"user exists"}},
+	{"GET", "/batch", "", 400, []string{"no ids"}},
+	{"GET", "/batch?id=1", "", 400, []string{"unknown query parameter"}},
+	{"GET", "/batch?ids=" + strings.Repeat("1,", 500) + "1", "", 413, []string{"more than 500"}},
+	{"GET", "/batch?ids=" + strings.Repeat("1", source.MaxHeader), "", 431, nil},
+	{"POST", "/batch", `{"ids":[]}`, 400, []string{"no ids"}},
+	{"POST", "/batch", `{"ids":[1]}`, 400, []string{"as strings"}},
+	{"POST", "/batch", `{"id":["1"]}`, 400, []string{"as strings"}},
+	{"POST", "/batch", `{"ids":["` + strings.Repeat(`1","`, 500) + `"]}`, 413, []string{"more than 500"}},
+	{"GET", "/all?limit=0", "", 400, []string{"want 1-1000"}},
+	{"GET", "/all?limit=x", "", 400, []string{"want 1-1000"}},
+	{"GET", "/all?after=%00", "", 400, []string{"after: "}},
+	{"GET", "/all?page=1", "", 400, []string{"after and limit"}},
+}
+
 func TestServiceProblems(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{})
 	truth.Ask(t, "POST", url+"/", `{"id":"1"}`, truth.JSONType)
-	long := strings.Repeat("x", 300)
-	for _, tt := range []struct {
-		method, path, body string
-		status             int
-		says               []string
-	}{
-		{"GET", "/2", "", 404, []string{`user \"2\"`, "not found"}},
-		{"GET", "/a%20b", "", 400, []string{"[A-Za-z0-9._:@-]"}},
-		{"GET", "/%32", "", 404, []string{`user \"2\"`}},
-		{"GET", "/a%2Fb", "", 400, []string{"[A-Za-z0-9._:@-]"}},
-		{"GET", "/%00", "", 400, []string{"[A-Za-z0-9._:@-]"}},
-		{"GET", "/%2531", "", 400, []string{"[A-Za-z0-9._:@-]"}},
-		{"GET", "/re%61dyz", "", 400, []string{"reserved"}},
-		{"GET", "/" + strings.Repeat("a", 129), "", 400, []string{"129 bytes; want 1-128"}},
-		{"GET", "/readyz", "", 400, []string{"reserved"}},
-		{"GET", "/1/", "", 404, nil},
-		{"PUT", "/health", `{"nom":"x"}`, 400, []string{"reserved"}},
-		{"PUT", "/batch", `{"nom":"x"}`, 400, []string{"reserved"}},
-		{"DELETE", "/all", "", 400, []string{"reserved"}},
-		{"PATCH", "/1", "{}", 405, nil},
-		{"PUT", "/2", `{"nom":"x"}`, 404, []string{"not found"}},
-		{"PUT", "/1", `{}`, 400, []string{"changes nothing", "fullName"}},
-		{"PUT", "/1", `{"attrs":{}}`, 400, []string{"changes nothing"}},
-		{"PUT", "/1", ``, 400, []string{"not a JSON object"}},
-		{"PUT", "/1", `[1]`, 400, []string{"not a JSON object"}},
-		{"PUT", "/1", `{"nom":"x"`, 400, []string{"JSON"}},
-		{"PUT", "/1", `{"nom":"x"} {}`, 400, []string{"something follows"}},
-		{"PUT", "/1", "{\"nom\":\"\xff\"}", 400, []string{"UTF-8"}},
-		{"PUT", "/1", `{"nom":"x","nom":"y"}`, 400, []string{`{"field":"nom","detail":"it is given twice"}`}},
-		{"PUT", "/1", `{"id":"2","nom":"x"}`, 400, []string{`"field":"id"`, "cannot be changed"}},
-		{"PUT", "/1", `{"nom":"x","updatedAt":"yesterday"}`, 400, []string{"If-Match"}},
-		{"PUT", "/1", `{"updatedAt":5}`, 400, []string{"changes nothing"}},
-		{"PUT", "/1", `{"nom":"x","id":2}`, 400, []string{`\"2\" is not the user of the path`}},
-		{"PUT", "/1", `{"nom":"x","id":1.5}`, 400, []string{"whole number"}},
-		{"PUT", "/1", `{"nom":"x","id":true}`, 400, []string{"whole number"}},
-		{"GET", "/batch?ids=1&shape=list", "", 400, []string{"want object or array"}},
-		{"PUT", "/1", `{"name":"x","nom":1,"prenom":"` + long + `","sexe":"a\u0000","attrs":{"k":1,"":"x"}}`, 400, []string{
-			`{"field":"name","detail":"unknown; the fields are nom, prenom,`, `{"field":"nom","detail":"want a JSON string or null"}`,
-			`{"field":"prenom","detail":"300 bytes; at most 256"}`, `"field":"sexe"`, `"field":"attrs.k"`, `attrs.`}},
-		{"PUT", "/1", `{"attrs":{"` + strings.Repeat("k", source.MaxKey+1) + `":"v"}}`, 400, []string{"1-128 bytes"}},
-		{"PUT", "/1", `{"attrs":null}`, 400, []string{"removes a key"}},
-		{"PUT", "/1", `{"attrs":{"k":"` + strings.Repeat("v", 5000) + `"}}`, 400, []string{"4096"}},
-		{"PUT", "/1", bigAttrs(16), 413, []string{"65536"}},
-		{"POST", "/", `{"nom":"x","id":"all","x":1}`, 400, []string{`"field":"id"`, "reserved", `"field":"x"`}},
-		{"POST", "/", `{"nom":"x"}`, 400, []string{`{"field":"id","detail":"it is missing"}`}},
-		{"POST", "/", `{"id":7.5}`, 400, []string{"whole number"}},
-		{"POST", "/", `{"id":"a/b"}`, 400, []string{`"field":"id"`}},
-		{"POST", "/", `{"id":"1"}`, 409, []string{"user exists"}},
-		{"GET", "/batch", "", 400, []string{"no ids"}},
-		{"GET", "/batch?id=1", "", 400, []string{"unknown query parameter"}},
-		{"GET", "/batch?ids=" + strings.Repeat("1,", 500) + "1", "", 413, []string{"more than 500"}},
-		{"GET", "/batch?ids=" + strings.Repeat("1", source.MaxHeader), "", 431, nil},
-		{"POST", "/batch", `{"ids":[]}`, 400, []string{"no ids"}},
-		{"POST", "/batch", `{"ids":[1]}`, 400, []string{"as strings"}},
-		{"POST", "/batch", `{"id":["1"]}`, 400, []string{"as strings"}},
-		{"POST", "/batch", `{"ids":["` + strings.Repeat(`1","`, 500) + `"]}`, 413, []string{"more than 500"}},
-		{"GET", "/all?limit=0", "", 400, []string{"want 1-1000"}},
-		{"GET", "/all?limit=x", "", 400, []string{"want 1-1000"}},
-		{"GET", "/all?after=%00", "", 400, []string{"after: "}},
-		{"GET", "/all?page=1", "", 400, []string{"after and limit"}},
-	} {
+	for _, tt := range serviceProblems {
 		got := truth.Ask(t, tt.method, url+tt.path, tt.body, truth.JSONType)
 		name := fmt.Sprintf("%s %.40s %.60s", tt.method, tt.path, tt.body)
 		if got.Status != tt.status || got.Header.Get("Content-Type") != "application/problem+json" {
@@ -435,7 +438,8 @@ func TestServiceClose(t *testing.T) {
 		if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil { // the answer began, and nobody reads on
+		// the answer began, and nobody reads on
+		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); !errors.Is(err, context.DeadlineExceeded) {

@@ -27,7 +27,8 @@ func TestPagesOfOtherSitesChangeNothing(t *testing.T) {
 	}{
 		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: text/plain", "Origin: http://evil.example"}, 403},
 		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: text/plain", "Sec-Fetch-Site: cross-site"}, 403},
-		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: text/plain"}, 415}, // a browser too old for either header
+		// a browser too old for either header
+		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: text/plain"}, 415},
 		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: application/x-www-form-urlencoded"}, 415},
 		{"POST", "/", `{"id":"2"}`, []string{"Content-Type: multipart/form-data; boundary=application/json"}, 400},
 		{"POST", "/", `{"id":"2"}`, nil, 415},

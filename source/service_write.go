@@ -10,12 +10,14 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"github.com/chatapp-ngomna/edgecache/internal/web"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 func (s *Service) create(c *fiber.Ctx) error {
-	// A page in a browser on this machine may POST anywhere without asking first, but not with this type.
+	// A page in a browser on this machine may POST anywhere without asking first, but not with this
+	// type.
 	if mediaType(c) != fiber.MIMEApplicationJSON {
 		return fiber.NewError(http.StatusUnsupportedMediaType, "want Content-Type: application/json")
 	}
@@ -93,33 +95,32 @@ func (s *Service) remove(c *fiber.Ctx) error {
 	return s.answerChange(c, change, http.StatusOK)
 }
 
-// ifMatch returns the versions that If-Match lists, nil without the header or for *, which every existing user matches.
-// A weak tag (W/"1") is no version that a change may rely on and matches none.
+// ifMatch returns the versions that If-Match lists, nil without the header or for *, which every
+// existing user matches. A weak tag (W/"1") is no version that a change may rely on and matches
+// none.
 func ifMatch(c *fiber.Ctx) ([]int64, error) {
 	header := utils.CopyString(c.Get(fiber.HeaderIfMatch))
 	if header == "" || strings.TrimSpace(header) == "*" {
 		return nil, nil
 	}
 	versions := []int64{}
-	for tag := range strings.SplitSeq(header, ",") {
-		tag = strings.TrimSpace(tag)
-		if strings.HasPrefix(tag, "W/") {
-			continue
-		}
-		text, ok := strings.CutPrefix(tag, `"`)
-		text, closed := strings.CutSuffix(text, `"`)
-		if !ok || !closed {
+	for rest := header; rest != ""; {
+		tag, after, ok := web.NextTag(rest)
+		if !ok {
 			return nil, fmt.Errorf(`%w: If-Match %.60q; want the ETag of an answer, such as "1700000000000", quotes included`,
 				profile.ErrMalformed, header)
 		}
-		if v, err := strconv.ParseInt(text, 10, 64); err == nil { // any other tag is valid and matches no version
+		rest = after
+		// Any other tag is valid, and matches no version.
+		if v, err := strconv.ParseInt(tag.Text, 10, 64); err == nil && !tag.Weak {
 			versions = append(versions, v)
 		}
 	}
 	return versions, nil
 }
 
-// answerChange waits for the relay and answers with the user as it is now; for a delete with its id and version.
+// answerChange waits for the relay and answers with the user as it is now; for a delete with its id
+// and version.
 func (s *Service) answerChange(c *fiber.Ctx, change Change, status int) error {
 	if !s.relayed(change) {
 		status = http.StatusAccepted

@@ -17,8 +17,9 @@ var errDead = errors.New("stream: moved to the dead-letter stream")
 // failedReason is why a good event is dead.
 const failedReason = "failed"
 
-// dispose applies an entry, or moves it to the dead-letter stream if it is no good event or failed too often. It returns
-// nil when the entry is done with, errDead when it is dead, and any other error when it is to be tried again.
+// dispose applies an entry, or moves it to the dead-letter stream if it is no good event or failed
+// too often. It returns nil when the entry is done with, errDead when it is dead, and any other
+// error when it is to be tried again.
 func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries int64) error {
 	if deliveries > w.cfg.MaxDeliveries {
 		// Its last delivery ended without a word: perhaps it takes the whole process down.
@@ -38,7 +39,8 @@ func (w *Worker) dispose(ctx context.Context, entry redis.XMessage, deliveries i
 	return w.bury(ctx, entry, failedReason, err, deliveries)
 }
 
-// refuse moves an entry that is no good event to the dead letters. If it names a user, no copy of his profile can be trusted.
+// refuse moves an entry that is no good event to the dead letters. If it names a user, no copy of
+// his profile can be trusted.
 func (w *Worker) refuse(ctx context.Context, entry redis.XMessage, e Event, why error, deliveries int64) error {
 	if e.UserID != "" {
 		if err := w.apply(ctx, Event{Kind: profile.Invalidated, UserID: e.UserID, ID: entry.ID, Hint: true}); err != nil {
@@ -108,8 +110,9 @@ func (w *Worker) says(e Event) *profile.Patch {
 	return e.Patch
 }
 
-// age is how long ago the event happened. Both times are those of the Redis server, so clocks that differ do not matter. An event
-// from the future is from before that clock was set back: it counts as old by as much, as it may be older.
+// age is how long ago the event happened. Both times are those of the Redis server, so clocks that
+// differ do not matter. An event from the future is from before that clock was set back: it counts
+// as old by as much, as it may be older.
 func (w *Worker) age(e Event) time.Duration { return w.clock.Sub(e.At).Abs() }
 
 func hasParts(e Event) bool {

@@ -9,8 +9,8 @@ import (
 // ErrCheckpoint reports a TailConfig.Resume that is none, or is of another stream.
 var ErrCheckpoint = errors.New("stream: no checkpoint of this stream")
 
-// checkpoint is where a tail stands, once everything up to there is handled, in the form in which it
-// outlives the process: the ledger, and whose stream it is.
+// checkpoint is where a tail stands, once everything up to there is handled, in the form in which
+// it outlives the process: the ledger, and whose stream it is.
 type checkpoint struct {
 	Stream  string `json:"stream"`
 	Cursor  string `json:"cursor"`
@@ -35,7 +35,8 @@ func (t *Tail) checkpoint() []byte {
 		RunID: who.runID, ReplID: who.replID, ReplID2: who.replID2,
 	})
 	if err != nil {
-		panic("stream: a checkpoint does not encode: " + err.Error()) // it has texts and numbers only
+		// it has texts and numbers only
+		panic("stream: a checkpoint does not encode: " + err.Error())
 	}
 	return b
 }

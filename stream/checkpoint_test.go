@@ -54,7 +54,8 @@ func goesOn(t *testing.T, server *redistest.Proc, at []byte, r *recorder) *Tail 
 		Block: 50 * time.Millisecond, Resume: at})
 }
 
-// A change to the stream while no process reads it: the tail that goes on notices what one would that had only looked away.
+// A change to the stream while no process reads it: the tail that goes on notices what one would
+// that had only looked away.
 func TestATailThatResumesNoticesWhatHappenedToTheStream(t *testing.T) {
 	for name, tc := range happenings {
 		t.Run(name, func(t *testing.T) {
@@ -118,8 +119,8 @@ func TestATailResumesWithoutItsServer(t *testing.T) {
 	}
 }
 
-// What another service said in the last minute is read once more, and marked as known: whether it was answered is not in the
-// checkpoint. Without such an entry nothing is read twice.
+// What another service said in the last minute is read once more, and marked as known: whether it
+// was answered is not in the checkpoint. Without such an entry nothing is read twice.
 func TestHintsAreReadOnceMore(t *testing.T) {
 	for _, hinted := range []bool{true, false} {
 		server := redistest.Server(t)
@@ -160,7 +161,8 @@ func TestHintsAreReadOnceMore(t *testing.T) {
 	}
 }
 
-// A checkpoint never covers what is not handled: the handler is stopped within a batch, and the tail closed.
+// A checkpoint never covers what is not handled: the handler is stopped within a batch, and the
+// tail closed.
 func TestACheckpointIsOfWhatIsHandled(t *testing.T) {
 	server := redistest.Server(t)
 	var k keeper
@@ -172,7 +174,8 @@ func TestACheckpointIsOfWhatIsHandled(t *testing.T) {
 	await(t, "the first event", func() bool { return r.has("7@1") })
 	r.awaitAlive(t, 2)
 	g.shut()
-	_, err := server.Client().TxPipelined(t.Context(), func(pipe redis.Pipeliner) error { // one read brings all
+	// one read brings all
+	_, err := server.Client().TxPipelined(t.Context(), func(pipe redis.Pipeliner) error {
 		for version := int64(2); version <= 4; version++ {
 			values, err := Encode(Event{Kind: profile.Updated, UserID: "7", Version: version, Profile: whole("7", version)})
 			must(t, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// claim takes over entries that were delivered ClaimAfter ago and not acknowledged: by a worker that
-// died, or because applying them failed.
+// claim takes over entries that were delivered ClaimAfter ago and not acknowledged: by a worker
+// that died, or because applying them failed.
 func (w *Worker) claim(ctx context.Context, l *link) error {
 	if w.byHand {
 		return w.claimByHand(ctx, l)
@@ -41,8 +41,8 @@ func (w *Worker) claim(ctx context.Context, l *link) error {
 	return nil
 }
 
-// lacksAutoClaim reports whether err is how Redis below 6.2 answers XAUTOCLAIM, or what the client makes
-// of the answer of Redis 6.2 when an entry was deleted: nil in its place.
+// lacksAutoClaim reports whether err is how Redis below 6.2 answers XAUTOCLAIM, or what the client
+// makes of the answer of Redis 6.2 when an entry was deleted: nil in its place.
 func lacksAutoClaim(err error) bool {
 	return errors.Is(err, redis.Nil) || err != nil && strings.Contains(err.Error(), "unknown command")
 }

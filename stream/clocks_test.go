@@ -10,8 +10,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// TestServersWhoseClocksDiffer has a stream whose last entry is from a clock an hour ahead of the server's, or an hour behind, as
-// after a failover or after the clock was set. Its last minutes are applied all the same, and nothing in them creates a record.
+// TestServersWhoseClocksDiffer has a stream whose last entry is from a clock an hour ahead of the
+// server's, or an hour behind, as after a failover or after the clock was set. Its last minutes are
+// applied all the same, and nothing in them creates a record.
 func TestServersWhoseClocksDiffer(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
 		t.Run(name, func(t *testing.T) {

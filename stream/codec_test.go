@@ -271,8 +271,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// TestFunctionsAreInvalidationsOfNobodyToOthers decodes an entry about a function with and without its field, which older nodes do
-// not look at.
+// TestFunctionsAreInvalidationsOfNobodyToOthers decodes an entry about a function with and without
+// its field, which older nodes do not look at.
 func TestFunctionsAreInvalidationsOfNobodyToOthers(t *testing.T) {
 	values := map[string]any{fieldPayload: `{"event":"user.profile.invalidated","userId":"edgecache:functions"}`, fieldFunction: "hide"}
 	if e, err := Decode(values); err != nil || e.Kind != profile.Invalidated || e.Function != "hide" || e.UserID != functionsID {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -15,14 +16,15 @@ const (
 	deadSuffix     = ":dead"
 	maxDeadPage    = 1000
 
-	// Of an entry that cannot be put back, being too large for an event in the first place, only the beginning is kept.
+	// Of an entry that cannot be put back, being too large for an event in the first place, only
+	// the beginning is kept.
 	maxDeadFields = 32
 	maxDeadValue  = 1 << 10
 	maxReason     = 512
 )
 
-// Fields of an entry of the dead-letter stream, beside those of the original entry. An original field of one of these names
-// gets originalPrefix before it.
+// Fields of an entry of the dead-letter stream, beside those of the original entry. An original
+// field of one of these names gets originalPrefix before it.
 const (
 	fieldEntry      = "entry"      // id of the original entry
 	fieldReason     = "reason"     // why it is here
@@ -35,13 +37,15 @@ const (
 type DeadConfig struct {
 	// Client reads and writes both streams. Required. It may be shared.
 	Client redis.UniversalClient
-	// Stream is the key of the stream whose dead letters they are; theirs is the same with ":dead". Default Name.
+	// Stream is the key of the stream whose dead letters they are; theirs is the same with ":dead".
+	// Default Name.
 	Stream string
 	// MaxLen is how many dead entries are kept, about. Default 10,000.
 	MaxLen int64
 }
 
-// DeadLetters is the stream of entries that no Worker could apply. Its methods may be called concurrently.
+// DeadLetters is the stream of entries that no Worker could apply. Its methods may be called
+// concurrently.
 type DeadLetters struct{ cfg DeadConfig }
 
 // DeadLetter is one of them.
@@ -64,8 +68,8 @@ type DeadLetter struct {
 
 // NewDeadLetters returns the dead letters of a stream; it starts nothing and has nothing to close.
 func NewDeadLetters(cfg DeadConfig) (*DeadLetters, error) {
-	setDefault(&cfg.Stream, Name)
-	setDefault(&cfg.MaxLen, defaultMaxDead)
+	cfg.Stream = cmp.Or(cfg.Stream, Name)
+	cfg.MaxLen = cmp.Or(cfg.MaxLen, defaultMaxDead)
 	switch {
 	case cfg.Client == nil:
 		return nil, fmt.Errorf("%w: DeadConfig.Client is nil", errConfig)
@@ -77,8 +81,9 @@ func NewDeadLetters(cfg DeadConfig) (*DeadLetters, error) {
 
 func (d *DeadLetters) key() string { return d.cfg.Stream + deadSuffix }
 
-// List returns at most count dead letters, oldest first, that follow the one of id after; "" begins with the oldest. count
-// is at most 1000. Errors wrap ErrMalformed for a bad id, or are the client's.
+// List returns at most count dead letters, oldest first, that follow the one of id after; "" begins
+// with the oldest. count is at most 1000. Errors wrap ErrMalformed for a bad id, or are the
+// client's.
 func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]DeadLetter, error) {
 	from, ok := entryID{}, true
 	if after != "" {
@@ -99,10 +104,10 @@ func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]Dead
 	return letters, nil
 }
 
-// Replay puts the dead letter of id back into the stream, as a new entry, and removes it here. It returns the id of the new
-// entry. The event keeps its age, so that it creates nothing that is long gone. When the reply is lost in between, it may
-// be in both; events are idempotent. Errors wrap ErrNoEntry, ErrTooLarge for one that was cut, ErrMalformed, or are the
-// client's.
+// Replay puts the dead letter of id back into the stream, as a new entry, and removes it here. It
+// returns the id of the new entry. The event keeps its age, so that it creates nothing that is long
+// gone. When the reply is lost in between, it may be in both; events are idempotent. Errors wrap
+// ErrNoEntry, ErrTooLarge for one that was cut, ErrMalformed, or are the client's.
 func (d *DeadLetters) Replay(ctx context.Context, id string) (string, error) {
 	letter, err := d.get(ctx, id)
 	if err != nil {
@@ -156,7 +161,8 @@ func (d *DeadLetters) add(ctx context.Context, entry redis.XMessage, reason stri
 	return nil
 }
 
-// appendFields appends the original fields, or the beginning of them when they are too large for an event.
+// appendFields appends the original fields, or the beginning of them when they are too large for an
+// event.
 func appendFields(dst []any, fields map[string]any) []any {
 	cut := len(fields) > maxDeadFields
 	for _, v := range fields {

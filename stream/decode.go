@@ -19,12 +19,14 @@ type payload struct {
 	profile.LooseParts
 }
 
-// Decode reads the fields of an entry of the stream. It is liberal in what it takes from other services: the timestamp may
-// be a number, a number in a string or an ISO 8601 time; user ids and parts may be numbers; absent and null are the same;
-// unknown fields are ignored. A profile field that is not readable beside a good payload makes the event Degraded.
+// Decode reads the fields of an entry of the stream. It is liberal in what it takes from other
+// services: the timestamp may be a number, a number in a string or an ISO 8601 time; user ids and
+// parts may be numbers; absent and null are the same; unknown fields are ignored. A profile field
+// that is not readable beside a good payload makes the event Degraded.
 //
-// Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge. The event that comes with an error has the UserID if that could
-// be read and is valid, and nothing else. The event's strings may share memory with values.
+// Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge. The event that comes with an error has
+// the UserID if that could be read and is valid, and nothing else. The event's strings may share
+// memory with values.
 func Decode(values map[string]any) (Event, error) {
 	if name := text(values[fieldFunction]); name != "" {
 		return Event{Kind: profile.Invalidated, UserID: functionsID, Hint: true, Function: name}, nil
@@ -58,8 +60,9 @@ func announcesDeletion(e Event, version string) bool {
 	return e.Kind == profile.Deleted && version == strconv.FormatInt(e.Version, 10)
 }
 
-// decodeOwn decodes an entry whose payload is byte for byte what Encode writes for its profile, which is most of them: to
-// write it again and compare takes a seventh of the time of parsing JSON. It reports false for every other entry.
+// decodeOwn decodes an entry whose payload is byte for byte what Encode writes for its profile,
+// which is most of them: to write it again and compare takes a seventh of the time of parsing JSON.
+// It reports false for every other entry.
 func decodeOwn(raw, packed string) (Event, bool) {
 	e := Event{Kind: profile.Updated}
 	if strings.HasPrefix(raw, `{"event":"user.profile.created"`) {
@@ -117,7 +120,8 @@ func (p *payload) kind() (profile.Kind, error) {
 	return 0, fmt.Errorf("%w: %.64q", ErrUnknownKind, name)
 }
 
-// setWhole puts the whole profile into e. It reports false when it is not readable, so that the parts have to do.
+// setWhole puts the whole profile into e. It reports false when it is not readable, so that the
+// parts have to do.
 func (e *Event) setWhole(packed string) (bool, error) {
 	if len(packed) > profile.MaxSize {
 		return false, fmt.Errorf("%w: profile of %d bytes; at most %d", ErrTooLarge, len(packed), profile.MaxSize)

@@ -8,9 +8,10 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Encode returns the fields of e's entry as XADD takes them: payload for every service, and profile with the whole record
-// for those of edgecache, or for a deletion version. ID, At and Degraded are not encoded. When the parts do not fit into the payload, beside a whole
-// profile that does fit, the payload goes without them. Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge.
+// Encode returns the fields of e's entry as XADD takes them: payload for every service, and profile
+// with the whole record for those of edgecache, or for a deletion version. ID, At and Degraded are
+// not encoded. When the parts do not fit into the payload, beside a whole profile that does fit,
+// the payload goes without them. Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge.
 func Encode(e Event) ([]any, error) {
 	if err := check(e); err != nil {
 		return nil, fmt.Errorf("stream: encode %q: %w", e.UserID, err)

@@ -1,8 +1,9 @@
 // Package stream carries changes of profiles between services, over the Redis stream events:users.
 //
-// A Publisher adds an event. A Tail, one on every node, reads every event and knows when it may have missed one. A Worker,
-// which shares one consumer group with all the others of a cluster, applies events to the second tier. Events are
-// idempotent: they carry the version of the profile, so one that comes twice, late or out of order does no harm.
+// A Publisher adds an event. A Tail, one on every node, reads every event and knows when it may
+// have missed one. A Worker, which shares one consumer group with all the others of a cluster,
+// applies events to the second tier. Events are idempotent: they carry the version of the profile,
+// so one that comes twice, late or out of order does no harm.
 package stream
 
 import (
@@ -24,10 +25,12 @@ const (
 
 // Fields of an entry of the stream.
 const (
-	fieldPayload  = "payload"  // the JSON that all services share
-	fieldProfile  = "profile"  // msgpack of the whole profile; only edgecache writes it
-	fieldVersion  = "version"  // of a deletion: the payload's timestamp again; only edgecache writes it
-	fieldReplayOf = "replayOf" // id of the entry that this one repeats, when somebody put a dead one back
+	fieldPayload = "payload" // the JSON that all services share
+	fieldProfile = "profile" // msgpack of the whole profile; only edgecache writes it
+	// of a deletion: the payload's timestamp again; only edgecache writes it
+	fieldVersion = "version"
+	// id of the entry that this one repeats, when somebody put a dead one back
+	fieldReplayOf = "replayOf"
 	fieldFunction = "function" // name of the edge function that changed
 )
 
@@ -44,8 +47,9 @@ var (
 	ErrNoEntry = errors.New("stream: no such entry")
 )
 
-// functionsID is the user of entries about edge functions; nobody has that id. A reader that does not know of
-// functions reads such an entry as the invalidation of that user, which changes nothing.
+// functionsID is the user of entries about edge functions; nobody has that id. A reader that does
+// not know of functions reads such an entry as the invalidation of that user, which changes
+// nothing.
 const functionsID = "edgecache:functions"
 
 // Event is one change of one user's profile.
@@ -56,20 +60,22 @@ type Event struct {
 	UserID string
 	// Version is the payload's timestamp, in milliseconds since 1970; 0 when it is unknown.
 	Version int64
-	// Profile is the whole profile after the change; nil when the entry carries only parts, or the kind has none. It is
-	// shared by everyone who gets the event: read it only.
+	// Profile is the whole profile after the change; nil when the entry carries only parts, or the
+	// kind has none. It is shared by everyone who gets the event: read it only.
 	Profile *profile.Profile
-	// Patch holds the parts that the entry carries, when it does not carry the whole; it may hold no part at all. Nil
-	// beside a Profile and for Deleted and Invalidated.
+	// Patch holds the parts that the entry carries, when it does not carry the whole; it may hold
+	// no part at all. Nil beside a Profile and for Deleted and Invalidated.
 	Patch *profile.Patch
 	// Hint is true when another service wrote the entry, so that Version is no version of the
 	// source of truth: something may have changed, and the origin knows what. False when the entry
 	// carries the whole profile, or is a deletion as edgecache announces it.
 	Hint bool
-	// ID is the id of the entry in the stream; empty out of Decode, which does not see it, and not encoded.
+	// ID is the id of the entry in the stream; empty out of Decode, which does not see it, and not
+	// encoded.
 	ID string
-	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an entry that was put back,
-	// when the original was. Zero out of Decode, which does not see the entry's id.
+	// At is when the entry was added, by the clock of the Redis server, to the millisecond; of an
+	// entry that was put back, when the original was. Zero out of Decode, which does not see the
+	// entry's id.
 	At time.Time
 	// Known is true when the tail that left TailConfig.Resume has handled the entry, and it is read
 	// once more. Not encoded.
@@ -77,7 +83,8 @@ type Event struct {
 	// Function is the name of an edge function that changed; "" for what is about a user. Kind is
 	// profile.Invalidated then, and UserID "edgecache:functions". Not encoded.
 	Function string
-	// Degraded is true when the entry had a whole profile that could not be read, so that only its parts are here.
+	// Degraded is true when the entry had a whole profile that could not be read, so that only its
+	// parts are here.
 	Degraded bool
 }
 

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// entryID is the id of a stream entry: milliseconds since 1970 by the server's clock, and a number within them.
+// entryID is the id of a stream entry: milliseconds since 1970 by the server's clock, and a number
+// within them.
 type entryID struct{ ms, seq uint64 }
 
 // parseEntryID reads "ms-seq", or "ms" for its first entry.
@@ -36,8 +37,8 @@ func (i entryID) compare(j entryID) int {
 
 func (i entryID) less(j entryID) bool { return i.compare(j) < 0 }
 
-// EntryBefore reports whether the entry of id a was added before that of id b, both as Redis writes them. What is no id counts
-// as before all that are.
+// EntryBefore reports whether the entry of id a was added before that of id b, both as Redis writes
+// them. What is no id counts as before all that are.
 func EntryBefore(a, b string) bool {
 	i, _ := parseEntryID(a)
 	j, _ := parseEntryID(b)
@@ -67,7 +68,8 @@ func (i entryID) time() time.Time {
 	return time.UnixMilli(int64(min(i.ms, 1<<62)))
 }
 
-// eventTime is when the event of an entry happened: for one that was put back, when the original did.
+// eventTime is when the event of an entry happened: for one that was put back, when the original
+// did.
 func eventTime(id string, values map[string]any) time.Time {
 	own, _ := parseEntryID(id)
 	if of, ok := parseEntryID(text(values[fieldReplayOf])); ok && of.less(own) {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +17,12 @@ type Backlog struct {
 	LastID string `json:"lastId"`
 	// Delivered is the id of the last entry that went to a worker.
 	Delivered string `json:"delivered"`
-	// Pending is how many entries were delivered and are not done, Oldest the id of the first of them, "" for none.
+	// Pending is how many entries were delivered and are not done, Oldest the id of the first of
+	// them, "" for none.
 	Pending int64  `json:"pending"`
 	Oldest  string `json:"oldest"`
-	// Consumers are the workers of the group by name, those that are gone for less than an hour included.
+	// Consumers are the workers of the group by name, those that are gone for less than an hour
+	// included.
 	Consumers map[string]Consumer `json:"consumers"`
 	// Dead is how many entries the dead-letter stream holds.
 	Dead int64 `json:"dead"`
@@ -33,11 +36,12 @@ type Consumer struct {
 	Idle time.Duration `json:"idle"`
 }
 
-// Inspect returns the backlog of a group of a stream; "" stands for "events:users" and "edgecache:worker". It changes
-// nothing and needs no Worker. Errors wrap ErrNoEntry when there is no such stream or group, or are the client's.
+// Inspect returns the backlog of a group of a stream; "" stands for "events:users" and
+// "edgecache:worker". It changes nothing and needs no Worker. Errors wrap ErrNoEntry when there is
+// no such stream or group, or are the client's.
 func Inspect(ctx context.Context, client redis.UniversalClient, stream, group string) (Backlog, error) {
-	setDefault(&stream, Name)
-	setDefault(&group, defaultGroup)
+	stream = cmp.Or(stream, Name)
+	group = cmp.Or(group, defaultGroup)
 	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
 	if err != nil {
 		return Backlog{}, fmt.Errorf("stream: inspect %q: %w", stream, err)
@@ -52,10 +56,10 @@ func Inspect(ctx context.Context, client redis.UniversalClient, stream, group st
 	return b, nil
 }
 
-// LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands for "events:users". Errors are
-// the client's.
+// LastID returns the highest id that a stream ever gave, "0-0" when there is no stream; "" stands
+// for "events:users". Errors are the client's.
 func LastID(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
-	setDefault(&stream, Name)
+	stream = cmp.Or(stream, Name)
 	info, err := stateOf(client.Do(ctx, "XINFO", "STREAM", stream))
 	if err != nil {
 		return "", fmt.Errorf("stream: last id of %q: %w", stream, err)

@@ -58,9 +58,10 @@ func (s *stopwatch) Handle(Event)        { s.seen() }
 func (s *stopwatch) Flush(string)        {}
 func (s *stopwatch) Alive(time.Duration) {}
 
-// BenchmarkChangeToReader compares the time from a change to the last of three readers: bare XADD and XREAD, with what they
-// carry left packed, against a Publisher and three Tails, with their checks and decoding. The two take turns on one server,
-// so that whatever else the machine does falls on both.
+// BenchmarkChangeToReader compares the time from a change to the last of three readers: bare XADD
+// and XREAD, with what they carry left packed, against a Publisher and three Tails, with their
+// checks and decoding. The two take turns on one server, so that whatever else the machine does
+// falls on both.
 //
 //	go test -run '^$' -bench ChangeToReader -benchtime 10000x ./stream
 func BenchmarkChangeToReader(b *testing.B) {

@@ -16,26 +16,31 @@ const (
 	gapPanic     = "panic"
 )
 
-// ledger knows where a reader stands in the stream and proves that nothing between two reads was missed. It is a value:
-// account returns the one that follows.
+// ledger knows where a reader stands in the stream and proves that nothing between two reads was
+// missed. It is a value: account returns the one that follows.
 //
-// The proof is a sum. A stream counts the entries ever added to it (entries-added), which neither trimming nor deletion
-// lowers. Those added up to the mark + those read since + those unread yet must be the count; what is left over was added
-// and is gone. The state may be taken a little later than the read, on the same server: what was added in between is unread.
+// The proof is a sum. A stream counts the entries ever added to it (entries-added), which neither
+// trimming nor deletion lowers. Those added up to the mark + those read since + those unread yet
+// must be the count; what is left over was added and is gone. The state may be taken a little later
+// than the read, on the same server: what was added in between is unread.
 type ledger struct {
 	cursor entryID // the last entry read: the next read begins after it
-	// mark is the cursor, or while a reader catches up on what it does not answer for, the entry from which it does.
-	mark    entryID
-	added   int64   // entries ever added up to the mark; -1 when the server does not count
-	below   int64   // entries up to the mark that the stream still holds, at least; for servers that do not count
+	// mark is the cursor, or while a reader catches up on what it does not answer for, the entry
+	// from which it does.
+	mark  entryID
+	added int64 // entries ever added up to the mark; -1 when the server does not count
+	// entries up to the mark that the stream still holds, at least; for servers that do not count
+	below   int64
 	deleted entryID // state.deleted when it was last looked at
-	end     entryID // state.last then: a later read that finds nothing shows that nothing is left up to it
+	// state.last then: a later read that finds nothing shows that nothing is left up to it
+	end entryID
 }
 
 // unproven stands for a number of missed entries that cannot be known.
 const unproven = int64(1) << 62
 
-// anchor returns the ledger of a reader that begins replay before the stream's end and answers for what follows the end.
+// anchor returns the ledger of a reader that begins replay before the stream's end and answers for
+// what follows the end.
 func (s state) anchor(replay time.Duration) ledger {
 	if !s.exists {
 		return ledger{}
@@ -43,15 +48,17 @@ func (s state) anchor(replay time.Duration) ledger {
 	return ledger{cursor: s.last.back(replay), mark: s.last, added: s.added, below: s.length, deleted: s.deleted, end: s.last}
 }
 
-// account takes a read, which returned the entries ids after l.cursor, and a state taken after it. It returns the ledger
-// after the read and the reason of a gap before or within ids, or "". After a gap that makes the stream another one, the
-// new ledger stands replay before the stream's end, so that its last entries are read, again or for the first time.
+// account takes a read, which returned the entries ids after l.cursor, and a state taken after it.
+// It returns the ledger after the read and the reason of a gap before or within ids, or "". After a
+// gap that makes the stream another one, the new ledger stands replay before the stream's end, so
+// that its last entries are read, again or for the first time.
 func (l ledger) account(ids []entryID, s state, replay time.Duration) (ledger, string) {
 	next := l
 	if len(ids) > 0 {
 		next.cursor = ids[len(ids)-1]
 	} else if next.cursor.less(l.end) {
-		next.cursor = l.end // what stood there was trimmed or deleted; waiting for it would never end
+		// what stood there was trimmed or deleted; waiting for it would never end
+		next.cursor = l.end
 	}
 	if next.mark.less(next.cursor) {
 		next.mark = next.cursor
@@ -85,8 +92,8 @@ func (l ledger) settle(next ledger, ids []entryID, s state, replay time.Duration
 	return next, ""
 }
 
-// follow completes next, whose cursor and mark are set, and returns how many entries after l.mark were missed. ids are
-// those read after l.mark.
+// follow completes next, whose cursor and mark are set, and returns how many entries after l.mark
+// were missed. ids are those read after l.mark.
 func (l ledger) follow(next ledger, ids []entryID, s state) (ledger, int64) {
 	switch {
 	case s.length == 0 || l.mark.less(s.first):
@@ -106,8 +113,9 @@ func (l ledger) missed(added int64, ids []entryID) int64 {
 	return added - l.added - int64(len(ids))
 }
 
-// followFromHead is for a stream that begins after the mark, so that all it holds is either in ids or unread. How many are
-// unread is therefore known, whether or not entries were trimmed since the read.
+// followFromHead is for a stream that begins after the mark, so that all it holds is either in ids
+// or unread. How many are unread is therefore known, whether or not entries were trimmed since the
+// read.
 func (l ledger) followFromHead(next ledger, ids []entryID, s state) (ledger, int64) {
 	next.below = 0
 	for _, id := range ids {
@@ -124,15 +132,17 @@ func (l ledger) followFromHead(next ledger, ids []entryID, s state) (ledger, int
 		return next, l.missed(next.added, ids)
 	}
 	if l.below == 0 || (len(ids) == 0 && next.mark == s.last) {
-		return next, 0 // nothing stood up to the mark that trimming would have taken first, or nothing is new
+		// nothing stood up to the mark that trimming would have taken first, or nothing is new
+		return next, 0
 	}
 	return next, unproven
 }
 
-// followWithin is for a stream that still holds entries up to the mark, so that none after it was trimmed, and for a read
-// that ended before the stream's end, so that how many follow is not known. Only XDEL can have taken some; that shows as a
-// new highest deleted id. The sum is then left short on purpose: deletions below that id would not show, so the read that
-// reaches the end finds the difference and reports it once more.
+// followWithin is for a stream that still holds entries up to the mark, so that none after it was
+// trimmed, and for a read that ended before the stream's end, so that how many follow is not known.
+// Only XDEL can have taken some; that shows as a new highest deleted id. The sum is then left short
+// on purpose: deletions below that id would not show, so the read that reaches the end finds the
+// difference and reports it once more.
 func (l ledger) followWithin(next ledger, ids []entryID, s state) (ledger, int64) {
 	next.below = 1
 	if s.added < 0 {

@@ -90,7 +90,8 @@ func (r *reader) change(f func(*model)) {
 	}
 }
 
-// poll reads, lets between happen, and only then takes the state, as another client's commands may fall between the two.
+// poll reads, lets between happen, and only then takes the state, as another client's commands may
+// fall between the two.
 func (r *reader) poll(count int, between func()) (gap string, ids []entryID) {
 	ids = r.m.from(r.cursor, count)
 	r.mark = r.from(ids) // what was read cannot get lost between
@@ -125,7 +126,8 @@ func drawChange(t *rapid.T, deletes bool) func(*model) {
 	return func(m *model) { m.add(n); m.trim(2 * n) }
 }
 
-// TestTheLedgerIsExact: without XDEL every poll that follows a loss reports it, and none that does not.
+// TestTheLedgerIsExact: without XDEL every poll that follows a loss reports it, and none that does
+// not.
 func TestTheLedgerIsExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{counts: true, clock: 1000}
@@ -165,7 +167,8 @@ func resumed(t *rapid.T, l ledger) ledger {
 	return after.ledger
 }
 
-// TestTheLedgerFindsDeletions: with XDEL the reader knows at the latest when it stands at the end, and is never wrong.
+// TestTheLedgerFindsDeletions: with XDEL the reader knows at the latest when it stands at the end,
+// and is never wrong.
 func TestTheLedgerFindsDeletions(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{counts: true, clock: 1000}
@@ -191,8 +194,9 @@ func TestTheLedgerFindsDeletions(t *testing.T) {
 	})
 }
 
-// TestTheLedgerComesToTheEnd: once nothing changes any more the reader stands at the stream's end after one read that finds
-// nothing, also when what stood there is gone. Before that it would read without a pause, and never be alive.
+// TestTheLedgerComesToTheEnd: once nothing changes any more the reader stands at the stream's end
+// after one read that finds nothing, also when what stood there is gone. Before that it would read
+// without a pause, and never be alive.
 func TestTheLedgerComesToTheEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{counts: rapid.Bool().Draw(t, "counts"), clock: 1000}
@@ -276,7 +280,8 @@ func TestTheLedger(t *testing.T) {
 	}
 }
 
-// TestALongBacklog: a read that does not reach the end finds what can be found before it hands anything over.
+// TestALongBacklog: a read that does not reach the end finds what can be found before it hands
+// anything over.
 func TestALongBacklog(t *testing.T) {
 	for name, tc := range map[string]struct {
 		do   func(m *model)

@@ -12,26 +12,31 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/life"
 )
 
-// linkGrace is how much longer than the server may block a reply may take, connecting included. It is the watchdog of a
-// link on which nothing arrives and nothing fails: with the longest Block a dead link is given up after a second, well
-// before a fence of 3 s. A shorter fence falls first, and a late reply proves no more than what it says: see query.asOf.
+// linkGrace is how much longer than the server may block a reply may take, connecting included. It
+// is the watchdog of a link on which nothing arrives and nothing fails: with the longest Block a
+// dead link is given up after a second, well before a fence of 3 s. A shorter fence falls first,
+// and a late reply proves no more than what it says: see query.asOf.
 const linkGrace = 500 * time.Millisecond
 
-// errNotMaster reports that a replica answered. A former master goes on answering reads after its demotion.
+// errNotMaster reports that a replica answered. A former master goes on answering reads after its
+// demotion.
 var errNotMaster = errors.New("stream: the server is not a master")
 
-// identity tells one server's history from another's. A restart changes runID. A promotion gives the server a new replID
-// and keeps the former master's as replID2; a first replica that attaches gives the master a new replID and no replID2.
+// identity tells one server's history from another's. A restart changes runID. A promotion gives
+// the server a new replID and keeps the former master's as replID2; a first replica that attaches
+// gives the master a new replID and no replID2.
 type identity struct {
 	runID, replID, replID2 string
 	role                   string
 }
 
-// known says whether the server told who it is; one that forbids INFO, or the embedded one, does not.
+// known says whether the server told who it is; one that forbids INFO, or the embedded one, does
+// not.
 func (i identity) known() bool { return i.runID != "" }
 
-// lostHistory says whether what was read from the server that identified itself as before may be lost on this one.
-// blind is true when the link was down in between, so that a demotion and a promotion may have been overlooked.
+// lostHistory says whether what was read from the server that identified itself as before may be
+// lost on this one. blind is true when the link was down in between, so that a demotion and a
+// promotion may have been overlooked.
 func (i identity) lostHistory(before identity, blind bool) bool {
 	if i.runID != before.runID {
 		return true
@@ -56,12 +61,14 @@ func (i *identity) parse(info string) {
 	}
 }
 
-// link is one connection to the server that holds the stream. It is used by one goroutine; after an error it is closed and
-// another one made, so that everything that a link has shown comes from one process.
+// link is one connection to the server that holds the stream. It is used by one goroutine; after an
+// error it is closed and another one made, so that everything that a link has shown comes from one
+// process.
 type link struct {
 	conn   *redis.Conn
 	stream string
-	// first is set once the server's XINFO has not named the first entry: below Redis 7.0, or the embedded server.
+	// first is set once the server's XINFO has not named the first entry: below Redis 7.0, or the
+	// embedded server.
 	first bool
 }
 
@@ -90,13 +97,14 @@ func checkClient(c redis.UniversalClient) error {
 	return fmt.Errorf("%w: Client is a %T; want a *redis.Client or a *redis.ClusterClient", errConfig, c)
 }
 
-// open makes a connection of its own to the master that holds the stream, on which a reply may take timeout. It is dialled
-// by the first exchange. The caller closes it.
+// open makes a connection of its own to the master that holds the stream, on which a reply may take
+// timeout. It is dialled by the first exchange. The caller closes it.
 func open(ctx context.Context, client redis.UniversalClient, stream string, timeout time.Duration) (*link, error) {
 	var one pinner
 	switch c := client.(type) {
 	case sharder:
-		// What the client believes about the cluster may be why the last link failed. This asks in the background.
+		// What the client believes about the cluster may be why the last link failed. This asks in
+		// the background.
 		c.ReloadState(ctx)
 		master, err := c.MasterForKey(ctx, stream)
 		if err != nil {
@@ -135,7 +143,8 @@ type answer struct {
 	who     identity
 }
 
-// exchange asks and waits for all replies. Errors are those of the link and of the read: after one the link is of no use.
+// exchange asks and waits for all replies. Errors are those of the link and of the read: after one
+// the link is of no use.
 func (l *link) exchange(ctx context.Context, q query) (answer, error) {
 	a, err := l.ask(ctx, q)
 	if err != nil || l.first || a.state.length == 0 || a.state.first != (entryID{}) {

@@ -71,7 +71,8 @@ func askADeadServerAgain(t *testing.T, bird *canary.Canary) {
 	}
 }
 
-// TestABrokenLinkLosesNothing: entries that were added while the link was down are read afterwards, without a flush.
+// TestABrokenLinkLosesNothing: entries that were added while the link was down are read afterwards,
+// without a flush.
 func TestABrokenLinkLosesNothing(t *testing.T) {
 	server := redistest.Server(t)
 	proxy := redistest.ProxyTo(t, server.Addr)
@@ -98,7 +99,8 @@ func TestABrokenLinkLosesNothing(t *testing.T) {
 	}
 }
 
-// TestAReplyThatWasHeldBackProvesOldNews: what a reply tells is as old as the time that it may have been under way.
+// TestAReplyThatWasHeldBackProvesOldNews: what a reply tells is as old as the time that it may have
+// been under way.
 func TestAReplyThatWasHeldBackProvesOldNews(t *testing.T) {
 	const held = 150 * time.Millisecond
 	server := redistest.Server(t)
@@ -116,7 +118,8 @@ func TestAReplyThatWasHeldBackProvesOldNews(t *testing.T) {
 	await(t, "one that was not", func() bool { return age() < held/2 })
 }
 
-// TestABlackHole: a link on which nothing comes and nothing fails is given up, and tried again until it heals.
+// TestABlackHole: a link on which nothing comes and nothing fails is given up, and tried again
+// until it heals.
 func TestABlackHole(t *testing.T) { canary.Judge(t, blackHole) }
 
 func blackHole(t *testing.T, bird *canary.Canary) {
@@ -181,7 +184,8 @@ func TestASentinelFailoverFlushesOnce(t *testing.T) {
 	}
 }
 
-// TestADemotedMasterIsNotBelieved: it goes on answering reads, of a stream that is no longer its own.
+// TestADemotedMasterIsNotBelieved: it goes on answering reads, of a stream that is no longer its
+// own.
 func TestADemotedMasterIsNotBelieved(t *testing.T) {
 	server, other := redistest.Server(t), redistest.Server(t)
 	log, book := testLogbook(t)
@@ -308,6 +312,22 @@ func TestAServerThatForbidsInfo(t *testing.T) {
 	}
 }
 
+// everywhere starts and closes a tail from several goroutines at once.
+func everywhere(t *testing.T, tail *Tail) {
+	var group sync.WaitGroup
+	for i := range 6 {
+		group.Go(func() {
+			if i%2 == 0 {
+				_ = tail.Start(t.Context())
+			} else {
+				_ = tail.Close()
+			}
+			_ = tail.Stats()
+		})
+	}
+	group.Wait()
+}
+
 func TestTheLifeOfATail(t *testing.T) { canary.Judge(t, lifeOfATail) }
 
 func lifeOfATail(t *testing.T, bird *canary.Canary) {
@@ -347,18 +367,7 @@ func lifeOfATail(t *testing.T, bird *canary.Canary) {
 	t.Run("survives starts and closes from everywhere", func(t *testing.T) {
 		for range 30 {
 			tail := fresh()
-			var group sync.WaitGroup
-			for i := range 6 {
-				group.Go(func() {
-					if i%2 == 0 {
-						_ = tail.Start(t.Context())
-					} else {
-						_ = tail.Close()
-					}
-					_ = tail.Stats()
-				})
-			}
-			group.Wait()
+			everywhere(t, tail)
 			must(t, tail.Close())
 		}
 	})
@@ -372,7 +381,8 @@ func lifeOfATail(t *testing.T, bird *canary.Canary) {
 	})
 }
 
-// TestAnEntryThatDoesNotArriveInTime: whatever others put into the stream must not hold the tail up.
+// TestAnEntryThatDoesNotArriveInTime: whatever others put into the stream must not hold the tail
+// up.
 func TestAnEntryThatDoesNotArriveInTime(t *testing.T) {
 	server := redistest.Server(t)
 	proxy := redistest.ProxyTo(t, server.Addr)
@@ -380,7 +390,8 @@ func TestAnEntryThatDoesNotArriveInTime(t *testing.T) {
 	tail := startTail(t, "redis://"+proxy.Addr, r)
 	add(t, server.Client(), 1)
 	await(t, "the first entry", func() bool { return r.has("7@1") })
-	proxy.Delay(4 * time.Millisecond) // for 32 KiB: the entry takes 3 s, and the link allows half a second
+	// for 32 KiB: the entry takes 3 s, and the link allows half a second
+	proxy.Delay(4 * time.Millisecond)
 	put(t, server.Client(), "*", "payload", strings.Repeat("x", 24<<20))
 	add(t, server.Client(), 2)
 	await(t, "the entry after it", func() bool { return r.has("7@2") })

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// logbook is where a test's loggers write, for tests that read it and for the output of those that fail.
+// logbook is where a test's loggers write, for tests that read it and for the output of those that
+// fail.
 type logbook struct {
 	mu sync.Mutex
 	b  bytes.Buffer

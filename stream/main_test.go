@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what has to happen. Generous: the machine may be busy with other tests.
+// patience is how long a test waits for what has to happen. Generous: the machine may be busy with
+// other tests.
 const patience = 20 * time.Second
 
 // await polls until ok.
@@ -36,7 +37,8 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// recorder is a Handler that remembers its calls as text: "7@5" for an event, "flush trimmed" for a flush.
+// recorder is a Handler that remembers its calls as text: "7@5" for an event, "flush trimmed" for a
+// flush.
 type recorder struct {
 	mu     sync.Mutex
 	calls  []string
@@ -97,7 +99,8 @@ func (r *recorder) aliveCount() int {
 	return r.alive
 }
 
-// awaitAlive waits for n more proofs of life: two, for whatever was under way when it was called to be over.
+// awaitAlive waits for n more proofs of life: two, for whatever was under way when it was called to
+// be over.
 func (r *recorder) awaitAlive(t testing.TB, n int) {
 	t.Helper()
 	from := r.aliveCount()
@@ -115,7 +118,8 @@ func tailClient(t testing.TB, url string) redis.UniversalClient {
 	return c
 }
 
-// startTail starts a tail of url that hands no old entries over. Blocks are short, so that tests are.
+// startTail starts a tail of url that hands no old entries over. Blocks are short, so that tests
+// are.
 func startTail(t testing.TB, url string, h Handler) *Tail {
 	t.Helper()
 	return startTailWith(t, TailConfig{Client: tailClient(t, url), Handler: h, Replay: -1, Block: 50 * time.Millisecond})
@@ -206,8 +210,8 @@ func (g *gate) pass(Event) {
 	}
 }
 
-// stopped is a server with a tail that has handled version 1 and stands still in the middle of version 2, so that a test can
-// do to the stream what it likes before the tail looks again.
+// stopped is a server with a tail that has handled version 1 and stands still in the middle of
+// version 2, so that a test can do to the stream what it likes before the tail looks again.
 func stopped(t *testing.T) (*redistest.Proc, *recorder, *Tail, *gate) {
 	t.Helper()
 	server := redistest.Server(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// Redis below 6.2 has no XAUTOCLAIM: what failed is tried again all the same, up to the dead letters,
-// and entries that were deleted meanwhile hold up nobody.
+// Redis below 6.2 has no XAUTOCLAIM: what failed is tried again all the same, up to the dead
+// letters, and entries that were deleted meanwhile hold up nobody.
 func TestClaimsWithoutAutoClaim(t *testing.T) {
 	server := redistest.ServerWith(t, redistest.Options{Lines: []string{`rename-command XAUTOCLAIM ""`}})
 	c := server.Client()

@@ -52,8 +52,8 @@ func (c *overtakenConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestStartThatCloseOvertakesLeavesNoLink: a Close that begins while a Start has just connected ends
-// the connection.
+// TestStartThatCloseOvertakesLeavesNoLink: a Close that begins while a Start has just connected
+// ends the connection.
 func TestStartThatCloseOvertakesLeavesNoLink(t *testing.T) {
 	for name, c := range map[string]struct {
 		last string
@@ -70,7 +70,8 @@ func TestStartThatCloseOvertakesLeavesNoLink(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Server(t)
-			startWorker(t, server.URL(), newMemory()) // there is a group, and an entry's read says so
+			// there is a group, and an entry's read says so
+			startWorker(t, server.URL(), newMemory())
 			o := &overtaken{last: c.last}
 			client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, MaxRetries: -1, Dialer: o.dial})
 			part, life, err := c.make(client)

@@ -9,14 +9,16 @@ import (
 )
 
 const (
-	// hugeEntry is the size in bytes above which an entry may be passed over unread, if it keeps the tail from reading on.
+	// hugeEntry is the size in bytes above which an entry may be passed over unread, if it keeps
+	// the tail from reading on.
 	hugeEntry = 1 << 20
 	// stuckAfter is how many reads of a single entry fail in a row before its size is looked at.
 	stuckAfter = 3
 )
 
-// pace is how many entries are asked for at once. A read has to arrive within the timeout of its link, whatever others have
-// put into the stream, so the number falls when reads fail and rises again when they succeed.
+// pace is how many entries are asked for at once. A read has to arrive within the timeout of its
+// link, whatever others have put into the stream, so the number falls when reads fail and rises
+// again when they succeed.
 type pace struct {
 	most, now int64
 	stuck     int // failures in a row with one entry at a time
@@ -35,8 +37,8 @@ func (p *pace) faster() {
 	p.now, p.stuck = min(p.most, p.now*2), 0
 }
 
-// passHuge moves the cursor past the next entry if that is so large that it does not arrive in time. It is no event, so it
-// is counted as refused, like one that is too large and was read.
+// passHuge moves the cursor past the next entry if that is so large that it does not arrive in
+// time. It is no event, so it is counted as refused, like one that is too large and was read.
 func (t *Tail) passHuge(ctx context.Context, l *link) error {
 	if t.pace.stuck < stuckAfter {
 		return nil

@@ -23,11 +23,12 @@ func (t *Tail) serve(ctx context.Context, l *link, works func()) error {
 	return nil
 }
 
-// poll does one read. The order is what the guarantee rests on: a gap before the entries flushes before they are handled,
-// and only a tail that has handled all there is says that it is alive.
+// poll does one read. The order is what the guarantee rests on: a gap before the entries flushes
+// before they are handled, and only a tail that has handled all there is says that it is alive.
 //
-// XREAD and XINFO travel together and are answered in order, but other clients' commands may come between them. The ledger
-// allows for that, so no transaction is needed, in which XREAD could not block.
+// XREAD and XINFO travel together and are answered in order, but other clients' commands may come
+// between them. The ledger allows for that, so no transaction is needed, in which XREAD could not
+// block.
 func (t *Tail) poll(ctx context.Context, l *link) error {
 	began := time.Now()
 	q := query{after: t.ledger.cursor, count: t.pace.now, identify: began.Sub(t.identified) >= identifyEvery}
@@ -53,8 +54,8 @@ func (t *Tail) poll(ctx context.Context, l *link) error {
 	return nil
 }
 
-// asOf is the earliest moment at which the reply to a read that began at began can have been made: at
-// once when it has entries, after block when it has none. A busy machine may read it much later.
+// asOf is the earliest moment at which the reply to a read that began at began can have been made:
+// at once when it has entries, after block when it has none. A busy machine may read it much later.
 func (q query) asOf(began time.Time, entries int) time.Time {
 	if entries > 0 {
 		return began
@@ -96,16 +97,16 @@ func (t *Tail) payFlush() bool {
 	return t.owed == ""
 }
 
-// note says where the tail stands, once nothing is left to be done up to there: no flush is owed, and a Close has not cut the
-// handling of the entries short.
+// note says where the tail stands, once nothing is left to be done up to there: no flush is owed,
+// and a Close has not cut the handling of the entries short.
 func (t *Tail) note(ctx context.Context) {
 	if t.cfg.Checkpoint != nil && ctx.Err() == nil && t.owed == "" {
 		t.cfg.Checkpoint(t.checkpoint())
 	}
 }
 
-// prove tells the handler that the tail is alive, if it is: it has no flush to do, it stands at the stream's end, and the
-// reply is not one that waited in a buffer while the process was stopped.
+// prove tells the handler that the tail is alive, if it is: it has no flush to do, it stands at the
+// stream's end, and the reply is not one that waited in a buffer while the process was stopped.
 func (t *Tail) prove(s state, took, age time.Duration) {
 	lag := s.last.ms - min(s.last.ms, t.ledger.cursor.ms)
 	late := lag > uint64(freshness.Milliseconds()) || took > t.cfg.Block+linkGrace
@@ -117,7 +118,8 @@ func (t *Tail) prove(s state, took, age time.Duration) {
 	}
 }
 
-// handleAll hands over the entries in order. After a panic among them it flushes once, and not once for each.
+// handleAll hands over the entries in order. After a panic among them it flushes once, and not once
+// for each.
 func (t *Tail) handleAll(ctx context.Context, entries []redis.XMessage) {
 	var refused refusal
 	panicked := false
@@ -138,9 +140,10 @@ func (t *Tail) handleAll(ctx context.Context, entries []redis.XMessage) {
 	}
 }
 
-// decode returns the event of an entry. An entry that is no event we understand, but names a user, becomes Invalidated for
-// that user: something changed, and no copy can be trusted. One that does not even do that is counted and passed over. A
-// flush would not help: the second tier cannot be corrected by it either, and L1 would be filled with the same again.
+// decode returns the event of an entry. An entry that is no event we understand, but names a user,
+// becomes Invalidated for that user: something changed, and no copy can be trusted. One that does
+// not even do that is counted and passed over. A flush would not help: the second tier cannot be
+// corrected by it either, and L1 would be filled with the same again.
 func (t *Tail) decode(entry redis.XMessage) (Event, error) {
 	e, err := Decode(entry.Values)
 	if err != nil && e.UserID != "" {

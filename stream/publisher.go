@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,9 @@ type PublisherConfig struct {
 	Client redis.UniversalClient
 	// Stream is the key of the stream. Default Name.
 	Stream string
-	// MaxLen is how many entries the stream keeps: each XADD trims it to about that (MAXLEN ~). Default 100,000. It
-	// bounds how long a node may be cut off and still catch up without a flush: divide it by the changes per second.
+	// MaxLen is how many entries the stream keeps: each XADD trims it to about that (MAXLEN ~).
+	// Default 100,000. It bounds how long a node may be cut off and still catch up without a flush:
+	// divide it by the changes per second.
 	MaxLen int64
 	// Logger gets what goes wrong in the background. Default: nothing is logged.
 	Logger *slog.Logger
@@ -40,8 +42,8 @@ func NewPublisher(cfg PublisherConfig) (*Publisher, error) {
 }
 
 func (c PublisherConfig) withDefaults() PublisherConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.MaxLen, DefaultMaxLen)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.MaxLen = cmp.Or(c.MaxLen, DefaultMaxLen)
 	c.Logger = loggerOr(c.Logger)
 	return c
 }
@@ -56,14 +58,16 @@ func (c PublisherConfig) validate() error {
 	return nil
 }
 
-// Publish adds e and returns the id of its entry. Write the second tier first and publish second, so that nobody who hears
-// of the change fills from an old record.
+// Publish adds e and returns the id of its entry. Write the second tier first and publish second,
+// so that nobody who hears of the change fills from an old record.
 //
-// When the reply is lost, nobody knows whether the entry was added. A client that retries, as go-redis does by default, may
-// then add it more than once and returns the last id; one that does not returns an error for an entry that may be there.
-// Both are harmless, because events are idempotent: publish again until it succeeds.
+// When the reply is lost, nobody knows whether the entry was added. A client that retries, as
+// go-redis does by default, may then add it more than once and returns the last id; one that does
+// not returns an error for an entry that may be there. Both are harmless, because events are
+// idempotent: publish again until it succeeds.
 //
-// Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge, which no retry can mend, or the client's error.
+// Errors wrap ErrMalformed, ErrUnknownKind or ErrTooLarge, which no retry can mend, or the client's
+// error.
 func (p *Publisher) Publish(ctx context.Context, e Event) (string, error) {
 	values, err := Encode(e)
 	if err != nil {
@@ -72,7 +76,8 @@ func (p *Publisher) Publish(ctx context.Context, e Event) (string, error) {
 	return p.add(ctx, e.UserID, values)
 }
 
-// PublishFunction adds an entry that says that an edge function changed. Errors are the client's; as with Publish.
+// PublishFunction adds an entry that says that an edge function changed. Errors are the client's;
+// as with Publish.
 func (p *Publisher) PublishFunction(ctx context.Context, name string) error {
 	payload := appendPayload(nil, Event{Kind: profile.Invalidated, UserID: functionsID}, profile.Patch{})
 	_, err := p.add(ctx, name, []any{fieldPayload, payload, fieldFunction, name})

@@ -15,9 +15,11 @@ import (
 const (
 	// checkEvery is how often the worker looks whether one of the servers is another than before.
 	checkEvery = 5 * time.Second
-	// serversTTL is how long the servers are remembered. Forgetting them costs one reading of the last minutes.
+	// serversTTL is how long the servers are remembered. Forgetting them costs one reading of the
+	// last minutes.
 	serversTTL = 7 * 24 * time.Hour
-	// maxRereads is how often reading the last minutes again is tried while some events of it cannot be applied.
+	// maxRereads is how often reading the last minutes again is tried while some events of it
+	// cannot be applied.
 	maxRereads = 5
 )
 
@@ -26,9 +28,10 @@ type eacher interface {
 	ForEachMaster(ctx context.Context, fn func(context.Context, *redis.Client) error) error
 }
 
-// checkServers applies the last minutes of the stream again if a server is not the one it was. The second tier is spread
-// over all masters of a cluster, so each of them counts and not only the one that holds the stream. A master that does not
-// answer is no reason to stop: one shard that is down must not hold up the others. Errors are those of the link.
+// checkServers applies the last minutes of the stream again if a server is not the one it was. The
+// second tier is spread over all masters of a cluster, so each of them counts and not only the one
+// that holds the stream. A master that does not answer is no reason to stop: one shard that is down
+// must not hold up the others. Errors are those of the link.
 func (w *Worker) checkServers(ctx context.Context, l *link) error {
 	now, before, err := w.compareServers(ctx)
 	if err != nil {
@@ -37,7 +40,9 @@ func (w *Worker) checkServers(ctx context.Context, l *link) error {
 	}
 	first := !w.checked
 	if w.checked = true; now == before && now != "" || now == "" && !first {
-		return nil // a server that does not say who it is has to be taken for another at each new link, and only then
+		// a server that does not say who it is has to be taken for another at each new link, and
+		// only then
+		return nil
 	}
 	if !w.created {
 		failed, err := w.reread(ctx, l)
@@ -59,7 +64,8 @@ func (w *Worker) checkServers(ctx context.Context, l *link) error {
 
 func (w *Worker) serversKey() string { return w.cfg.Stream + ":worker:servers" }
 
-// compareServers returns the servers that there are and those that some worker last applied everything to.
+// compareServers returns the servers that there are and those that some worker last applied
+// everything to.
 func (w *Worker) compareServers(ctx context.Context) (now, before string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
@@ -73,7 +79,8 @@ func (w *Worker) compareServers(ctx context.Context) (now, before string, err er
 	return now, before, err
 }
 
-// servers names the lives of all masters: their run ids, sorted. It is "" when one of them does not say.
+// servers names the lives of all masters: their run ids, sorted. It is "" when one of them does not
+// say.
 func (w *Worker) servers(ctx context.Context) (string, error) {
 	c, many := w.cfg.Client.(eacher)
 	if !many {
@@ -103,8 +110,9 @@ func (w *Worker) servers(ctx context.Context) (string, error) {
 	return strings.Join(ids, " "), nil
 }
 
-// reread applies the events of the last rereadSpan again and returns how many could not be. It gives up early when most
-// cannot: then it is the second tier that fails, and the next attempt is soon enough.
+// reread applies the events of the last rereadSpan again and returns how many could not be. It
+// gives up early when most cannot: then it is the second tier that fails, and the next attempt is
+// soon enough.
 func (w *Worker) reread(ctx context.Context, l *link) (failed int, err error) {
 	from, to, err := w.lastMinutes(ctx, l)
 	if err != nil {
@@ -127,8 +135,8 @@ func (w *Worker) reread(ctx context.Context, l *link) (failed int, err error) {
 	return failed, ctx.Err()
 }
 
-// lastMinutes returns the ids between which the last rereadSpan of the stream lies. Its own last id bounds it: the server's clock
-// may have been set, or be another's, since that was written.
+// lastMinutes returns the ids between which the last rereadSpan of the stream lies. Its own last id
+// bounds it: the server's clock may have been set, or be another's, since that was written.
 func (w *Worker) lastMinutes(ctx context.Context, l *link) (from, to entryID, err error) {
 	newest, err := l.conn.XRevRangeN(ctx, w.cfg.Stream, "+", "-", 1).Result()
 	if err != nil {

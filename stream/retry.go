@@ -13,8 +13,9 @@ const (
 	backoffMost  = 500 * time.Millisecond
 )
 
-// retry calls session, which serves one link until the link fails, over and over until ctx ends. session calls its argument
-// when the link works, so that the pauses begin small again. link says in the log whose link it is.
+// retry calls session, which serves one link until the link fails, over and over until ctx ends.
+// session calls its argument when the link works, so that the pauses begin small again. link says
+// in the log whose link it is.
 func retry(ctx context.Context, log *slog.Logger, link string, session func(works func()) error) {
 	attempt := 0
 	for ctx.Err() == nil {

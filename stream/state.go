@@ -13,11 +13,13 @@ type state struct {
 	first   entryID // of the first entry; zero when there is none
 	last    entryID // the highest id ever given, which no trimming lowers
 	deleted entryID // the highest id that XDEL removed; trimming does not move it
-	added   int64   // entries ever added, trimmed ones included; -1 when the server does not count them (before 7.0)
+	// entries ever added, trimmed ones included; -1 when the server does not count them (before
+	// 7.0)
+	added int64
 }
 
-// parseState reads the reply of XINFO STREAM, a map in RESP3 and a flat list in RESP2. Fields that it does not know are
-// ignored: every release of Redis adds some.
+// parseState reads the reply of XINFO STREAM, a map in RESP3 and a flat list in RESP2. Fields that
+// it does not know are ignored: every release of Redis adds some.
 func parseState(reply any) state {
 	s := state{exists: true, added: -1}
 	switch r := reply.(type) {

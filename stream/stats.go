@@ -21,16 +21,19 @@ const (
 
 // TailStats is what a Tail has done since it was made.
 type TailStats struct {
-	// Entries counts the entries handled, refused ones included, and those that were handled again after a gap.
+	// Entries counts the entries handled, refused ones included, and those that were handled again
+	// after a gap.
 	Entries uint64 `json:"entries"`
-	// CaughtUp is how many of them a tail that resumed handled before it had caught up for the first time.
+	// CaughtUp is how many of them a tail that resumed handled before it had caught up for the
+	// first time.
 	CaughtUp uint64 `json:"caughtUp"`
 	// Reads counts the successful reads, empty ones included.
 	Reads uint64 `json:"reads"`
 	// Gaps counts the flushes by reason, as Handler.Flush gets it.
 	Gaps map[string]uint64 `json:"gaps"`
-	// Refused counts the entries that were no good event, by reason: "malformed", "too large", "unknown kind", and "broken
-	// profile" for those whose whole profile was not readable, so that the parts in the payload had to do.
+	// Refused counts the entries that were no good event, by reason: "malformed", "too large",
+	// "unknown kind", and "broken profile" for those whose whole profile was not readable, so that
+	// the parts in the payload had to do.
 	Refused map[string]uint64 `json:"refused"`
 	// Panics counts the calls of the handler that panicked.
 	Panics uint64 `json:"panics"`
@@ -41,8 +44,9 @@ type TailStats struct {
 	LastID string `json:"lastId"`
 	// LastAlive is when the tail last proved that it has caught up; zero before the first time.
 	LastAlive time.Time `json:"lastAlive"`
-	// Lag is the age of the last entry when it had been handled: the wall clock here less that of the Redis server. MaxLag
-	// is the largest. Entries from before Start and those handled again do not count.
+	// Lag is the age of the last entry when it had been handled: the wall clock here less that of
+	// the Redis server. MaxLag is the largest. Entries from before Start and those handled again do
+	// not count.
 	Lag    time.Duration `json:"lag"`
 	MaxLag time.Duration `json:"maxLag"`
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,20 +18,22 @@ const (
 	maxCount      = 10_000
 	defaultCount  = 256
 	defaultReplay = time.Minute
-	// identifyEvery is how often a link that works is asked who the server is. A failover ends the link as a rule; this
-	// is for a master that was demoted without.
+	// identifyEvery is how often a link that works is asked who the server is. A failover ends the
+	// link as a rule; this is for a master that was demoted without.
 	identifyEvery = time.Second
-	// freshness is how far the cursor may lie behind the stream's end and the tail still count as having caught up.
+	// freshness is how far the cursor may lie behind the stream's end and the tail still count as
+	// having caught up.
 	freshness = 100 * time.Millisecond
 )
 
-// Handler is what a Tail calls: always from one goroutine, one call at a time, in the order of the stream. A call that does
-// not return holds up the tail, which the fence of the node then shows. A panic is recovered, counted, and followed by a
-// Flush, because nobody knows what was left undone.
+// Handler is what a Tail calls: always from one goroutine, one call at a time, in the order of the
+// stream. A call that does not return holds up the tail, which the fence of the node then shows. A
+// panic is recovered, counted, and followed by a Flush, because nobody knows what was left undone.
 type Handler interface {
 	// Handle takes one event. The same event may come more than once.
 	Handle(Event)
-	// Flush says that entries may have been missed, before the entries that follow the gap. The reason is one of
+	// Flush says that entries may have been missed, before the entries that follow the gap. The
+	// reason is one of
 	//	trimmed    entries were trimmed, or deleted, before they were read
 	//	deleted    the stream is gone
 	//	backwards  its last id is below what was read: it was restored, or created anew with lower ids
@@ -39,49 +42,53 @@ type Handler interface {
 	//	unproven   the server does not tell enough to exclude a gap
 	//	panic      the handler panicked, so that an event may have been handled in part
 	Flush(reason string)
-	// Alive proves that the tail has caught up: it has handled all that the server had age ago, about a second at most. It
-	// comes after every successful read, once its entries are handled, but not while the tail is behind.
+	// Alive proves that the tail has caught up: it has handled all that the server had age ago,
+	// about a second at most. It comes after every successful read, once its entries are handled,
+	// but not while the tail is behind.
 	Alive(age time.Duration)
 }
 
 // TailConfig configures a Tail.
 type TailConfig struct {
-	// Client reads the stream. Required: a *redis.Client (also with Sentinel) or a *redis.ClusterClient. The tail keeps one
-	// of its connections busy at all times, so give it a client of its own, which the caller closes after the tail. It
-	// should not retry (MaxRetries -1), because the tail does.
+	// Client reads the stream. Required: a *redis.Client (also with Sentinel) or a
+	// *redis.ClusterClient. The tail keeps one of its connections busy at all times, so give it a
+	// client of its own, which the caller closes after the tail. It should not retry (MaxRetries
+	// -1), because the tail does.
 	Client redis.UniversalClient
 	// Stream is the key of the stream. Default Name.
 	Stream string
-	// Block is how long one read waits for an entry, and about how long Close takes: 1 to 500 ms. Default 500 ms. The
-	// link is given up when a reply takes half a second longer.
+	// Block is how long one read waits for an entry, and about how long Close takes: 1 to 500 ms.
+	// Default 500 ms. The link is given up when a reply takes half a second longer.
 	Block time.Duration
-	// Count is how many entries one read takes at most. Default 256. It falls while reads fail, so that
-	// large entries of others arrive within the timeout. An event has up to 128 KiB.
+	// Count is how many entries one read takes at most. Default 256. It falls while reads fail, so
+	// that large entries of others arrive within the timeout. An event has up to 128 KiB.
 	Count int64
-	// Replay is how far before the stream's end a tail begins that does not know what came before: at Start, and after a
-	// gap that made the stream another one. It covers what the cluster's Worker may not have applied yet. Default
-	// one minute; negative for none.
+	// Replay is how far before the stream's end a tail begins that does not know what came before:
+	// at Start, and after a gap that made the stream another one. It covers what the cluster's
+	// Worker may not have applied yet. Default one minute; negative for none.
 	Replay time.Duration
-	// Resume is what Checkpoint was given last by a tail that has ended, in another process maybe; nil for none. The tail goes
-	// on from there, and proves as after a lost link that nothing was missed, or flushes. Start does not wait for the server
-	// then. What it reads once more, because hints may not have been answered, has Event.Known.
+	// Resume is what Checkpoint was given last by a tail that has ended, in another process maybe;
+	// nil for none. The tail goes on from there, and proves as after a lost link that nothing was
+	// missed, or flushes. Start does not wait for the server then. What it reads once more, because
+	// hints may not have been answered, has Event.Known.
 	Resume []byte
-	// Checkpoint, unless nil, is called after each read with the place up to which all is handled: where to Resume. It is
-	// called as the Handler is, and owns at.
+	// Checkpoint, unless nil, is called after each read with the place up to which all is handled:
+	// where to Resume. It is called as the Handler is, and owns at.
 	Checkpoint func(at []byte)
 	// Handler gets the events. Required.
 	Handler Handler
-	// Logger gets one line per failed attempt to read, per gap, and per batch with entries that were refused. Default:
-	// nothing is logged.
+	// Logger gets one line per failed attempt to read, per gap, and per batch with entries that
+	// were refused. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Tail reads every entry of the stream with plain XREAD from a cursor of its own, and tells its Handler to flush, once, when
-// entries were missed. What counts as missed is exact on Redis 7.0 and later, which count the entries ever added. Below,
-// and on the embedded server, a stream that was trimmed up to the cursor and has new entries counts as a gap as well.
+// Tail reads every entry of the stream with plain XREAD from a cursor of its own, and tells its
+// Handler to flush, once, when entries were missed. What counts as missed is exact on Redis 7.0 and
+// later, which count the entries ever added. Below, and on the embedded server, a stream that was
+// trimmed up to the cursor and has new entries counts as a gap as well.
 //
-// A server that does not say who it is (INFO is forbidden, or it is the embedded one) cannot show that it is the one that
-// was read before, so every new connection to it counts as a gap.
+// A server that does not say who it is (INFO is forbidden, or it is the embedded one) cannot show
+// that it is the one that was read before, so every new connection to it counts as a gap.
 type Tail struct {
 	cfg  TailConfig
 	life life.Life
@@ -90,19 +97,21 @@ type Tail struct {
 	ledger     ledger
 	who        identity
 	identified time.Time // when who was last asked
-	behind     bool      // the last read did not reach the stream's end, so the next one must not wait
-	replayed   entryID   // up to here entries are old at their handling, and say nothing about lag
-	owed       string    // reason of a flush that is still to be done; "" for none
-	pace       pace
-	resuming   bool    // the ledger is that of a checkpoint, and no server has been met since
-	known      entryID // up to here a tail that has ended has handled everything
-	hinted     entryID // the last entry of another service
-	catching   bool    // it has not caught up since it resumed
+	// the last read did not reach the stream's end, so the next one must not wait
+	behind   bool
+	replayed entryID // up to here entries are old at their handling, and say nothing about lag
+	owed     string  // reason of a flush that is still to be done; "" for none
+	pace     pace
+	resuming bool    // the ledger is that of a checkpoint, and no server has been met since
+	known    entryID // up to here a tail that has ended has handled everything
+	hinted   entryID // the last entry of another service
+	catching bool    // it has not caught up since it resumed
 
 	stats tailStats
 }
 
-// NewTail returns a Tail that has not started. Errors wrap ErrCheckpoint when Resume cannot be used.
+// NewTail returns a Tail that has not started. Errors wrap ErrCheckpoint when Resume cannot be
+// used.
 func NewTail(cfg TailConfig) (*Tail, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -118,10 +127,10 @@ func NewTail(cfg TailConfig) (*Tail, error) {
 }
 
 func (c TailConfig) withDefaults() TailConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.Block, maxBlock)
-	setDefault(&c.Count, defaultCount)
-	setDefault(&c.Replay, defaultReplay)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.Block = cmp.Or(c.Block, maxBlock)
+	c.Count = cmp.Or(c.Count, defaultCount)
+	c.Replay = cmp.Or(c.Replay, defaultReplay)
 	c.Logger = loggerOr(c.Logger)
 	return c
 }
@@ -138,9 +147,10 @@ func (c TailConfig) validate() error {
 	return checkClient(c.Client)
 }
 
-// Start connects and fixes where to begin: an event that is published after Start returned is handled, and so are those of
-// the last Replay before. Then it reads in a goroutine of its own until Close. ctx bounds the connecting only. Errors:
-// ErrClosed, or why the server did not answer; after the last Start may be called again. A second Start does nothing.
+// Start connects and fixes where to begin: an event that is published after Start returned is
+// handled, and so are those of the last Replay before. Then it reads in a goroutine of its own
+// until Close. ctx bounds the connecting only. Errors: ErrClosed, or why the server did not answer;
+// after the last Start may be called again. A second Start does nothing.
 func (t *Tail) Start(ctx context.Context) error {
 	return t.life.Start(ctx, func(ctx context.Context) error {
 		if t.resuming {
@@ -155,8 +165,9 @@ func (t *Tail) Start(ctx context.Context) error {
 	})
 }
 
-// Close ends the reading and waits for it, and for a call of the Handler that is under way: for Block at most on a link that
-// works, half a second more on one that does not. It may be called twice and before Start.
+// Close ends the reading and waits for it, and for a call of the Handler that is under way: for
+// Block at most on a link that works, half a second more on one that does not. It may be called
+// twice and before Start.
 func (t *Tail) Close() error {
 	return t.life.Close(nil)
 }
@@ -210,8 +221,8 @@ func (t *Tail) run(ctx context.Context, l *link) {
 	}
 }
 
-// reconnect makes a new link and flushes if the server behind it is not provably the one that was read before. Whether
-// entries were missed in between is for the first read to see.
+// reconnect makes a new link and flushes if the server behind it is not provably the one that was
+// read before. Whether entries were missed in between is for the first read to see.
 func (t *Tail) reconnect(ctx context.Context) (*link, error) {
 	l, err := open(ctx, t.cfg.Client, t.cfg.Stream, t.cfg.Block+linkGrace)
 	if err != nil {
@@ -239,8 +250,9 @@ func (t *Tail) reconnect(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// meet compares who answered with who did before. It reports true after it has flushed and started over, because the
-// history of the server may be another one. A new connection to a server that does not say who it is counts as that.
+// meet compares who answered with who did before. It reports true after it has flushed and started
+// over, because the history of the server may be another one. A new connection to a server that
+// does not say who it is counts as that.
 func (t *Tail) meet(ctx context.Context, a answer, blind bool) bool {
 	before := t.who
 	if t.identified = time.Now(); a.who.known() {

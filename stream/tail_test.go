@@ -55,7 +55,8 @@ func TestStartHandsOverTheLastMinute(t *testing.T) {
 	}
 }
 
-// happenings are what may happen to the stream while no tail reads it, and what has to come of it: the calls after "7@2".
+// happenings are what may happen to the stream while no tail reads it, and what has to come of it:
+// the calls after "7@2".
 var happenings = map[string]struct {
 	do   func(t *testing.T, c *redis.Client)
 	want []string
@@ -176,9 +177,9 @@ func TestAnIdleStreamIsNeverFlushed(t *testing.T) {
 	}
 }
 
-// TestBusyTrimming holds the flushes against what was really missed: with a stream as short as its writers allow, a tail
-// that reads everything must not flush, and one that misses entries must. Entries come in bursts, so that some fall between
-// the tail's XREAD and its XINFO.
+// TestBusyTrimming holds the flushes against what was really missed: with a stream as short as its
+// writers allow, a tail that reads everything must not flush, and one that misses entries must.
+// Entries come in bursts, so that some fall between the tail's XREAD and its XINFO.
 func TestBusyTrimming(t *testing.T) {
 	for _, tc := range []struct {
 		maxLen, count int64
@@ -220,14 +221,15 @@ func burst(t *testing.T, c *redis.Client, maxLen, from, to int64) {
 	must(t, err)
 }
 
-// bookkeeper checks every jump in the versions against the flushes. Its methods are called by the tail alone.
+// bookkeeper checks every jump in the versions against the flushes. Its methods are called by the
+// tail alone.
 type bookkeeper struct {
 	t              *testing.T
 	slow           int64
 	last           int64
 	flushes, jumps int
-	// Flushes since the event before the last. An entry that is lost right after a read is found with that read, so its
-	// flush comes before the last entry in front of the gap.
+	// Flushes since the event before the last. An entry that is lost right after a read is found
+	// with that read, so its flush comes before the last entry in front of the gap.
 	recent, before int
 }
 
@@ -289,7 +291,8 @@ func TestAFlushThatPanicsStaysOwed(t *testing.T) {
 	}
 }
 
-// TestAStormOfBadEntries: what cannot be read neither stops the good ones nor flushes; what names a user invalidates him.
+// TestAStormOfBadEntries: what cannot be read neither stops the good ones nor flushes; what names a
+// user invalidates him.
 func TestAStormOfBadEntries(t *testing.T) {
 	server := redistest.Server(t)
 	r := &recorder{}
@@ -320,7 +323,8 @@ func TestAStormOfBadEntries(t *testing.T) {
 	}
 }
 
-// TestPublishingWithLostReplies: the writer's client retries when the reply is lost, which adds entries twice or more.
+// TestPublishingWithLostReplies: the writer's client retries when the reply is lost, which adds
+// entries twice or more.
 func TestPublishingWithLostReplies(t *testing.T) {
 	server := redistest.Server(t)
 	r := &recorder{}

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// groupFor is for how long the entries that another group has still to read are kept for it, from
-	// the last that it was given.
+	// groupFor is for how long the entries that another group has still to read are kept for it,
+	// from the last that it was given.
 	groupFor = 24 * time.Hour
 	// keepAtMost is how many times MaxLen the stream may hold for the sake of other groups.
 	keepAtMost = 10
@@ -62,8 +62,8 @@ func (t *trimmer) note(w *Worker, group string, length int64) {
 	t.behind = group
 }
 
-// needed returns the other group that is furthest behind, of those that were given an entry of the last
-// day, and the first entry that it may still ask for.
+// needed returns the other group that is furthest behind, of those that were given an entry of the
+// last day, and the first entry that it may still ask for.
 func (w *Worker) needed(ctx context.Context, l *link) (group string, first entryID, err error) {
 	groups, err := l.conn.XInfoGroups(ctx, w.cfg.Stream).Result()
 	if err != nil {

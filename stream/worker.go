@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,27 +22,33 @@ const (
 	defaultGroup = "edgecache:worker"
 
 	workerBatch = 128
-	// createWithin is how old an event may be and still create a record. What L2 remembers of a profile that is gone
-	// lives ten minutes; an older event could bring back what a newer one, forgotten since, has removed.
+	// createWithin is how old an event may be and still create a record. What L2 remembers of a
+	// profile that is gone lives ten minutes; an older event could bring back what a newer one,
+	// forgotten since, has removed.
 	createWithin = time.Minute
-	// rereadSpan is how much of the stream is applied again after a failover, and where a new group begins.
+	// rereadSpan is how much of the stream is applied again after a failover, and where a new group
+	// begins.
 	rereadSpan = 10 * time.Minute
-	// applyTimeout bounds the work on one entry, and failingTimeout that on those that follow failingAfter failures in a
-	// row: when a part of the second tier is cut off, the events of the others must not wait long behind those for it.
+	// applyTimeout bounds the work on one entry, and failingTimeout that on those that follow
+	// failingAfter failures in a row: when a part of the second tier is cut off, the events of the
+	// others must not wait long behind those for it.
 	applyTimeout   = 2 * time.Second
 	failingTimeout = 100 * time.Millisecond
 	failingAfter   = 4
-	// goneAfter is when a consumer that asks for nothing and holds nothing is removed from the group.
+	// goneAfter is when a consumer that asks for nothing and holds nothing is removed from the
+	// group.
 	goneAfter = time.Hour
 	trimEvery = time.Minute
 	// countEvery is how often the group is asked how much is pending.
 	countEvery = 5 * time.Second
 )
 
-// Applier is the second tier as a Worker needs it; l2.Redis is one. Its methods may be called concurrently by several
-// workers, in any order and more than once for one event: versions decide, and the places of hints.
+// Applier is the second tier as a Worker needs it; l2.Redis is one. Its methods may be called
+// concurrently by several workers, in any order and more than once for one event: versions decide,
+// and the places of hints.
 type Applier interface {
-	// Apply stores a profile unless as new a version is known, and creates the record if there is none.
+	// Apply stores a profile unless as new a version is known, and creates the record if there is
+	// none.
 	Apply(ctx context.Context, p *profile.Profile) (bool, error)
 	// Replace is Apply, but creates no record.
 	Replace(ctx context.Context, p *profile.Profile) (bool, error)
@@ -54,41 +61,48 @@ type Applier interface {
 
 // WorkerConfig configures a Worker.
 type WorkerConfig struct {
-	// Client reads the stream. Required: as TailConfig.Client, and like there a client of the worker's own.
+	// Client reads the stream. Required: as TailConfig.Client, and like there a client of the
+	// worker's own.
 	Client redis.UniversalClient
 	// Applier is where the events go. Required. Its own client should not be Client.
 	Applier Applier
 	// Stream is the key of the stream. Default Name.
 	Stream string
-	// Group is the consumer group. Default "edgecache:worker". A group that is not there is created and begins ten
-	// minutes before now or before the last entry, whichever is earlier.
+	// Group is the consumer group. Default "edgecache:worker". A group that is not there is created
+	// and begins ten minutes before now or before the last entry, whichever is earlier.
 	Group string
-	// Consumer is this worker's name in the group, unique among the workers. Default: host name, process id and a number.
+	// Consumer is this worker's name in the group, unique among the workers. Default: host name,
+	// process id and a number.
 	Consumer string
-	// Block is how long one read waits for an entry, and about how long Close takes: 1 to 500 ms. Default 500 ms.
+	// Block is how long one read waits for an entry, and about how long Close takes: 1 to 500 ms.
+	// Default 500 ms.
 	Block time.Duration
-	// MaxDeliveries is how often an entry is tried before it goes to the dead-letter stream. Default 5.
+	// MaxDeliveries is how often an entry is tried before it goes to the dead-letter stream.
+	// Default 5.
 	MaxDeliveries int64
-	// ClaimAfter is how long an entry that was delivered and not acknowledged is left to its consumer. Then any worker
-	// takes it over, so it is also the pause before an entry that failed is tried again. Default 15 s.
+	// ClaimAfter is how long an entry that was delivered and not acknowledged is left to its
+	// consumer. Then any worker takes it over, so it is also the pause before an entry that failed
+	// is tried again. Default 15 s.
 	ClaimAfter time.Duration
-	// MaxLen is how many entries the worker leaves in the stream, about, for writers that do not trim; up to ten times as
-	// many while another group, that was at work within a day, has still to read them. Default 100,000.
+	// MaxLen is how many entries the worker leaves in the stream, about, for writers that do not
+	// trim; up to ten times as many while another group, that was at work within a day, has still
+	// to read them. Default 100,000.
 	MaxLen int64
 	// MaxDead is how many entries the dead-letter stream keeps, about. Default 10,000.
 	MaxDead int64
-	// Logger gets one line per failed attempt to read, per batch with entries that failed or were refused, and per
-	// failover. Default: nothing is logged.
+	// Logger gets one line per failed attempt to read, per batch with entries that failed or were
+	// refused, and per failover. Default: nothing is logged.
 	Logger *slog.Logger
 }
 
-// Worker applies the events of the stream to the second tier, together with the other workers of its group: each entry goes
-// to one of them, and again to any of them when that one fails or dies. An entry that fails MaxDeliveries times, and one
-// that is no good event, goes to the dead-letter stream.
+// Worker applies the events of the stream to the second tier, together with the other workers of
+// its group: each entry goes to one of them, and again to any of them when that one fails or dies.
+// An entry that fails MaxDeliveries times, and one that is no good event, goes to the dead-letter
+// stream.
 //
-// When a server has lost its memory in a failover, so may the second tier have lost what it was told. The worker then
-// applies the last ten minutes of the stream again. Which servers it knew is kept in the key <stream>:worker:servers, so
-// that it finds out even if it was restarted meanwhile.
+// When a server has lost its memory in a failover, so may the second tier have lost what it was
+// told. The worker then applies the last ten minutes of the stream again. Which servers it knew is
+// kept in the key <stream>:worker:servers, so that it finds out even if it was restarted meanwhile.
 type Worker struct {
 	cfg  WorkerConfig
 	dead *DeadLetters
@@ -125,25 +139,17 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 }
 
 func (c WorkerConfig) withDefaults() WorkerConfig {
-	setDefault(&c.Stream, Name)
-	setDefault(&c.Group, defaultGroup)
-	setDefault(&c.Block, maxBlock)
-	setDefault(&c.MaxDeliveries, 5)
-	setDefault(&c.ClaimAfter, 15*time.Second)
-	setDefault(&c.MaxLen, DefaultMaxLen)
+	c.Stream = cmp.Or(c.Stream, Name)
+	c.Group = cmp.Or(c.Group, defaultGroup)
+	c.Block = cmp.Or(c.Block, maxBlock)
+	c.MaxDeliveries = cmp.Or(c.MaxDeliveries, 5)
+	c.ClaimAfter = cmp.Or(c.ClaimAfter, 15*time.Second)
+	c.MaxLen = cmp.Or(c.MaxLen, DefaultMaxLen)
 	if c.Consumer == "" {
 		c.Consumer = nodename.New()
 	}
 	c.Logger = loggerOr(c.Logger)
 	return c
-}
-
-// setDefault sets a field that has its zero value.
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (c WorkerConfig) validate() error {
@@ -162,9 +168,9 @@ func (c WorkerConfig) validate() error {
 	return checkClient(c.Client)
 }
 
-// Start connects, makes sure that the group is there, and works in a goroutine of its own until Close. ctx bounds the
-// connecting only. Errors: ErrClosed, or why the server did not answer; after the last Start may be called again. A second
-// Start does nothing.
+// Start connects, makes sure that the group is there, and works in a goroutine of its own until
+// Close. ctx bounds the connecting only. Errors: ErrClosed, or why the server did not answer; after
+// the last Start may be called again. A second Start does nothing.
 func (w *Worker) Start(ctx context.Context) error {
 	return w.life.Start(ctx, func(ctx context.Context) error {
 		l, err := w.connect(ctx)
@@ -175,8 +181,8 @@ func (w *Worker) Start(ctx context.Context) error {
 	})
 }
 
-// Close ends the work and waits for the entry under way, about Block at most. What was read and not done is left to the other
-// workers. It may be called twice and before Start.
+// Close ends the work and waits for the entry under way, about Block at most. What was read and not
+// done is left to the other workers. It may be called twice and before Start.
 func (w *Worker) Close() error {
 	return w.life.Close(nil)
 }
@@ -287,7 +293,8 @@ func (w *Worker) count(ctx context.Context, l *link) error {
 	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
 		return fmt.Errorf("stream: count what is pending: %w", err)
 	}
-	if pending.Err() == nil && dead.Err() == nil { // else the rights are missing, and nothing is told
+	// else the rights are missing, and nothing is told
+	if pending.Err() == nil && dead.Err() == nil {
 		w.stats.counted(pending.Val().Count, dead.Val())
 	}
 	return nil
@@ -305,7 +312,8 @@ func (w *Worker) batch(ctx context.Context, l *link) error {
 	}
 	streams, err := read.Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("stream: read group %q: %w", w.cfg.Group, err) // the next link creates a group that is gone
+		// the next link creates a group that is gone
+		return fmt.Errorf("stream: read group %q: %w", w.cfg.Group, err)
 	}
 	w.clock = clock.Val()
 	if len(streams) == 0 {
@@ -314,8 +322,8 @@ func (w *Worker) batch(ctx context.Context, l *link) error {
 	return w.work(ctx, l, streams[0].Messages, nil)
 }
 
-// work applies entries and acknowledges those that are done. deliveries holds how often each was delivered, this time
-// included; 1 for those that are not in it.
+// work applies entries and acknowledges those that are done. deliveries holds how often each was
+// delivered, this time included; 1 for those that are not in it.
 func (w *Worker) work(ctx context.Context, l *link, entries []redis.XMessage, deliveries map[string]int64) error {
 	var failed refusal
 	done := make([]string, 0, len(entries))
@@ -342,7 +350,8 @@ func (w *Worker) work(ctx context.Context, l *link, entries []redis.XMessage, de
 	return nil
 }
 
-// tidy trims the stream, for writers that do not, and removes consumers that are gone. Neither is worth failing for.
+// tidy trims the stream, for writers that do not, and removes consumers that are gone. Neither is
+// worth failing for.
 func (w *Worker) tidy(ctx context.Context, l *link) {
 	err := w.trim(ctx, l)
 	args := []any{w.cfg.Group, goneAfter.Milliseconds(), w.cfg.Consumer}
@@ -360,11 +369,14 @@ type WorkerStats struct {
 	Unchanged uint64 `json:"unchanged"`
 	// Failed counts the attempts that failed; the entry is tried again.
 	Failed uint64 `json:"failed"`
-	// Claimed counts the entries taken over from a consumer, this one included, that did not finish them.
+	// Claimed counts the entries taken over from a consumer, this one included, that did not finish
+	// them.
 	Claimed uint64 `json:"claimed"`
-	// Dead counts the entries moved to the dead-letter stream by reason: as TailStats.Refused, or "failed".
+	// Dead counts the entries moved to the dead-letter stream by reason: as TailStats.Refused, or
+	// "failed".
 	Dead map[string]uint64 `json:"dead"`
-	// Rereads counts how often the last minutes were applied again after a failover, and Reread the entries of it.
+	// Rereads counts how often the last minutes were applied again after a failover, and Reread the
+	// entries of it.
 	Rereads uint64 `json:"rereads"`
 	Reread  uint64 `json:"reread"`
 	// LastID is the id of the entry handled last, "" before the first.
@@ -372,7 +384,8 @@ type WorkerStats struct {
 	// LastDone is when that was; zero before.
 	LastDone time.Time `json:"lastDone"`
 	// Pending is how many entries the group was given and has not done, Letters how many dead ones
-	// there are, both of the whole cluster, as Redis told CountedAt; the zero time before it was asked.
+	// there are, both of the whole cluster, as Redis told CountedAt; the zero time before it was
+	// asked.
 	Pending   int64     `json:"pending"`
 	Letters   int64     `json:"letters"`
 	CountedAt time.Time `json:"countedAt,omitzero"`

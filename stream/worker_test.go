@@ -109,7 +109,8 @@ func startWorker(t testing.TB, url string, a Applier, set ...func(*WorkerConfig)
 	}
 	w, err := NewWorker(cfg)
 	must(t, err)
-	for err = w.Start(t.Context()); isReply(err); err = w.Start(t.Context()) { // it may be loading after a restart
+	// it may be loading after a restart
+	for err = w.Start(t.Context()); isReply(err); err = w.Start(t.Context()) {
 	}
 	must(t, err)
 	t.Cleanup(func() { _ = w.Close() })
@@ -305,7 +306,8 @@ func TestDeadLettersRefuse(t *testing.T) {
 	}
 }
 
-// TestBadEntriesDoNotStopAWorker: they are dead letters at once; those that name a user invalidate him.
+// TestBadEntriesDoNotStopAWorker: they are dead letters at once; those that name a user invalidate
+// him.
 func TestBadEntriesDoNotStopAWorker(t *testing.T) {
 	server := redistest.Server(t)
 	c := server.Client()
@@ -325,7 +327,8 @@ func TestBadEntriesDoNotStopAWorker(t *testing.T) {
 	}
 }
 
-// TestADeadWorkersEntriesAreTakenOver also shows that a part that comes after a later one is not lost.
+// TestADeadWorkersEntriesAreTakenOver also shows that a part that comes after a later one is not
+// lost.
 func TestADeadWorkersEntriesAreTakenOver(t *testing.T) {
 	server := redistest.Server(t)
 	c := server.Client()
@@ -335,7 +338,8 @@ func TestADeadWorkersEntriesAreTakenOver(t *testing.T) {
 	put(t, c, "*", "payload", `{"event":"user.profile.updated","userId":"7","avatar":"x","timestamp":5}`)
 	_, err := c.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: defaultGroup, Consumer: "dead", Streams: []string{Name, ">"}}).Result()
 	must(t, err)
-	must(t, c.Set(t.Context(), Name+":worker:servers", runID(t, c), 0).Err()) // nothing to read again
+	// nothing to read again
+	must(t, c.Set(t.Context(), Name+":worker:servers", runID(t, c), 0).Err())
 	put(t, c, "*", "payload", `{"event":"user.profile.updated","userId":"7","matricule":"m","timestamp":6}`)
 	w := startWorker(t, server.URL(), m, claimAfter(300*time.Millisecond))
 	await(t, "both", func() bool { return m.count("hint 7@32") > 1 })
@@ -412,7 +416,8 @@ func TestWorkersShareTheGroup(t *testing.T) {
 	})
 }
 
-// TestAfterAFailoverTheLastMinutesAreAppliedAgain, by a worker that saw it and by one that was started after it.
+// TestAfterAFailoverTheLastMinutesAreAppliedAgain, by a worker that saw it and by one that was
+// started after it.
 func TestAfterAFailoverTheLastMinutesAreAppliedAgain(t *testing.T) {
 	server := redistest.ServerWith(t, redistest.Options{AOF: true})
 	c := server.Client()

@@ -63,7 +63,8 @@ func newRivals(t *testing.T) rivals {
 	origin, url := newTruth(1), redistest.Server(t).URL()
 	o, err := redis.ParseURL(url)
 	check(t, err)
-	o.Protocol, o.AutoPipelineOptions = 2, &redis.AutoPipelineOptions{Unordered: true, MaxConcurrentBatches: 10} // or one waits for another
+	// or one waits for another
+	o.Protocol, o.AutoPipelineOptions = 2, &redis.AutoPipelineOptions{Unordered: true, MaxConcurrentBatches: 10}
 	client := redis.NewClient(o)
 	t.Cleanup(func() { _ = client.Close() })
 	reads := &slowReads{calls: make(chan *step)}
@@ -265,7 +266,8 @@ func TestAnswerThatIsNotKeptEndsWhatIsHeld(t *testing.T) {
 	get(t, c, "1", Want{})
 	getFrom(t, c, "1", look.FromL1)
 	origin.set(user("1", 2))
-	origin.before = func(ctx context.Context, id string) error { return c.l2.Invalidate(ctx, id) } // and so its lease is gone
+	// and so its lease is gone
+	origin.before = func(ctx context.Context, id string) error { return c.l2.Invalidate(ctx, id) }
 	if r := get(t, c, "1", Want{MinVersion: 2}); r.Version() != 2 {
 		t.Fatalf("version %d; want 2", r.Version())
 	}

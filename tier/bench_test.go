@@ -64,8 +64,8 @@ func BenchmarkHit(b *testing.B) {
 	})
 }
 
-// BenchmarkL2Hit reads from Redis past L1, one user and a hundred at a time. Its allocations are what
-// to watch: the time is Redis's.
+// BenchmarkL2Hit reads from Redis past L1, one user and a hundred at a time. Its allocations are
+// what to watch: the time is Redis's.
 func BenchmarkL2Hit(b *testing.B) {
 	const users = 100
 	c := newCache(b, redistest.Server(b).URL(), newTruth(users), nil)

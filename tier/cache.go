@@ -34,8 +34,8 @@ type Config struct {
 	L2 *l2.Redis
 	// Origin answers what both tiers miss.
 	Origin Loader
-	// Watched says that package watch tells of writes to Redis beside the stream: what Store has from
-	// before a restart is compared with Redis when it is shown. Default: nobody does.
+	// Watched says that package watch tells of writes to Redis beside the stream: what Store has
+	// from before a restart is compared with Redis when it is shown. Default: nobody does.
 	Watched bool
 	// Store is the node's store on disk, which is asked between L1 and Redis. It counts from the
 	// first call of Alive on, so a cache that no stream feeds has no use for it. The caller closes
@@ -66,10 +66,12 @@ type Config struct {
 	ViewBytes int64
 	// CountEvery is the pause between two counts of the profiles in Redis. Default 1 min.
 	CountEvery time.Duration
-	// Trace makes spans of loads: of the questions to Redis and to the origin. Default: none are made.
+	// Trace makes spans of loads: of the questions to Redis and to the origin. Default: none are
+	// made.
 	//
-	// It begins the span of a step of a load: a child of the span in parent, the context of the reader
-	// who began the load. It returns ctx with the span in it, and what ends it. It is called concurrently.
+	// It begins the span of a step of a load: a child of the span in parent, the context of the
+	// reader who began the load. It returns ctx with the span in it, and what ends it. It is called
+	// concurrently.
 	Trace func(ctx, parent context.Context, op string) (context.Context, func(error))
 	// Logger gets panics of the origin's client and failed counts. Default: none.
 	Logger *slog.Logger
@@ -85,9 +87,7 @@ func (c Config) withDefaults() Config {
 	c.FenceAfter = cmp.Or(c.FenceAfter, 3*time.Second)
 	c.MaxStale = cmp.Or(c.MaxStale, 5*time.Minute)
 	c.CountEvery = cmp.Or(c.CountEvery, time.Minute)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

@@ -462,7 +462,8 @@ func TestPauseLowersTheFence(t *testing.T) {
 	origin := newTruth(3)
 	lower, err := l2.New(l2.Config{Client: open(t, redistest.Server(t).URL())})
 	check(t, err)
-	c, err := New(Config{L2: lower, Origin: origin}) // not started, so that its clock moves with calls only
+	// not started, so that its clock moves with calls only
+	c, err := New(Config{L2: lower, Origin: origin})
 	check(t, err)
 	t.Cleanup(func() { check(t, c.Close()) })
 	prove := func() { eventually(t, "a proof to count", func() bool { c.Alive(0); return !c.Stats().Fenced }) }
@@ -474,7 +475,8 @@ func TestPauseLowersTheFence(t *testing.T) {
 	go func() { r, _ := c.Get(t.Context(), "2"); slow <- r.Version() }()
 	eventually(t, "the origin to be asked", func() bool { return origin.timesAsked("2") == 1 })
 	<-time.After(200 * time.Millisecond)
-	for range 2 { // two proofs that were read before the end of the pause, which the first finds out about
+	// two proofs that were read before the end of the pause, which the first finds out about
+	for range 2 {
 		c.Alive(150 * time.Millisecond)
 	}
 	if r := get(t, c, "1", Want{}); r.Tier != look.FromL2 {

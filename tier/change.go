@@ -54,8 +54,8 @@ func (c *Cache) Forget(id string, version int64) {
 
 // drop ends the validity of what is held of id, and of every load of it under way.
 func (c *Cache) drop(id string, h hash) {
-	// Together: what loads under way bring into the store does not count, and those that begin under
-	// the new stamp do not find what was in it.
+	// Together: what loads under way bring into the store does not count, and those that begin
+	// under the new stamp do not find what was in it.
 	c.store.DeleteAs(id, func() { c.l1.stamps.bump(h) })
 	c.l1.free(h)
 }
@@ -68,7 +68,8 @@ func (c *Cache) Remind(id string, version int64) {
 }
 
 // Refresh is Forget for a change that carries the whole profile: if this node holds id, the new
-// profile takes the old one's place, in L1 or in the store. p is not kept; it must have passed profile.Check.
+// profile takes the old one's place, in L1 or in the store. p is not kept; it must have passed
+// profile.Check.
 func (c *Cache) Refresh(p *profile.Profile) {
 	h, now := c.l1.hash(p.ID), c.clock.tick()
 	c.counters.invalidations.Add(1)

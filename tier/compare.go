@@ -5,9 +5,9 @@ import "context"
 // maxShown bounds the ids of entries from before a restart that wait to be compared.
 const maxShown = 1 << 18
 
-// Compare forgets what this node holds of ids and Redis says otherwise, and of what the store kept over
-// a restart and has been shown since the last call. It returns how many that were. Package watch
-// calls it; see Config.Watched.
+// Compare forgets what this node holds of ids and Redis says otherwise, and of what the store kept
+// over a restart and has been shown since the last call. It returns how many that were. Package
+// watch calls it; see Config.Watched.
 func (c *Cache) Compare(ctx context.Context, ids map[string]struct{}) (wrong int) {
 	var held []string
 	for id := range ids {

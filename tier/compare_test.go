@@ -14,7 +14,8 @@ import (
 func TestRedisThatDoesNotAnswerTheWatch(t *testing.T) {
 	c := newCache(t, redistest.Server(t).URL(), newTruth(2), nil)
 	getFrom(t, c, "1", look.FromL1)
-	eventually(t, "the engine to hold it", func() bool { return c.l1.peek(c.l1.hash("1")) != nil }) // not the load alone
+	// not the load alone
+	eventually(t, "the engine to hold it", func() bool { return c.l1.peek(c.l1.hash("1")) != nil })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()

@@ -89,8 +89,8 @@ type Stats struct {
 	L1Misses uint64 `json:"l1Misses"`
 	// NegativeHits is how many of L1Hits said that the user does not exist.
 	NegativeHits uint64 `json:"negativeHits"`
-	// StoreHits counts profiles that the store on disk answered, StoreStale those among Stale that it
-	// had, and Vouched entries of the store from before a gap whose version Redis still had.
+	// StoreHits counts profiles that the store on disk answered, StoreStale those among Stale that
+	// it had, and Vouched entries of the store from before a gap whose version Redis still had.
 	StoreHits  uint64 `json:"storeHits"`
 	StoreStale uint64 `json:"storeStale"`
 	Vouched    uint64 `json:"vouched"`
@@ -110,8 +110,8 @@ type Stats struct {
 	Joined uint64 `json:"joined"`
 	// LeaseWaits counts polls while another node had the lease.
 	LeaseWaits uint64 `json:"leaseWaits"`
-	// Unleased counts users who were asked of the origin although another node has the lease, for too
-	// long: what it answers does not fill Redis.
+	// Unleased counts users who were asked of the origin although another node has the lease, for
+	// too long: what it answers does not fill Redis.
 	Unleased uint64 `json:"unleased"`
 	// FillsRefused counts fills that lost their lease or were older than what was known.
 	FillsRefused uint64 `json:"fillsRefused"`
@@ -121,8 +121,8 @@ type Stats struct {
 	L2Errors  uint64 `json:"l2Errors"`
 	Malformed uint64 `json:"malformed"`
 	// Hints counts events of other services, ForeignRecords and PartialRecords what they wrote into
-	// Redis, whole or not, as reads met it. Reasked counts answers of the origin that contradicted a
-	// hint, so that it was asked once more.
+	// Redis, whole or not, as reads met it. Reasked counts answers of the origin that contradicted
+	// a hint, so that it was asked once more.
 	Hints          uint64 `json:"hints"`
 	ForeignRecords uint64 `json:"foreignRecords"`
 	PartialRecords uint64 `json:"partialRecords"`
@@ -151,8 +151,8 @@ type Stats struct {
 	// since 1970; -1 and 0 before the first count.
 	TotalCached int64 `json:"totalCached"`
 	CountedAt   int64 `json:"countedAt"`
-	// RedisUsed of RedisLimit bytes were in use then; of a cluster, on the fullest master. 0 when it
-	// does not tell, or has no limit.
+	// RedisUsed of RedisLimit bytes were in use then; of a cluster, on the fullest master. 0 when
+	// it does not tell, or has no limit.
 	RedisUsed  int64 `json:"redisUsed"`
 	RedisLimit int64 `json:"redisLimit"`
 	// ViewBytes is about what is kept by Keep, that of answers which are gone included until their

@@ -9,8 +9,8 @@
 //
 // Get answers for one user, BatchGet for up to 10,000; GetWith takes demands on the answer's
 // version or age. Each Result says which tier answered and how old the answer is. Its Profile is
-// shared: read it only. profile.ErrNotFound means that there is no such user, profile.ErrUnavailable that nobody
-// could say.
+// shared: read it only. profile.ErrNotFound means that there is no such user,
+// profile.ErrUnavailable that nobody could say.
 //
 // The truth is changed at the origin, not here. Put tells the cache what the truth already says,
 // Invalidate that it says something else. Both change Redis and this node.
@@ -24,8 +24,9 @@
 //  3. load.go: L2 (package l2) answers when Redis has the record.
 //  4. origin.go: else a lease in Redis lets one node of the cluster ask the origin. It fills Redis
 //     with the answer; the others wait for that.
-//  5. finish.go: the outcome is shown to all who wait, and ends the validity of whatever is older.
-//     When nobody answers, the copy that L1 still holds does, marked stale, if nothing invalidated it.
+//  5. finish.go: the outcome is shown to all who wait, and ends the validity of whatever is
+//     older. When nobody answers, the copy that L1 still holds does, marked stale, if nothing
+//     invalidated it.
 //  6. pending.go: it stays in the flight table until L1 shows it.
 //
 // batch.go is the same for many ids at once, warm.go for those that only Redis is asked for.

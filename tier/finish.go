@@ -197,8 +197,8 @@ func (l *l1) unkept(h hash, e *entry) {
 }
 
 // fail ends calls that nobody answered: with what another service wrote, or with the copy still
-// held, marked stale, if that is young enough; with err if there is neither, or if anything was told
-// of the user since.
+// held, marked stale, if that is young enough; with err if there is neither, or if anything was
+// told of the user since.
 func (c *Cache) fail(calls []*call, err error) {
 	now := c.clock.tick()
 	for _, call := range calls {

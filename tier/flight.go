@@ -44,7 +44,8 @@ type call struct {
 	heard  *entry
 	next   *call
 
-	// The outcome; set together with finished, but entry, which bind sets: an answer about to be shown.
+	// The outcome; set together with finished, but entry, which bind sets: an answer about to be
+	// shown.
 	entry *entry
 	tier  look.Tier
 	err   error
@@ -140,7 +141,8 @@ func (f *flights) join(mine *call, oldest int64, ended bool) (*call, role) {
 	return c, follow
 }
 
-// satisfies reports whether c, which has ended, has the version that mine is to reach, and is as new.
+// satisfies reports whether c, which has ended, has the version that mine is to reach, and is as
+// new.
 func (c *call) satisfies(mine *call) bool {
 	return c.entry.profile.UpdatedAt >= mine.known() &&
 		(mine.oldest == 0 || c.entry.loaded >= mine.oldest)

@@ -18,8 +18,8 @@ func (c *Cache) Get(ctx context.Context, id string) (Result, error) {
 // not the load, which others may have joined. The cache keeps id: a caller whose strings are reused
 // buffers passes a copy.
 //
-// Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, ErrBehind, ErrClosed,
-// or the cause of ctx.
+// Errors wrap profile.ErrInvalidID, profile.ErrNotFound, profile.ErrUnavailable, ErrBehind,
+// ErrClosed, or the cause of ctx.
 func (c *Cache) GetWith(ctx context.Context, id string, w Want) (Result, error) {
 	s := c.counters.stripe()
 	if n := s.entered.Add(1); n%look.SampleHits == 0 && (n%sampleEvery == 0 || c.samples.watched()) {

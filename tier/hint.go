@@ -17,8 +17,8 @@ import (
 
 // Hint is what another service says of a user, on the stream.
 type Hint struct {
-	// Order is the place of its entry in the stream, which no other entry has. That of a later one is
-	// greater, unless the stream has gone back.
+	// Order is the place of its entry in the stream, which no other entry has. That of a later one
+	// is greater, unless the stream has gone back.
 	Order string
 	// At is the time that it names, in milliseconds since 1970; 0 for none.
 	At int64
@@ -136,7 +136,8 @@ func (c *Cache) Heed(id string, hint Hint) {
 	c.drop(id, c.l1.hash(id))
 }
 
-// hinted notes the last hint about the user of mine, and reports whether it does not know of it yet.
+// hinted notes the last hint about the user of mine, and reports whether it does not know of it
+// yet.
 func (c *Cache) hinted(mine *call) (news bool) {
 	last := c.hints.last(mine.id, c.clock.nanos())
 	if last == nil || mine.hint != nil && mine.hint.Order == last.Order {
@@ -146,8 +147,8 @@ func (c *Cache) hinted(mine *call) (news bool) {
 	return true
 }
 
-// asks reports whether the load must not take what Redis has without asking there whether the origin
-// was asked first.
+// asks reports whether the load must not take what Redis has without asking there whether the
+// origin was asked first.
 func (c *call) asks() bool { return c.hint != nil || c.refused != "" }
 
 // takeForeign takes a record that another service wrote. A whole one is shown, and the origin asked

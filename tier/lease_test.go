@@ -103,8 +103,8 @@ func TestDeadNodesLeaseFailsNoReads(t *testing.T) {
 	}
 }
 
-// TestLooksLeaveTheOriginItsTime has Redis hang while a reader waits for the lease of another, late in
-// its load. The origin is asked before the load has to end.
+// TestLooksLeaveTheOriginItsTime has Redis hang while a reader waits for the lease of another, late
+// in its load. The origin is asked before the load has to end.
 func TestLooksLeaveTheOriginItsTime(t *testing.T) {
 	server := redistest.Server(t)
 	link := redistest.ProxyTo(t, server.Addr)

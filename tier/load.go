@@ -104,8 +104,8 @@ func (c *Cache) fromL2(ctx context.Context, calls []*call) (rest []*call) {
 	return rest
 }
 
-// readOne finishes a call with what Redis answers, if that will do. A record that does not decode is
-// a miss.
+// readOne finishes a call with what Redis answers, if that will do. A record that does not decode
+// is a miss.
 func (c *Cache) readOne(ctx context.Context, call *call) bool {
 	e, worth, err := c.lookAt(ctx, call.id)
 	if err != nil {

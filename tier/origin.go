@@ -29,8 +29,8 @@ const (
 var errNoAnswer = errors.New("the origin answered without it")
 
 // fromOrigin finishes calls that Redis did not answer: with a lease it asks the origin and fills
-// Redis, without one it waits for the node that has it, and asks all the same when the time of looks
-// is over. look bounds the first look at the leases.
+// Redis, without one it waits for the node that has it, and asks all the same when the time of
+// looks is over. look bounds the first look at the leases.
 func (c *Cache) fromOrigin(ctx, looks, look context.Context, calls []*call) {
 	pause := pollFirst
 	for try := 1; len(calls) > 0; look = c.share(looks) {

@@ -38,8 +38,8 @@ func TestNewsEnds(t *testing.T) {
 	}
 }
 
-// A cache vouches for what the origin answers only when it was told of all changes for a minute, and
-// still knows of them.
+// A cache vouches for what the origin answers only when it was told of all changes for a minute,
+// and still knows of them.
 func TestWhoWasToldOfAllChanges(t *testing.T) {
 	const minute = int64(recentFor)
 	for name, c := range map[string]struct {

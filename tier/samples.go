@@ -20,8 +20,8 @@ type samples struct {
 }
 
 // SampleLookups has lookups timed until stop is called: each that L1 did not answer, and one in
-// look.SampleHits of the hits. stop may be called twice. What was timed before is forgotten by the first
-// of those who have it done.
+// look.SampleHits of the hits. stop may be called twice. What was timed before is forgotten by the
+// first of those who have it done.
 func (c *Cache) SampleLookups() (stop func()) {
 	if c.samples.watchers.Add(1) == 1 {
 		c.samples.clear()

@@ -19,21 +19,22 @@ import (
 //
 //   - What ends an entry of L1 ends that of the store, before its caller goes on. An outcome of a
 //     load is in the store, or what the store had is gone, before anybody is shown the outcome.
-//   - What a load brings is taken under its pair, and an invalidation raises the stamp and deletes
-//     under the store's lock: no Put of a load from before it stays, and no load that begins after it
-//     finds what was there before.
+//   - What a load brings is taken under its pair, and an invalidation raises the stamp and
+//     deletes under the store's lock: no Put of a load from before it stays, and no load that
+//     begins after it finds what was there before.
 //   - Redis does not go back; the store may still have what is older than the answer that a load is
 //     about to show. A load that hears of that answer does not take it.
 //   - The checkpoint of the stream is in the transaction of what came before it. An entry that
-//     outlives the process is therefore one that no change up to the checkpoint has ended, and the
-//     changes after it are read by the tail that resumes there, before anything of the store counts.
+//     outlives the process is therefore one that no change up to the checkpoint has ended, and
+//     the changes after it are read by the tail that resumes there, before anything of the store
+//     counts.
 
 const (
 	// clockSkew is how far the clock of the machine may have gone back for the ages of entries to
 	// be believed.
 	clockSkew = time.Second
-	// vouchBatch is how many versions are asked of Redis at once, vouchPause the pause after it, and
-	// vouchRetry that after a failure.
+	// vouchBatch is how many versions are asked of Redis at once, vouchPause the pause after it,
+	// and vouchRetry that after a failure.
 	vouchBatch = 500
 	vouchPause = 5 * time.Millisecond
 	vouchRetry = time.Second
@@ -230,8 +231,9 @@ func (s *store) takeShown() (ids []string) {
 	return ids
 }
 
-// compareShown compares inherited entries that were shown with what Redis has. It forgets those that
-// differ, and returns how many they were; those that Redis does not answer are looked at later.
+// compareShown compares inherited entries that were shown with what Redis has. It forgets those
+// that differ, and returns how many they were; those that Redis does not answer are looked at
+// later.
 func (c *Cache) compareShown(ctx context.Context) (wrong int) {
 	ids := c.store.takeShown()
 	for len(ids) > 0 && ctx.Err() == nil {

@@ -219,8 +219,8 @@ func TestAfterAGapVersionsAreCompared(t *testing.T) {
 	}
 }
 
-// Without Redis and the origin a store answers what it holds, marked, as long as it is young enough;
-// not what was deleted or invalidated, nor what is in doubt.
+// Without Redis and the origin a store answers what it holds, marked, as long as it is young
+// enough; not what was deleted or invalidated, nor what is in doubt.
 func TestStoreAlone(t *testing.T) {
 	server, origin, dir := redistest.Server(t), newTruth(5), t.TempDir()
 	s, err := kv.Open(kv.Config{Dir: dir})
@@ -342,7 +342,8 @@ func TestStoreIsNotOlderThanAnAnswer(t *testing.T) {
 	}
 }
 
-// TestStormWithStores is TestStorm over nodes that have a store, and lose their memory all the time.
+// TestStormWithStores is TestStorm over nodes that have a store, and lose their memory all the
+// time.
 func TestStormWithStores(t *testing.T) {
 	s := newStorm(t)
 	for i, c := range s.nodes {

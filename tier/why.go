@@ -17,9 +17,9 @@ const whyRedis = time.Second
 type explained struct{ look.Why }
 
 // Why says what this node, Redis and the origin hold of a user, and what a read would be answered
-// and why. It changes nothing that a reader could see: no load begins, nothing in Redis is repaired,
-// and the copy that is held has been used once more. Redis and the origin are asked each time, also when
-// they count as down; what they do not answer is in the result.
+// and why. It changes nothing that a reader could see: no load begins, nothing in Redis is
+// repaired, and the copy that is held has been used once more. Redis and the origin are asked each
+// time, also when they count as down; what they do not answer is in the result.
 //
 // Errors wrap profile.ErrInvalidID or ErrClosed.
 func (c *Cache) Why(ctx context.Context, id string) (look.Why, error) {

@@ -33,8 +33,8 @@ const (
 	// silence is how old the last proof of the stream may be before Redis counts as silent: three
 	// reads that found nothing new.
 	silence = 1500 * time.Millisecond
-	// slowOrigin is the median of the origin's answers above which it is called slow, and slowWithin
-	// how old those may be.
+	// slowOrigin is the median of the origin's answers above which it is called slow, and
+	// slowWithin how old those may be.
 	slowOrigin = 500 * time.Millisecond
 	slowWithin = 15 * time.Second
 	// sweeping is the way of a watch that the server tells nothing.

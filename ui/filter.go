@@ -33,9 +33,9 @@ func (f Filter) Match(l *look.Lookup) bool {
 //
 //	tier=origin ms>50 id=12*
 //
-// all of which must hold. tier is L1, L1.5, L2, origin, stale, absent or failed; id is a user's, or the
-// beginning of one with a star after it; both take = and !=. ms and us, the time that a lookup took
-// in milliseconds and microseconds, take = != < <= > and >=. Errors wrap ErrFilter.
+// all of which must hold. tier is L1, L1.5, L2, origin, stale, absent or failed; id is a user's, or
+// the beginning of one with a star after it; both take = and !=. ms and us, the time that a lookup
+// took in milliseconds and microseconds, take = != < <= > and >=. Errors wrap ErrFilter.
 func ParseFilter(text string) (f Filter, err error) {
 	if len(text) > MaxFilter {
 		return f, fmt.Errorf("%w: it has %d bytes; want %d at most", ErrFilter, len(text), MaxFilter)

@@ -24,8 +24,8 @@ type Latency struct {
 	// P50 and P99 are quantiles in microseconds.
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
-	// Counts are by bucket. The i-th begins at 0.1 µs times 10^(i/PerDecade); the first and the last
-	// hold what is beyond them too.
+	// Counts are by bucket. The i-th begins at 0.1 µs times 10^(i/PerDecade); the first and the
+	// last hold what is beyond them too.
 	Counts []int `json:"counts"`
 }
 

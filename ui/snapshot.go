@@ -78,8 +78,8 @@ type HotUser struct {
 	Share float64 `json:"share"`
 }
 
-// Outcome says who answered a lookup: "L1", "L1.5", "L2", "origin" or "stale"; "absent" that there is no
-// such user, and "failed" that nobody answered.
+// Outcome says who answered a lookup: "L1", "L1.5", "L2", "origin" or "stale"; "absent" that there
+// is no such user, and "failed" that nobody answered.
 func Outcome(l *look.Lookup) string {
 	switch {
 	case l.Absent:

@@ -13,8 +13,8 @@ import (
 //go:embed static
 var static embed.FS
 
-// Policy is the Content-Security-Policy of the pages: they run what comes from their own server, and
-// nothing that stands in the page itself.
+// Policy is the Content-Security-Policy of the pages: they run what comes from their own server,
+// and nothing that stands in the page itself.
 const Policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 

@@ -233,7 +233,8 @@ func TestOldTroublesAreNotOfTheLastMinute(t *testing.T) {
 	}
 }
 
-// Every file has a type, is asked for by the page or by one that it loads, and asks for nothing elsewhere.
+// Every file has a type, is asked for by the page or by one that it loads, and asks for nothing
+// elsewhere.
 func TestFiles(t *testing.T) {
 	page, _, ok := File(Index)
 	if !ok {
@@ -276,8 +277,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// BenchmarkASecond is what five viewers cost in a second: a snapshot with all lookups that are kept,
-// and a filter for each. 10 ms are 1 % of a core.
+// BenchmarkASecond is what five viewers cost in a second: a snapshot with all lookups that are
+// kept, and a filter for each. 10 ms are 1 % of a core.
 func BenchmarkASecond(b *testing.B) {
 	n := &still{lookups: make([]look.Lookup, look.MaxLookups)}
 	for i := range n.lookups {

@@ -10,7 +10,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
-// maxUsers bounds the users whose changes are remembered; the one that changed the longest ago is forgotten first.
+// maxUsers bounds the users whose changes are remembered; the one that changed the longest ago is
+// forgotten first.
 const maxUsers = 50_000
 
 // user is one user's last changes.
@@ -35,7 +36,8 @@ func newBook(history int) *book {
 // note takes an event that was read now and was not in the stream before.
 func (b *book) note(e stream.Event, now, before time.Time) (*user, *change) {
 	c := &change{id: strings.Clone(e.ID), kind: e.Kind, version: e.Version, at: e.At, known: now, before: before}
-	if e.Hint || e.Kind == profile.Invalidated { // its timestamp is no version, and what it says is for the origin to confirm
+	// its timestamp is no version, and what it says is for the origin to confirm
+	if e.Hint || e.Kind == profile.Invalidated {
 		c.kind, c.version = profile.Invalidated, 0
 	}
 	b.mu.Lock()
@@ -65,7 +67,8 @@ func (b *book) latest(n int) (ids []string) {
 	return ids
 }
 
-// forgetLocked forgets users beyond maxUsers and those whose changes bind nobody any more. Checks under way keep theirs.
+// forgetLocked forgets users beyond maxUsers and those whose changes bind nobody any more. Checks
+// under way keep theirs.
 func (b *book) forgetLocked(now time.Time) {
 	for {
 		u := b.order.Front().Value.(*user)
@@ -77,7 +80,8 @@ func (b *book) forgetLocked(now time.Time) {
 	}
 }
 
-// judge judges an answer about u by own, the change that it was asked for, and by all others that are remembered.
+// judge judges an answer about u by own, the change that it was asked for, and by all others that
+// are remembered.
 func (b *book) judge(u *user, own *change, bound time.Duration, a *answer) (verdict, *change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -80,8 +80,8 @@ func (s *truth) LoadBatch(ctx context.Context, ids []string) (profile.Batch, err
 	return b, nil
 }
 
-// cluster is three nodes behind HTTP. The link of the last one to Redis can be cut, and it has no fence, so that it goes on
-// answering with what it holds.
+// cluster is three nodes behind HTTP. The link of the last one to Redis can be cut, and it has no
+// fence, so that it goes on answering with what it holds.
 type cluster struct {
 	*testing.T
 	server *redistest.Proc
@@ -237,8 +237,9 @@ func TestAHealthyClusterHasNoViolation(t *testing.T) {
 	}
 }
 
-// One node is cut off without noticing, and holds what it held: an older version, a user who was deleted, one who was
-// invalidated, and one who was not there. It must be named for each, alone, with the history, and the end be told.
+// One node is cut off without noticing, and holds what it held: an older version, a user who was
+// deleted, one who was invalidated, and one who was not there. It must be named for each, alone,
+// with the history, and the end be told.
 func TestAStaleNodeIsReported(t *testing.T) { canary.Judge(t, staleNodeIsReported) }
 
 func staleNodeIsReported(t *testing.T, bird *canary.Canary) {
@@ -327,9 +328,9 @@ func (s *truth) rewrite(id string, p *profile.Profile) {
 	s.silent[id] = p
 }
 
-// Three users are not what the origin says: one changed there in silence, one has blank fields in the
-// version that the origin has, and one is gone there. Each is named for each node, with what differs;
-// the others, and one who changes all the time, are not.
+// Three users are not what the origin says: one changed there in silence, one has blank fields in
+// the version that the origin has, and one is gone there. Each is named for each node, with what
+// differs; the others, and one who changes all the time, are not.
 func TestContentThatDiffersIsReported(t *testing.T) {
 	c := newCluster(t)
 	for id, p := range map[string]*profile.Profile{

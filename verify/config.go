@@ -16,7 +16,8 @@ import (
 // maxAfter is the latest checkpoint.
 const maxAfter = 10 * time.Second
 
-// Config configures a Verifier. Client and Nodes are required; the zero value of everything else is a default.
+// Config configures a Verifier. Client and Nodes are required; the zero value of everything else is
+// a default.
 type Config struct {
 	// Client reads the stream; as stream.TailConfig.Client, and like there a client of its own.
 	Client redis.UniversalClient
@@ -24,17 +25,20 @@ type Config struct {
 	Stream string
 	// Nodes are the URLs of the nodes' HTTP API, each once.
 	Nodes []string
-	// Sample is the share of the users whose changes are checked, above 0 and up to 1. Default 1. It is drawn by a hash of
-	// the id with a seed of this run: a user is followed with all changes or not at all.
+	// Sample is the share of the users whose changes are checked, above 0 and up to 1. Default 1.
+	// It is drawn by a hash of the id with a seed of this run: a user is followed with all changes
+	// or not at all.
 	Sample float64
-	// After are the checkpoints: how long after a change was read the nodes are asked. Each from 1 ms to 10 s, rising. Default
-	// 250 ms and 2.5 s.
+	// After are the checkpoints: how long after a change was read the nodes are asked. Each from 1
+	// ms to 10 s, rising. Default 250 ms and 2.5 s.
 	After []time.Duration
-	// MaxRate bounds the users asked of each node in a second. Default 0, no bound. What it does not allow is dropped, and counted.
+	// MaxRate bounds the users asked of each node in a second. Default 0, no bound. What it does
+	// not allow is dropped, and counted.
 	MaxRate int
 	// History is how many changes of each user are remembered and shown. Default 16.
 	History int
-	// MaxPending is how many checks may wait for each node. Default 200,000. More are dropped, and counted.
+	// MaxPending is how many checks may wait for each node. Default 200,000. More are dropped, and
+	// counted.
 	MaxPending int
 	// MaxViolations is how many violations are told whole; more are only counted. Default 20.
 	MaxViolations int
@@ -42,22 +46,25 @@ type Config struct {
 	Timeout time.Duration
 	// Token gives each request to a node its bearer token. Default: none is sent.
 	Token func() (string, error)
-	// Transport makes the requests to the nodes. Default: with the authorities that the system knows. Each node gets
-	// a copy of its own.
+	// Transport makes the requests to the nodes. Default: with the authorities that the system
+	// knows. Each node gets a copy of its own.
 	Transport *http.Transport
-	// Truth is compared with what the nodes answer, beside the checks of versions: for users who changed
-	// and, by a slow SCAN, for all who are in Redis. Default: nothing is compared.
+	// Truth is compared with what the nodes answer, beside the checks of versions: for users who
+	// changed and, by a slow SCAN, for all who are in Redis. Default: nothing is compared.
 	Truth Truth
 	// ContentRate is how many users are compared in a second. Default 20.
 	ContentRate int
-	// OnMismatch is called for each answer that differs from Truth, up to MaxViolations times. Optional.
-	OnMismatch func(Mismatch)
-	// OnViolation is called for each violation that is told whole, and once more when it is over. Calls come one at a time.
+	// OnMismatch is called for each answer that differs from Truth, up to MaxViolations times.
 	// Optional.
+	OnMismatch func(Mismatch)
+	// OnViolation is called for each violation that is told whole, and once more when it is over.
+	// Calls come one at a time. Optional.
 	OnViolation func(Violation)
-	// OnGap is called when entries of the stream may have been missed, with stream.Handler's reason. Optional.
+	// OnGap is called when entries of the stream may have been missed, with stream.Handler's
+	// reason. Optional.
 	OnGap func(reason string)
-	// Logger gets one line when a node stops answering and when it goes on, and what the tail has to say. Default: none.
+	// Logger gets one line when a node stops answering and when it goes on, and what the tail has
+	// to say. Default: none.
 	Logger *slog.Logger
 }
 
@@ -81,9 +88,7 @@ func (c Config) withDefaults() Config {
 	if c.OnGap == nil {
 		c.OnGap = func(string) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 

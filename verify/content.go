@@ -16,8 +16,8 @@ import (
 const (
 	// contentTick is how often users are compared.
 	contentTick = time.Second
-	// settleFor is how long the truth must have stood before an answer that differs counts: an origin
-	// that lags is asked again after 3 s, and a node shows what it has learned 250 ms later.
+	// settleFor is how long the truth must have stood before an answer that differs counts: an
+	// origin that lags is asked again after 3 s, and a node shows what it has learned 250 ms later.
 	settleFor = 4 * time.Second
 	// maxSuspects bounds the users who are compared once more.
 	maxSuspects = 4096
@@ -33,8 +33,8 @@ type Truth interface {
 type ContentCounts struct {
 	// Users counts users compared; one who is compared again later counts again.
 	Users uint64 `json:"users"`
-	// Checks counts answers of nodes that were compared, Mismatches those of them that differed from
-	// a truth that had stood for 4 s.
+	// Checks counts answers of nodes that were compared, Mismatches those of them that differed
+	// from a truth that had stood for 4 s.
 	Checks     uint64 `json:"checks"`
 	Mismatches uint64 `json:"mismatches"`
 	// Stale counts answers marked stale, Failed users for which the truth or a node gave no answer.
@@ -68,11 +68,11 @@ func (c ContentCounts) String() string {
 type Mismatch struct {
 	Node string `json:"node"`
 	User string `json:"user"`
-	// Fields names what differs, in the order of the profile; "user" alone when one of the two knows
-	// no such user. Values are not told: they are somebody's data.
+	// Fields names what differs, in the order of the profile; "user" alone when one of the two
+	// knows no such user. Values are not told: they are somebody's data.
 	Fields []string `json:"fields"`
-	// Version and Truth are the versions of both, 0 for no such user; Tier and Age (nanoseconds) are
-	// the answer's.
+	// Version and Truth are the versions of both, 0 for no such user; Tier and Age (nanoseconds)
+	// are the answer's.
 	Version int64         `json:"version"`
 	Truth   int64         `json:"truth"`
 	Tier    string        `json:"tier,omitempty"`
@@ -99,8 +99,8 @@ type suspect struct {
 	tries int
 }
 
-// content compares answers with the truth: those for users who changed and those for users in Redis,
-// of which nobody may have heard for days.
+// content compares answers with the truth: those for users who changed and those for users in
+// Redis, of which nobody may have heard for days.
 type content struct {
 	v        *Verifier
 	rate     int

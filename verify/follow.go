@@ -5,16 +5,19 @@ import (
 )
 
 const (
-	// A user that a node was wrong about is asked for again at growing pauses until the node is right, to learn the lag.
+	// A user that a node was wrong about is asked for again at growing pauses until the node is
+	// right, to learn the lag.
 	followFirst = 100 * time.Millisecond
 	followMost  = time.Second
 	// followFor is when that ends anyway. A node forgets that a user does not exist in half of it.
 	followFor = time.Minute
-	// maxFollows bounds the users who are followed on one node; the violations of more are counted and not told whole.
+	// maxFollows bounds the users who are followed on one node; the violations of more are counted
+	// and not told whole.
 	maxFollows = 256
 )
 
-// follow is one user that a node was wrong about, or may have been: one answered as absent is followed to tell which.
+// follow is one user that a node was wrong about, or may have been: one answered as absent is
+// followed to tell which.
 type follow struct {
 	user    *user
 	change  *change // that which the answer contradicts
@@ -84,8 +87,9 @@ func (l *lane) followed(f *follow, a *answer) {
 	l.endLocked(f, over || !still, still)
 }
 
-// followMissingLocked waits for the proof that an answer of absence was wrong: the very version that it should have known. Had
-// the user been deleted in between, there would be none or a higher one.
+// followMissingLocked waits for the proof that an answer of absence was wrong: the very version
+// that it should have known. Had the user been deleted in between, there would be none or a higher
+// one.
 func (l *lane) followMissingLocked(f *follow, a *answer, over bool) {
 	said, _ := l.v.book.judge(f.user, f.change, 0, a)
 	switch {

@@ -8,7 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// howOldBounds are the upper bounds of the buckets of howOld; what is above the last is in one more.
+// howOldBounds are the upper bounds of the buckets of howOld; what is above the last is in one
+// more.
 var howOldBounds = [...]time.Duration{300 * time.Millisecond, 500 * time.Millisecond, time.Second,
 	2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second}
 

@@ -7,13 +7,16 @@ import (
 )
 
 const (
-	// laneTick is how often a lane looks for what is due: checks that become due together go in one request.
+	// laneTick is how often a lane looks for what is due: checks that become due together go in one
+	// request.
 	laneTick = 5 * time.Millisecond
 	// maxBatch is how many users one request asks for.
 	maxBatch = 1000
-	// maxInFlight is how many requests to one node are under way, so that a slow one does not hold up the rest.
+	// maxInFlight is how many requests to one node are under way, so that a slow one does not hold
+	// up the rest.
 	maxInFlight = 4
-	// lateMost is how long after its checkpoint a check may still be made. Later it would say nothing of that checkpoint.
+	// lateMost is how long after its checkpoint a check may still be made. Later it would say
+	// nothing of that checkpoint.
 	lateMost = 250 * time.Millisecond
 )
 
@@ -58,7 +61,8 @@ func (l *lane) push(u *user, c *change) {
 	}
 }
 
-// run asks for what is due until ctx ends; then it waits for the answers under way and drops the rest.
+// run asks for what is due until ctx ends; then it waits for the answers under way and drops the
+// rest.
 func (l *lane) run(ctx context.Context) {
 	var asking sync.WaitGroup
 	slots := make(chan struct{}, maxInFlight)
@@ -123,7 +127,8 @@ func (b *batch) add(id string, c ...check) {
 	b.checks[id] = append(b.checks[id], c...)
 }
 
-// take returns what is due and allowed by the rate, nil for nothing. What is due for too long is given up.
+// take returns what is due and allowed by the rate, nil for nothing. What is due for too long is
+// given up.
 func (l *lane) take(now time.Time) *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,7 +159,8 @@ func (l *lane) take(now time.Time) *batch {
 	return b
 }
 
-// giveUpLocked counts a check that was not made in time: for the node's sake if that does not answer.
+// giveUpLocked counts a check that was not made in time: for the node's sake if that does not
+// answer.
 func (l *lane) giveUpLocked(after int) {
 	if l.failing {
 		l.v.tally.count(l.index, after, Counts{Failed: 1})
@@ -163,7 +169,8 @@ func (l *lane) giveUpLocked(after int) {
 	}
 }
 
-// allowedLocked returns how many users may be asked for now. What the rate leaves unused is kept for a tenth of a second.
+// allowedLocked returns how many users may be asked for now. What the rate leaves unused is kept
+// for a tenth of a second.
 func (l *lane) allowedLocked(now time.Time) int {
 	rate := float64(l.v.cfg.MaxRate)
 	if rate == 0 {

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// markEvery is how often the stream's last id is asked for, and so about how much of an entry's age may be overlooked.
+	// markEvery is how often the stream's last id is asked for, and so about how much of an entry's
+	// age may be overlooked.
 	markEvery = 25 * time.Millisecond
-	// maxMarks is how many answers are kept: a reader further behind than that, 100 s, cannot judge changes without a version.
+	// maxMarks is how many answers are kept: a reader further behind than that, 100 s, cannot judge
+	// changes without a version.
 	maxMarks = 4096
 )
 
@@ -34,8 +36,8 @@ type marks struct {
 	next int // where the next goes once the ring is full
 }
 
-// ask makes one mark and returns the stream's last id. The moment is taken before the question, so that an entry with a higher
-// id came after it. One that fails leaves a gap and harms nothing.
+// ask makes one mark and returns the stream's last id. The moment is taken before the question, so
+// that an entry with a higher id came after it. One that fails leaves a gap and harms nothing.
 func (m *marks) ask(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -59,7 +61,8 @@ func (m *marks) add(k mark) {
 	m.next = (m.next + 1) % maxMarks
 }
 
-// before returns the last known moment at which the entry of id was not there yet, zero when none is known.
+// before returns the last known moment at which the entry of id was not there yet, zero when none
+// is known.
 func (m *marks) before(id string) time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()

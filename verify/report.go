@@ -13,10 +13,12 @@ import (
 type Report struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
-	// Changes counts the events that the stream brought, Sampled those of them whose users were asked for.
+	// Changes counts the events that the stream brought, Sampled those of them whose users were
+	// asked for.
 	Changes uint64 `json:"changes"`
 	Sampled uint64 `json:"sampled"`
-	// Gaps counts, by reason, how often entries of the stream may have been missed: what changed then was not checked.
+	// Gaps counts, by reason, how often entries of the stream may have been missed: what changed
+	// then was not checked.
 	Gaps map[string]uint64 `json:"gaps"`
 	// After has the counts of all nodes by checkpoint, Nodes those of all checkpoints by node.
 	After []AfterReport `json:"after"`
@@ -26,13 +28,15 @@ type Report struct {
 	// HowOld counts the violations by for how long the change had been known that the answer
 	// contradicted.
 	HowOld []LagBucket `json:"howOld"`
-	// WorstLag is the longest time for which a change had been known when an answer contradicted it; 0 without one.
+	// WorstLag is the longest time for which a change had been known when an answer contradicted
+	// it; 0 without one.
 	WorstLag time.Duration `json:"worstLag"`
 }
 
 // AfterReport is what was found at one checkpoint.
 type AfterReport struct {
-	// After is how long after the change the nodes were asked, at the earliest, and Late how much later at the latest.
+	// After is how long after the change the nodes were asked, at the earliest, and Late how much
+	// later at the latest.
 	After time.Duration `json:"after"`
 	Late  time.Duration `json:"late"`
 	Counts

@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// Counts is what became of checks. One check is one answer of one node about one change at one checkpoint.
+// Counts is what became of checks. One check is one answer of one node about one change at one
+// checkpoint.
 type Counts struct {
 	// Checks counts the answers that were judged, Violations those of them that were wrong.
 	Checks     uint64 `json:"checks"`
 	Violations uint64 `json:"violations"`
-	// The rest are no checks. Stale counts answers that the node marked stale; Absent those that know no such user, where the
-	// stream tells of one and nothing proves them wrong; Failed the ones that the node did not give, or not in time; Dropped
-	// those that were not asked for in time, because of the rate, the limit of what may wait, or the machine.
+	// The rest are no checks. Stale counts answers that the node marked stale; Absent those that
+	// know no such user, where the stream tells of one and nothing proves them wrong; Failed the
+	// ones that the node did not give, or not in time; Dropped those that were not asked for in
+	// time, because of the rate, the limit of what may wait, or the machine.
 	Stale   uint64 `json:"stale"`
 	Absent  uint64 `json:"absent"`
 	Failed  uint64 `json:"failed"`
@@ -39,8 +41,8 @@ func (c *Counts) subtract(d Counts) {
 	c.Dropped -= d.Dropped
 }
 
-// Nines returns -log10 of the share of violations: 6 for one in a million. Without a violation that is the least it can be,
-// had the next check been one; 0 without checks.
+// Nines returns -log10 of the share of violations: 6 for one in a million. Without a violation that
+// is the least it can be, had the next check been one; 0 without checks.
 func (c Counts) Nines() float64 {
 	if c.Checks == 0 {
 		return 0
@@ -48,8 +50,8 @@ func (c Counts) Nines() float64 {
 	return -math.Log10(float64(max(1, c.Violations)) / float64(c.Checks))
 }
 
-// Proven returns the nines of which 95 % can be sure when there was no violation in so many checks: the rule of three. With
-// violations it is Nines.
+// Proven returns the nines of which 95 % can be sure when there was no violation in so many checks:
+// the rule of three. With violations it is Nines.
 func (c Counts) Proven() float64 {
 	if c.Violations > 0 || c.Checks == 0 {
 		return c.Nines()
@@ -76,7 +78,8 @@ func (t total) clone() total {
 	return c
 }
 
-// tally counts, for the whole run and for the window under way. Its methods may be called concurrently.
+// tally counts, for the whole run and for the window under way. Its methods may be called
+// concurrently.
 type tally struct {
 	mu    sync.Mutex
 	total total

@@ -1,10 +1,11 @@
-// Package verify watches a running cluster from outside, after Meta's Polaris: it follows the stream of changes, asks every
-// node for each changed user a moment later through the public API, and says how often a node did not know what it had time to
-// hear of.
+// Package verify watches a running cluster from outside, after Meta's Polaris: it follows the
+// stream of changes, asks every node for each changed user a moment later through the public API,
+// and says how often a node did not know what it had time to hear of.
 //
-// A Verifier reads the stream with a stream.Tail, so that it knows when it missed something. Each change is checked on each
-// node at each checkpoint (250 ms and 2.5 s after it was read) by its lane. Answers that are marked stale promise nothing and
-// are counted apart, and so are those that a node does not give. No clock but this process's monotonic one is judged by.
+// A Verifier reads the stream with a stream.Tail, so that it knows when it missed something. Each
+// change is checked on each node at each checkpoint (250 ms and 2.5 s after it was read) by its
+// lane. Answers that are marked stale promise nothing and are counted apart, and so are those that
+// a node does not give. No clock but this process's monotonic one is judged by.
 package verify
 
 import (
@@ -93,8 +94,9 @@ func New(cfg Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Start asks every node and Redis once and returns the error of the first that does not answer as it should; after one it
-// may be called again, and once it succeeded that does nothing. Changes made after it returned are checked, until Close.
+// Start asks every node and Redis once and returns the error of the first that does not answer as
+// it should; after one it may be called again, and once it succeeded that does nothing. Changes
+// made after it returned are checked, until Close.
 func (v *Verifier) Start(ctx context.Context) error { return v.life.Start(ctx, v.begin) }
 
 func (v *Verifier) begin(ctx context.Context) error {
@@ -130,8 +132,9 @@ func (v *Verifier) follow(ctx context.Context) (err error) {
 	return err
 }
 
-// Drain reads the stream to its present end and no further, and waits until every check is made and every violation told,
-// or until ctx ends; after that only Close is of use. It takes about as long as the last checkpoint.
+// Drain reads the stream to its present end and no further, and waits until every check is made and
+// every violation told, or until ctx ends; after that only Close is of use. It takes about as long
+// as the last checkpoint.
 func (v *Verifier) Drain(ctx context.Context) {
 	v.catchUp(ctx)
 	_ = v.tail.Close() // it returns nil
@@ -167,8 +170,8 @@ func (v *Verifier) catchUp(ctx context.Context) {
 	}
 }
 
-// Close ends everything and waits. Checks that still wait count as dropped. It may be called twice and before Start; the
-// caller closes the Redis client after it.
+// Close ends everything and waits. Checks that still wait count as dropped. It may be called twice
+// and before Start; the caller closes the Redis client after it.
 func (v *Verifier) Close() error {
 	_ = v.tail.Close() // it returns nil; no checks come any more
 	return v.life.Close(func() error {
@@ -227,7 +230,8 @@ func (v *Verifier) markForEver(ctx context.Context) {
 	}
 }
 
-// tell has a violation told whole, unless there were enough. It returns what is to be told again when that is over.
+// tell has a violation told whole, unless there were enough. It returns what is to be told again
+// when that is over.
 func (v *Verifier) tell(seen *Violation) *Violation {
 	v.telling.Lock()
 	defer v.telling.Unlock()

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Violation is an answer that contradicts a change of which the node had time to hear, with all that is known of it.
+// Violation is an answer that contradicts a change of which the node had time to hear, with all
+// that is known of it.
 type Violation struct {
 	Node string `json:"node"`
 	User string `json:"user"`
@@ -20,8 +21,9 @@ type Violation struct {
 	Absent  bool          `json:"absent,omitempty"`
 	Tier    string        `json:"tier,omitempty"`
 	Age     time.Duration `json:"age"`
-	// Lag is for how long the change had been known when the node last gave a wrong answer. Over is true once the node was
-	// seen to be right again, or was asked for as long as it would be: then Lag is final.
+	// Lag is for how long the change had been known when the node last gave a wrong answer. Over is
+	// true once the node was seen to be right again, or was asked for as long as it would be: then
+	// Lag is final.
 	Lag  time.Duration `json:"lag"`
 	Over bool          `json:"over"`
 	// Still is true beside Over if the node was wrong to the end.
@@ -41,7 +43,8 @@ type HistoryEntry struct {
 	Known time.Duration `json:"known"`
 }
 
-// NodeAnswer is what a node says of one user when it is asked for him alone; Age is the header, in seconds.
+// NodeAnswer is what a node says of one user when it is asked for him alone; Age is the header, in
+// seconds.
 type NodeAnswer struct {
 	Node        string `json:"node"`
 	Version     int64  `json:"version"`

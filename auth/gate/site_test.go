@@ -13,8 +13,9 @@ func TestOwnSite(t *testing.T) {
 		"": true, "Sec-Fetch-Site: same-origin": true, "Sec-Fetch-Site: none": true, "Origin: http://here:1": true, "Origin: https://HERE:1": true,
 		"Sec-Fetch-Site: cross-site": false, "Sec-Fetch-Site: same-site": false, "Sec-Fetch-Site: x": false, "Origin: null": false,
 		"Origin: http://evil": false, "Origin: http://here:2": false, "Origin: http://here:1.evil": false, "Origin: here:1": false,
-		"Sec-Fetch-Site: cross-site|Origin: http://here:1":       false,
-		"Sec-Fetch-Site: same-origin|Origin: http://evil":        true, // the page's own reverse proxy
+		"Sec-Fetch-Site: cross-site|Origin: http://here:1": false,
+		// the page's own reverse proxy
+		"Sec-Fetch-Site: same-origin|Origin: http://evil":        true,
 		"Sec-Fetch-Site: cross-site|Authorization: Bearer a.b.c": true,
 	} {
 		var h fasthttp.RequestHeader

@@ -7,10 +7,11 @@
 // of the workers that are free one waits for the next planned start, the others behind it. What is
 // due while all workers are busy waits, and its latency goes on.
 //
-// Operations of tens of nanoseconds go through Spin: no timer is as fine. Each worker has a schedule
-// of its own, in groups: at a planned moment, which it awaits with a loop of its own, a whole group
-// is due. The first of the group is timed, from the planned moment; the rest are the load. The cost
-// of the clock is in each sample; an operation that does nothing shows how much that is.
+// Operations of tens of nanoseconds go through Spin: no timer is as fine. Each worker has a
+// schedule of its own, in groups: at a planned moment, which it awaits with a loop of its own, a
+// whole group is due. The first of the group is timed, from the planned moment; the rest are the
+// load. The cost of the clock is in each sample; an operation that does nothing shows how much that
+// is.
 package load
 
 import (
@@ -30,8 +31,8 @@ const (
 	Longest = int64(time.Minute)
 	// digits is to how many significant digits latencies are kept.
 	digits = 3
-	// maxPatience is how long after the planned end of a run what was planned may still begin, at most;
-	// of a short run it is as long as the run.
+	// maxPatience is how long after the planned end of a run what was planned may still begin, at
+	// most; of a short run it is as long as the run.
 	maxPatience = time.Second
 )
 
@@ -99,8 +100,8 @@ type Outcome struct {
 	Took  time.Duration
 	// Windows are the latencies by the part of the run in which they were due, in nanoseconds.
 	Windows []*hdr.Histogram
-	// Pacer is how late a worker was woken that was free and waited: the fault of the load generator,
-	// and part of the latencies. Of Spin it is empty.
+	// Pacer is how late a worker was woken that was free and waited: the fault of the load
+	// generator, and part of the latencies. Of Spin it is empty.
 	Pacer *hdr.Histogram
 }
 

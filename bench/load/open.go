@@ -8,8 +8,8 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Open runs op as planned. It ends early with ctx, whose cause it then returns beside what there is.
-// The other errors wrap ErrPlan; those of op are in the Outcome.
+// Open runs op as planned. It ends early with ctx, whose cause it then returns beside what there
+// is. The other errors wrap ErrPlan; those of op are in the Outcome.
 func Open(ctx context.Context, p Plan, op Op) (*Outcome, error) {
 	p = p.withDefaults()
 	if err := p.validate(); err != nil {

@@ -156,7 +156,8 @@ func TestCompare(t *testing.T) {
 	}
 	b := sampleResult()
 	b.Suites[0].Rows[2] = row(Subject+" Get", "80 %", 700, 10_000) // ten times as slow
-	b.Suites[0].Rows[0] = row("bare", "80 %", 500, 10_000)         // whose fault that is nobody judges
+	// whose fault that is nobody judges
+	b.Suites[0].Rows[0] = row("bare", "80 %", 500, 10_000)
 	b.Suites[0].Figures[0] = Figure{Subject + " Get", "saturation", "operations/s", 1e5, Band{9e4, 11e4}, true}
 	b.Suites[1].Rows[0] = row(Subject+" Get", "80 %", 7000, 100) // ten times as fast
 	b.Machine.CPU, b.Failed = "another", true

@@ -159,7 +159,8 @@ type Point struct {
 const (
 	// PictureThroughput is operations a second (y) by goroutines (x).
 	PictureThroughput = "throughput"
-	// PictureHitRatio is the share of lookups that L1 answered, 0 to 1 (y), by its size in bytes (x).
+	// PictureHitRatio is the share of lookups that L1 answered, 0 to 1 (y), by its size in bytes
+	// (x).
 	PictureHitRatio = "hitratio"
 )
 

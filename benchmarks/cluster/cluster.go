@@ -1,9 +1,11 @@
-// Package cluster prewarms clusters of real processes: redis-server, nodes that are the built binary, and an origin in this
-// process that notes who is asked for and when. Nodes are killed and join while a run is on.
+// Package cluster prewarms clusters of real processes: redis-server, nodes that are the built
+// binary, and an origin in this process that notes who is asked for and when. Nodes are killed and
+// join while a run is on.
 //
 //	go run -C benchmarks . cluster -out results
 //
-// It takes about ten minutes; -only calm,contract,failing,join,kill chooses, -users, -kills and -rate make it smaller.
+// It takes about ten minutes; -only calm,contract,failing,join,kill chooses, -users, -kills and
+// -rate make it smaller.
 package cluster
 
 import (

@@ -19,7 +19,8 @@ type ask struct {
 	users int
 }
 
-// counter is a source of truth over HTTP, with the routes of the contract, for users 1 to n. It notes who is asked for.
+// counter is a source of truth over HTTP, with the routes of the contract, for users 1 to n. It
+// notes who is asked for.
 type counter struct {
 	url    string
 	server *http.Server
@@ -117,7 +118,8 @@ func (c *counter) batch(w http.ResponseWriter, ids []string) {
 	_, _ = w.Write([]byte(`{"users":{` + strings.Join(users, ",") + `},"missing":[` + strings.Join(missing, ",") + `],"errors":{` + strings.Join(errs, ",") + `}}`))
 }
 
-// totals returns how many users were asked for, how many of those more than once, and the most in any one second.
+// totals returns how many users were asked for, how many of those more than once, and the most in
+// any one second.
 func (c *counter) totals() (users, repeated, most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -33,7 +33,8 @@ func calmWith(ctx context.Context, p params, nodes int) (lines []line, err error
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	// A node has a share from the moment on that the number of nodes has been the same for some seconds.
+	// A node has a share from the moment on that the number of nodes has been the same for some
+	// seconds.
 	stdout, stderr, code, took, err := r.prewarm(ctx, "--max-users", strconv.Itoa(p.users), "--rate", strconv.Itoa(p.rate))
 	if err != nil {
 		return nil, err
@@ -123,7 +124,8 @@ func after(d time.Duration) func() bool {
 	return func() bool { return time.Since(began) >= d }
 }
 
-// longestPause asks the origin every 5 ms while f runs, and returns the longest time between two answers.
+// longestPause asks the origin every 5 ms while f runs, and returns the longest time between two
+// answers.
 func (r *rig) longestPause(ctx context.Context, f func() error) (longest time.Duration, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var asking sync.WaitGroup
@@ -155,7 +157,8 @@ func (r *rig) longestPause(ctx context.Context, f func() error) (longest time.Du
 	return longest, err
 }
 
-// failing warms from an origin that cannot read a tenth of the users and fails a twentieth of the batches.
+// failing warms from an origin that cannot read a tenth of the users and fails a twentieth of the
+// batches.
 func failing(ctx context.Context, p params) (lines []line, err error) {
 	const users = 2000
 	r, err := newRig(ctx, p, users, 3)
@@ -258,7 +261,8 @@ func kill(ctx context.Context, p params) (lines []line, err error) {
 		}
 		worst, mostRepeated, longest = max(worst, most), max(mostRepeated, repeated), max(longest, took)
 	}
-	// What a dead node had under way: its batches, and what it had loaded since the last range that it reported.
+	// What a dead node had under way: its batches, and what it had loaded since the last range that
+	// it reported.
 	limit := p.few / 3
 	return []line{
 		{fmt.Sprintf("one of three nodes killed (-9) in the middle of a run of %d users: all in Redis at the end", p.few), fmt.Sprintf("%d of %d", p.kills, p.kills),

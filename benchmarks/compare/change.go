@@ -33,7 +33,8 @@ type changer struct {
 	change func(e stream.Event) error
 	// known waits until every listener knows of e and returns when each did.
 	known func(e stream.Event) ([]time.Time, error)
-	// check looks, after each turn, whether the listeners show the newest of what was changed; nil for nothing to look at.
+	// check looks, after each turn, whether the listeners show the newest of what was changed; nil
+	// for nothing to look at.
 	check func(newest map[string]int64) error
 	close func()
 }
@@ -80,7 +81,8 @@ func (c *changes) run() (Table, error) {
 	return c.table(delays), nil
 }
 
-// turn makes changes one after another for the length of a round, and returns the delay in ms of each listener for each.
+// turn makes changes one after another for the length of a round, and returns the delay in ms of
+// each listener for each.
 func (c *changes) turn(one *changer) (delays []float64, err error) {
 	runtime.GC()
 	newest := map[string]int64{}

@@ -54,7 +54,8 @@ func (r *rig) bareReaders(ctx context.Context, key string, noted func(reader int
 	return c, nil
 }
 
-// follow reads the stream from its beginning until ctx ends or Redis fails, which its changer notices by the silence.
+// follow reads the stream from its beginning until ctx ends or Redis fails, which its changer
+// notices by the silence.
 func follow(ctx context.Context, client redis.UniversalClient, key string, noted func(version int64)) {
 	cursor := "0"
 	for ctx.Err() == nil {
@@ -74,8 +75,8 @@ func follow(ctx context.Context, client redis.UniversalClient, key string, noted
 	}
 }
 
-// openPolled compares whole nodes, worker and watch included, with bare readers: a goroutine that never rests asks all
-// three in turn until each shows the change.
+// openPolled compares whole nodes, worker and watch included, with bare readers: a goroutine that
+// never rests asks all three in turn until each shows the change.
 func openPolled(ctx context.Context, r *rig) (*changes, error) {
 	c := &changes{rig: r, title: fmt.Sprintf("Change to the new profile from Get, %d nodes", listeners),
 		note: "whole nodes, with worker and watch, in one process, asked without a pause until all show the change, which costs a " +

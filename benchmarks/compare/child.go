@@ -11,11 +11,13 @@ import (
 	"strings"
 )
 
-// Some figures need a process of their own: memory, so that nothing else lives on its heap, and the load of HTTP, so that
-// the server's process does nothing but serve. Such a child is this program again, with the name of its task as the first
-// argument of the command compare; it answers one JSON value on its standard output.
+// Some figures need a process of their own: memory, so that nothing else lives on its heap, and the
+// load of HTTP, so that the server's process does nothing but serve. Such a child is this program
+// again, with the name of its task as the first argument of the command compare; it answers one
+// JSON value on its standard output.
 
-// task is what a child can be asked for. It gets the JSON of its argument and returns what to answer.
+// task is what a child can be asked for. It gets the JSON of its argument and returns what to
+// answer.
 type task func(ctx context.Context, argument []byte) (any, error)
 
 func tasks() map[string]task {

@@ -1,6 +1,7 @@
-// Package compare measures edgecache beside the libraries that it stands on and beside its peers, in one run on one
-// machine. Contenders take turns in short rounds, in an order drawn anew each time, so that whatever else the machine does
-// meets them all; the figure to trust is the median of the per-round ratios, not the times.
+// Package compare measures edgecache beside the libraries that it stands on and beside its peers,
+// in one run on one machine. Contenders take turns in short rounds, in an order drawn anew each
+// time, so that whatever else the machine does meets them all; the figure to trust is the median of
+// the per-round ratios, not the times.
 //
 //	go run -C benchmarks . compare -out results
 //
@@ -29,8 +30,8 @@ type params struct {
 	L1Users int `json:"l1Users"`
 	// Seed makes the users, the keys that are chosen, and the order of turns.
 	Seed uint64 `json:"seed"`
-	// Rounds is how many turns each contender has, Round how long one is. L1Round and HTTPRound are those of the rows of
-	// that name: memory needs less, wrk cannot do with less than a second.
+	// Rounds is how many turns each contender has, Round how long one is. L1Round and HTTPRound are
+	// those of the rows of that name: memory needs less, wrk cannot do with less than a second.
 	Rounds    int           `json:"rounds"`
 	Round     time.Duration `json:"roundNanos"`
 	L1Round   time.Duration `json:"l1RoundNanos"`
@@ -103,7 +104,8 @@ func (p params) validate() error {
 // aside is measured only when it is named: it would make the others wait for minutes.
 const aside = "prewarm"
 
-// choose returns the groups named, in the order in which they may run: the changes change what others compare.
+// choose returns the groups named, in the order in which they may run: the changes change what
+// others compare.
 func choose(only string) (chosen []group, err error) {
 	if only == "" {
 		return slices.DeleteFunc(groups(), func(g group) bool { return g.name == aside }), nil

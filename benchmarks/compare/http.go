@@ -43,7 +43,8 @@ type loadAnswer struct {
 	Unstarted uint64
 }
 
-// measureHTTP compares lookups over HTTP that L1 answers with a Fiber handler that has the same bodies in a map.
+// measureHTTP compares lookups over HTTP that L1 answers with a Fiber handler that has the same
+// bodies in a map.
 func measureHTTP(ctx context.Context, r *rig) (tables []Table, err error) {
 	closers := new(closing)
 	defer closers.run()

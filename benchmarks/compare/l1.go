@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	goalL1    = 1.35
-	l1Bytes   = 256 << 20 // the default of edgecache, given to bare ristretto as well
-	meanEntry = 500       // what edgecache's entries cost on average; bare ristretto's are accounted with that
+	goalL1  = 1.35
+	l1Bytes = 256 << 20 // the default of edgecache, given to bare ristretto as well
+	// what edgecache's entries cost on average; bare ristretto's are accounted with that
+	meanEntry = 500
 )
 
 var errMiss = errors.New("a miss where a hit was expected")
 
-// measureL1 compares lookups in the process's own memory, by one goroutine and by all cores, of users chosen uniformly and
-// by popularity.
+// measureL1 compares lookups in the process's own memory, by one goroutine and by all cores, of
+// users chosen uniformly and by popularity.
 func measureL1(ctx context.Context, r *rig) ([]Table, error) {
 	all, err := r.l1Contenders(ctx)
 	defer func() { closeAll(all) }()
@@ -66,8 +67,8 @@ func (r *rig) l1Contenders(ctx context.Context) (all []contender, err error) {
 	return all, nil
 }
 
-// bareRistretto holds decoded profiles whose strings point into one allocation, as edgecache's entries do, read from Redis
-// one by one in random order, as edgecache's entries are.
+// bareRistretto holds decoded profiles whose strings point into one allocation, as edgecache's
+// entries do, read from Redis one by one in random order, as edgecache's entries are.
 func (r *rig) bareRistretto(ctx context.Context) (contender, error) {
 	cache, err := ristretto.NewCache(&ristretto.Config[string, *profile.Profile]{
 		NumCounters: 4 * l1Bytes / 512, MaxCost: l1Bytes, BufferItems: 64, IgnoreInternalCost: true,
@@ -148,7 +149,8 @@ func each(get func(c *chunk, i int) (*profile.Profile, error)) func(c *chunk) ([
 	}
 }
 
-// passOf makes a pass of a lookup of one id, for lookups that take so long that a call through a pointer does not matter.
+// passOf makes a pass of a lookup of one id, for lookups that take so long that a call through a
+// pointer does not matter.
 func passOf(get func(c *chunk, i int) (*profile.Profile, error)) func(c *chunk) (uint64, error) {
 	return func(c *chunk) (sum uint64, err error) {
 		for i := range c.ids {
@@ -189,7 +191,8 @@ func (r *rig) edgecacheL1(ctx context.Context) (contender, error) {
 	return c, warm(ctx, n, r.shuffled(r.L1Users))
 }
 
-// warm reads ids one by one until all are in L1: the engine may refuse an entry, and stores it a moment after it took it.
+// warm reads ids one by one until all are in L1: the engine may refuse an entry, and stores it a
+// moment after it took it.
 func warm(ctx context.Context, n getter, ids []string) error {
 	for range 10 {
 		misses := 0

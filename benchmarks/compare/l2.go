@@ -109,7 +109,8 @@ func (r *rig) l2Contenders(ctx context.Context) (s l2Set, err error) {
 	return s, err
 }
 
-// bareRedis are go-redis's HGETALL and its auto-pipelined one, each over a client configured as edgecache's.
+// bareRedis are go-redis's HGETALL and its auto-pipelined one, each over a client configured as
+// edgecache's.
 func (r *rig) bareRedis(ctx context.Context) (plain, auto contender, err error) {
 	client, err := redisconn.Open(r.server.URL())
 	if err != nil {

@@ -18,8 +18,8 @@ type Machine struct {
 	Cores     int     `json:"cores"`
 	MemoryGiB float64 `json:"memoryGiB"`
 	Kernel    string  `json:"kernel"`
-	// LoadBefore and LoadAfter are the system's averages over 1, 5 and 15 minutes. Well above the run's own share, the
-	// machine was not quiet, and only ratios mean something.
+	// LoadBefore and LoadAfter are the system's averages over 1, 5 and 15 minutes. Well above the
+	// run's own share, the machine was not quiet, and only ratios mean something.
 	LoadBefore string `json:"loadBefore"`
 	LoadAfter  string `json:"loadAfter"`
 	Go         string `json:"go"`
@@ -62,7 +62,8 @@ func libraries() (out []string) {
 	return out
 }
 
-// readCommit names the commit that was measured, and says when the tree held more than that; results do not count.
+// readCommit names the commit that was measured, and says when the tree held more than that;
+// results do not count.
 func readCommit(ctx context.Context) string {
 	git := func(args ...string) (string, error) {
 		out, err := exec.CommandContext(ctx, "git", args...).Output()

@@ -25,7 +25,8 @@ import (
 const (
 	// goalMemory is the bytes a user that edgecache may take, all in.
 	goalMemory = 600
-	// notesSent is when a node has sent what it noted about who was read, up to 4 MiB, which it does every 3 s.
+	// notesSent is when a node has sent what it noted about who was read, up to 4 MiB, which it
+	// does every 3 s.
 	notesSent = 5 * time.Second
 )
 
@@ -36,9 +37,11 @@ type memoryOrder struct {
 	Seed             uint64
 }
 
-// memoryAnswer is what it measured, in bytes: growth from before the holder was made until all users are in it.
+// memoryAnswer is what it measured, in bytes: growth from before the holder was made until all
+// users are in it.
 type memoryAnswer struct {
-	// Heap is live memory after a collection; RSS is what the system counts, at once and after unused memory was given back.
+	// Heap is live memory after a collection; RSS is what the system counts, at once and after
+	// unused memory was given back.
 	Heap, RSS, Trimmed int64
 	// Resident is how many users the holder has in the end.
 	Resident int
@@ -110,7 +113,8 @@ func memoryNow() memoryAnswer {
 	return memoryAnswer{Heap: int64(m.HeapAlloc), RSS: residentSet()}
 }
 
-// residentSet returns the bytes of this process that are in memory; 0 where the system does not tell.
+// residentSet returns the bytes of this process that are in memory; 0 where the system does not
+// tell.
 func residentSet() int64 {
 	kib, _, _ := strings.Cut(machine.Field("/proc/"+strconv.Itoa(os.Getpid())+"/status", "VmRSS"), " ")
 	n, _ := strconv.ParseInt(kib, 10, 64)
@@ -172,7 +176,8 @@ func holdInNode(ctx context.Context, o memoryOrder) (resident int, _ any, err er
 	if err := n.Start(ctx); err != nil {
 		return 0, nil, errors.Join(err, n.Close())
 	}
-	// What the engine refused in the first pass because its queue was full, it takes in the second; the third counts.
+	// What the engine refused in the first pass because its queue was full, it takes in the second;
+	// the third counts.
 	for range 3 {
 		if resident, err = readAll(ctx, n, o.Users); err != nil {
 			return 0, nil, errors.Join(err, n.Close())

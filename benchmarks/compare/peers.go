@@ -17,11 +17,13 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// trackedFor is how long rueidis may keep what it cached, if the server does not invalidate it before.
+// trackedFor is how long rueidis may keep what it cached, if the server does not invalidate it
+// before.
 const trackedFor = 10 * time.Minute
 
-// Peers keep the server's reply in memory and decode it for every caller. Each that can is measured twice: over the hash
-// that edgecache shares with other services, and over one packed string, which is the fastest that it can do.
+// Peers keep the server's reply in memory and decode it for every caller. Each that can is measured
+// twice: over the hash that edgecache shares with other services, and over one packed string, which
+// is the fastest that it can do.
 
 func (r *rig) rueidisTrackedHash(ctx context.Context) (contender, error) {
 	return r.rueidisTracked("rueidis client-side cache, HGETALL", func(client rueidis.Client, c *chunk, i int) (*profile.Profile, error) {
@@ -130,8 +132,8 @@ func (r *rig) otterV2(ctx context.Context) (contender, error) {
 
 var errType = errors.New("not a *profile.Profile")
 
-// redisCache is go-redis/cache with its TinyLFU in memory and no Redis behind it, so that a miss is an error. It may
-// decode with edgecache's own decoder, which is faster than its reflection.
+// redisCache is go-redis/cache with its TinyLFU in memory and no Redis behind it, so that a miss is
+// an error. It may decode with edgecache's own decoder, which is faster than its reflection.
 func (r *rig) redisCache(ctx context.Context) (contender, error) {
 	local := cache.New(&cache.Options{
 		LocalCache: cache.NewTinyLFU(4*r.L1Users, time.Hour),

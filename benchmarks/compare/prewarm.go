@@ -33,8 +33,8 @@ const (
 	goalPrewarm   = 0.6
 	warmers       = 3
 	prewarmRounds = 5
-	// scriptBatch and scriptLanes are how the bare scripted writes are sent: as many a pipeline as a prewarm's batch has, by as
-	// many goroutines as are fastest here.
+	// scriptBatch and scriptLanes are how the bare scripted writes are sent: as many a pipeline as
+	// a prewarm's batch has, by as many goroutines as are fastest here.
 	scriptBatch = 500
 	scriptLanes = 4
 )
@@ -109,8 +109,8 @@ type prewarmBench struct {
 	client *origin.Client
 }
 
-// records keeps one value for each user where the garbage collector has nothing to look at: what the origin holds is not to
-// weigh on the nodes beside it. User 1 is the first.
+// records keeps one value for each user where the garbage collector has nothing to look at: what
+// the origin holds is not to weigh on the nodes beside it. User 1 is the first.
 type records struct {
 	bytes []byte
 	ends  []int

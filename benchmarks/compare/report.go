@@ -39,7 +39,8 @@ type Row struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
-	// Ratio is the median over the rounds of this contender's figure divided by the bare one's in the same round.
+	// Ratio is the median over the rounds of this contender's figure divided by the bare one's in
+	// the same round.
 	Ratio float64 `json:"ratio"`
 	// Goal is the ratio to reach; 0 when there is none.
 	Goal float64 `json:"goal,omitempty"`

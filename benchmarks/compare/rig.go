@@ -20,8 +20,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier"
 )
 
-// packedPrefix begins the keys under which the users of the L1 rows are stored a second time, as one packed string: some
-// peers are faster so.
+// packedPrefix begins the keys under which the users of the L1 rows are stored a second time, as
+// one packed string: some peers are faster so.
 const packedPrefix = "bench:packed:"
 
 // rig is what the rows share: one Redis with all users in it.
@@ -130,8 +130,8 @@ type chunk struct {
 // touch is what every contender does with a profile that it has got: read what a message shows.
 func touch(p *profile.Profile) uint64 { return uint64(len(p.FullName)) + uint64(p.UpdatedAt) }
 
-// lanes draws the chunks of n goroutines: each has count chunks of size ids. A lane should outlast a turn for each round,
-// where repeated lookups would fill the L1 that is to miss.
+// lanes draws the chunks of n goroutines: each has count chunks of size ids. A lane should outlast
+// a turn for each round, where repeated lookups would fill the L1 that is to miss.
 func (r *rig) lanes(n, count, size int, draw func() int) [][]chunk {
 	lanes := make([][]chunk, n)
 	for l := range lanes {
@@ -169,7 +169,8 @@ func (r *rig) inTurn(n int) func() int {
 	}
 }
 
-// zipf draws users 1 to n, the k-th most popular one with a weight of 1/k. Who is popular is shuffled.
+// zipf draws users 1 to n, the k-th most popular one with a weight of 1/k. Who is popular is
+// shuffled.
 func (r *rig) zipf(n int) func() int {
 	rnd := rand.New(rand.NewPCG(r.Seed, 2))
 	who, sums, sum := rnd.Perm(n), make([]float64, n), 0.0

@@ -16,12 +16,14 @@ import (
 // contender is one way to get decoded profiles.
 type contender struct {
 	name string
-	// pass looks up every id of a chunk and returns the sum of touch over the profiles. It is called from several goroutines
-	// at once. Each contender brings its own loop, so that none is called through a pointer for every lookup.
+	// pass looks up every id of a chunk and returns the sum of touch over the profiles. It is
+	// called from several goroutines at once. Each contender brings its own loop, so that none is
+	// called through a pointer for every lookup.
 	pass func(c *chunk) (uint64, error)
 	// fetch returns the profiles of a chunk's ids for the comparison of all fields.
 	fetch func(c *chunk) ([]*profile.Profile, error)
-	// strays returns how many lookups so far were not answered from where the row says; nil when that is an error of pass.
+	// strays returns how many lookups so far were not answered from where the row says; nil when
+	// that is an error of pass.
 	strays func() uint64
 	// goal is the highest ratio to the bare contender, 0 for none.
 	goal float64
@@ -37,7 +39,8 @@ func closeAll(all []contender) {
 	}
 }
 
-// contest is one row of the target table: contenders, of which the first is the bare one, over the same chunks.
+// contest is one row of the target table: contenders, of which the first is the bare one, over the
+// same chunks.
 type contest struct {
 	title, note string
 	contenders  []contender

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// findWrk returns the path of wrk, "" where there is none and none can be installed. On Debian as root it installs it.
+// findWrk returns the path of wrk, "" where there is none and none can be installed. On Debian as
+// root it installs it.
 func findWrk(ctx context.Context, install bool) (string, error) {
 	path, err := exec.LookPath("wrk")
 	if err == nil || !install || os.Geteuid() != 0 {

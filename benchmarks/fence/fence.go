@@ -1,5 +1,5 @@
-// Package fence measures what a shorter tier.Config.FenceAfter costs: Redis calls and processor time per second and node, on
-// a stream at rest and on a busy one.
+// Package fence measures what a shorter tier.Config.FenceAfter costs: Redis calls and processor
+// time per second and node, on a stream at rest and on a busy one.
 //
 //	go run -C benchmarks . fence -out results
 package fence

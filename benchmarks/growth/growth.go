@@ -182,7 +182,8 @@ func bare(ids []string) (*ristretto.Cache[string, *profile.Profile], error) {
 	for i, id := range ids {
 		p, err := people{}.Load(context.Background(), id)
 		if err == nil {
-			p, err = profile.DecodeMsgpack(profile.AppendMsgpack(nil, p)) // its strings in one piece
+			// its strings in one piece
+			p, err = profile.DecodeMsgpack(profile.AppendMsgpack(nil, p))
 		}
 		if err != nil {
 			return nil, err
@@ -262,7 +263,8 @@ func stopped() *metrics.Float64Histogram {
 	return &metrics.Float64Histogram{Counts: slices.Clone(h.Counts), Buckets: slices.Clone(h.Buckets)}
 }
 
-// quantile returns the upper end of the bucket in which the q-quantile of what came after before is.
+// quantile returns the upper end of the bucket in which the q-quantile of what came after before
+// is.
 func quantile(now, before *metrics.Float64Histogram, q float64) float64 {
 	total, seen := uint64(0), uint64(0)
 	for i, n := range now.Counts {

@@ -143,8 +143,8 @@ func drift(runs []run, title, name string) (string, error) {
 	return report.DriftPicture("x bare", "median and middle half of the rounds", labels, low, median, high)
 }
 
-// ratios returns what a row was in each round, divided by the first row of its table; of a row alone
-// what it was.
+// ratios returns what a row was in each round, divided by the first row of its table; of a row
+// alone what it was.
 func (r run) ratios(title, name string) (values []float64) {
 	for _, table := range r.Tables {
 		if table.Title != title {

@@ -97,7 +97,8 @@ func processor() time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// storeHit measures lookups that L1 has not and the store has, and bbolt's own read of the same users.
+// storeHit measures lookups that L1 has not and the store has, and bbolt's own read of the same
+// users.
 func storeHit(ctx context.Context, p params) (bare, stored time.Duration, err error) {
 	w, err := newWorld(ctx, p)
 	if err != nil {

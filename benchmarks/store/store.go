@@ -1,9 +1,11 @@
-// Package store measures what a store on disk (L1.5) is worth at a restart, and what it costs: a node restarted under load with
-// and without it, thirty nodes restarted one after another, processor time under changes, hits of L1 and of the store.
+// Package store measures what a store on disk (L1.5) is worth at a restart, and what it costs: a
+// node restarted under load with and without it, thirty nodes restarted one after another,
+// processor time under changes, hits of L1 and of the store.
 //
 //	go run -C benchmarks . store -out results
 //
-// Nodes run in this process and end in order; what kill -9 does is for TestKilledProcesses in package node.
+// Nodes run in this process and end in order; what kill -9 does is for TestKilledProcesses in
+// package node.
 package store
 
 import (
@@ -126,7 +128,8 @@ func (w *world) load(_ context.Context, ids []string) (profile.Batch, error) {
 	return b, nil
 }
 
-// open returns a node that has not started, with a store in the folder of that name; none when it is "".
+// open returns a node that has not started, with a store in the folder of that name; none when it
+// is "".
 func (w *world) open(name string) (*node.Node, error) {
 	conf := node.Config{RedisURL: w.server.URL(), Origin: tier.LoaderFunc(w.load), NoPrewarm: true, NoWorker: true,
 		Tier: tier.Config{L1Bytes: 64 << 20}}

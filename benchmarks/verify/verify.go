@@ -1,5 +1,6 @@
-// Package verify measures what docs/verify.md describes: a real Redis, the origin and three nodes in processes of their own, a
-// writer that makes a million changes, and "edgecache verify" over all of it. It writes the result as Markdown.
+// Package verify measures what docs/verify.md describes: a real Redis, the origin and three nodes
+// in processes of their own, a writer that makes a million changes, and "edgecache verify" over all
+// of it. It writes the result as Markdown.
 package verify
 
 import (

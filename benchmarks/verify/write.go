@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// writers make the changes; each owns its share of the users, so that versions rise in the order of the stream.
+	// writers make the changes; each owns its share of the users, so that versions rise in the
+	// order of the stream.
 	writers = 8
 	seed    = 1
 )
@@ -24,8 +25,8 @@ const (
 // made is how many changes of each kind were made.
 type made struct{ whole, parts, forgotten int }
 
-// write makes the changes at a steady rate: whole profiles and invalidations as source.RedisAnnouncer does, Redis first and then the
-// stream.
+// write makes the changes at a steady rate: whole profiles and invalidations as
+// source.RedisAnnouncer does, Redis first and then the stream.
 func write(ctx context.Context, url string, p params) (total made, took time.Duration, err error) {
 	client, err := redisconn.Open(url)
 	if err != nil {
@@ -89,9 +90,10 @@ func (w *writer) run(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-// change makes one change: five in ten are whole profiles, two are parts and three tell no version. Each kind has a third of
-// the users: the origin knows nothing of these changes, so nobody may be sent to it for a user whose version it does not have.
-// Those whose parts change take turns, because workers that apply two changes of one user in the other order drop his record.
+// change makes one change: five in ten are whole profiles, two are parts and three tell no version.
+// Each kind has a third of the users: the origin knows nothing of these changes, so nobody may be
+// sent to it for a user whose version it does not have. Those whose parts change take turns,
+// because workers that apply two changes of one user in the other order drop his record.
 func (w *writer) change(ctx context.Context) error {
 	third := w.users / 3
 	i := 1 + w.index + writers*w.rnd.IntN(third/writers)
@@ -123,7 +125,8 @@ func (w *writer) whole(ctx context.Context, i int, version int64) error {
 	return w.publish(ctx, stream.Event{Kind: profile.Updated, UserID: p.ID, Version: version, Profile: p})
 }
 
-// patch does what other services do: it announces, and leaves it to the nodes' workers to change Redis.
+// patch does what other services do: it announces, and leaves it to the nodes' workers to change
+// Redis.
 func (w *writer) patch(ctx context.Context, i int, version int64) error {
 	avatar := "/avatars/" + strconv.FormatInt(version, 10) + ".webp"
 	id := strconv.Itoa(i)

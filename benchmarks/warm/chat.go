@@ -29,8 +29,9 @@ type chat struct {
 	lookups []lookup
 }
 
-// readChat reads the trace twice: to find where the restart is, then what came before and after it. A node shows a message to
-// the members of the room that it serves; a user who has spoken in a room is a member.
+// readChat reads the trace twice: to find where the restart is, then what came before and after it.
+// A node shows a message to the members of the room that it serves; a user who has spoken in a room
+// is a member.
 func readChat(p params) (*chat, error) {
 	total, err := each(p.trace, func(int, trace.Message) bool { return true })
 	if err != nil {
@@ -107,7 +108,8 @@ func (c *chat) Active(_ context.Context, since time.Time) iter.Seq2[prewarm.User
 		now := time.Now()
 		for id, at := range c.active {
 			u := prewarm.User{ID: id, LastActive: now.Add(at.Sub(c.restart))}
-			if u.LastActive.Before(since) { // the seven days have moved on by the moment that it took to begin
+			// the seven days have moved on by the moment that it took to begin
+			if u.LastActive.Before(since) {
 				u.LastActive = since
 			}
 			if !yield(u, nil) {

@@ -20,7 +20,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// far is a source of truth behind a network: it makes up every user that it is asked for, late, and counts.
+// far is a source of truth behind a network: it makes up every user that it is asked for, late, and
+// counts.
 type far struct {
 	least, most  time.Duration
 	calls, users atomic.Int64

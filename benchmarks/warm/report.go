@@ -10,7 +10,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// goal is the least share of hits among the lookups of active users, in each second after a prewarm.
+// goal is the least share of hits among the lookups of active users, in each second after a
+// prewarm.
 const goal = 0.95
 
 // hits returns how many were answered by L1, by either tier, and in all.

@@ -1,11 +1,13 @@
-// Package warm replays the minute after a full restart of a cluster, Redis included, from a recorded chat: once cold, once
-// after a prewarm of the users who were active in the seven days before. It prints where the answers came from, second by
-// second summed up, and what the origin was asked.
+// Package warm replays the minute after a full restart of a cluster, Redis included, from a
+// recorded chat: once cold, once after a prewarm of the users who were active in the seven days
+// before. It prints where the answers came from, second by second summed up, and what the origin
+// was asked.
 //
 //	go run -C benchmarks . warm -trace FILE -out results
 //
-// The chat is replayed much faster than it happened, so that a minute holds some traffic; so most lookups of later seconds
-// are of days after the restart, and of users that no source could have named before it.
+// The chat is replayed much faster than it happened, so that a minute holds some traffic; so most
+// lookups of later seconds are of days after the restart, and of users that no source could have
+// named before it.
 package warm
 
 import (

@@ -187,7 +187,8 @@ func (b *benchmark) settleConf(suites []string) (err error) {
 	return benchError(b.conf.Validate())
 }
 
-// benchLogger logs errors alone unless more is asked for: the parts are started and stopped all the time.
+// benchLogger logs errors alone unless more is asked for: the parts are started and stopped all the
+// time.
 func (b *benchmark) benchLogger() (*slog.Logger, error) {
 	log, err := b.logger()
 	if err != nil || b.logLevel != "info" {

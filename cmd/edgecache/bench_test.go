@@ -134,7 +134,8 @@ func TestBenchAsksRunningNodes(t *testing.T) {
 	}
 }
 
-// TestBenchChangesNothingAtAnOriginOfOthers reads from an origin that is named, and looks at it after.
+// TestBenchChangesNothingAtAnOriginOfOthers reads from an origin that is named, and looks at it
+// after.
 func TestBenchChangesNothingAtAnOriginOfOthers(t *testing.T) {
 	truth := start(t, "origin", "--listen", "127.0.0.1:0", "--redis", redistest.Server(t).URL(), "--sample-users", "100",
 		"--db", "sqlite:"+filepath.Join(t.TempDir(), "users.db")).urls()[0]

@@ -21,7 +21,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// callerSettings are the flags of commands that ask nodes: which token they show, and how they speak TLS.
+// callerSettings are the flags of commands that ask nodes: which token they show, and how they
+// speak TLS.
 type callerSettings struct {
 	program   *program
 	tokens    auth.Config
@@ -166,7 +167,8 @@ func (c *nodeClient) noNode(a client.Answer) error {
 	return fmt.Errorf("%s answers, but not as an edgecache node: %d %s, %q", redactURL(c.url), a.Status, http.StatusText(a.Status), kind)
 }
 
-// bare returns the error of the network in one of a client, without the layers that only repeat what was tried.
+// bare returns the error of the network in one of a client, without the layers that only repeat
+// what was tried.
 func bare(err error) error {
 	text := err.Error()
 	if _, after, ok := strings.Cut(text, profile.ErrUnavailable.Error()+": "); ok {

@@ -61,7 +61,8 @@ func (p *program) clusterKeysCommand() *cobra.Command {
 	return cmd
 }
 
-// keysCommand is one of the commands. run gets the file's keys and an index into them if the command names one.
+// keysCommand is one of the commands. run gets the file's keys and an index into them if the
+// command names one.
 func (p *program) keysCommand(use, short string, file *string, run func(string, [][]byte, int) error) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Long: short + ". \"edgecache cluster keys --help\" has the whole procedure.", Args: noArgs}
 	named := cmd.Name() != use

@@ -24,8 +24,8 @@ type setting struct {
 	line  int
 }
 
-// readSettings returns the settings of a YAML file in their order. The file is one mapping from the names of flags to
-// plain values, and from the names of commands to mappings of the same kind.
+// readSettings returns the settings of a YAML file in their order. The file is one mapping from the
+// names of flags to plain values, and from the names of commands to mappings of the same kind.
 func readSettings(file string) ([]setting, error) {
 	text, err := readCapped(file)
 	if err != nil {

@@ -92,8 +92,8 @@ func (d *demo) config(conf node.Config, i int, seeds []string) node.Config {
 	return conf
 }
 
-// start starts the other nodes and the traffic. first is the node that is served, conf its settings,
-// and truth the address of the origin itself.
+// start starts the other nodes and the traffic. first is the node that is served, conf its
+// settings, and truth the address of the origin itself.
 func (d *demo) start(ctx context.Context, wait waiting, first *node.Node, conf node.Config, truth string) error {
 	d.nodes = []*node.Node{first}
 	seeds := []string{first.Cluster().Members[0].Addr}

@@ -25,8 +25,8 @@ const (
 	// The bounds of docs/guarantees.md.
 	boundConnected = 250 * time.Millisecond
 	boundCut       = 3250 * time.Millisecond
-	// demoSettled is how long after a fault began or ended nobody is called connected: Redis that is
-	// back needs a second, and what waits for it some more.
+	// demoSettled is how long after a fault began or ended nobody is called connected: Redis that
+	// is back needs a second, and what waits for it some more.
 	demoSettled = 8 * time.Second
 	// demoHeldUp is how late a reader may be woken before the machine, not a node, is called late.
 	demoHeldUp = 60 * time.Millisecond
@@ -80,7 +80,8 @@ func (j *judge) write(ctx context.Context, truth *origin.Client) {
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
 		w, err := truth.Put(call, id, origin.Update{Ministere: &place})
 		cancel()
-		if err != nil || !w.Relayed { // 202: it is stored, and times count from when it is announced
+		// 202: it is stored, and times count from when it is announced
+		if err != nil || !w.Relayed {
 			continue
 		}
 		j.mu.Lock()

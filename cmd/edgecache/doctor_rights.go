@@ -76,7 +76,8 @@ func (l redisLook) rights(ctx context.Context) {
 	}
 }
 
-// refusedCall makes a call, and says how it was refused; "" when it may be made, whatever came of it.
+// refusedCall makes a call, and says how it was refused; "" when it may be made, whatever came of
+// it.
 func refusedCall(ctx context.Context, c redis.UniversalClient, call []any) string {
 	err := c.Do(ctx, call...).Err()
 	var reply redis.Error

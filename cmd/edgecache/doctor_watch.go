@@ -33,7 +33,8 @@ var watchWays = map[string]string{
 	"sweep":    "comparing users who are shown often",
 }
 
-// watching says by which of the ways a write of another is seen here: it has a node's own watch look.
+// watching says by which of the ways a write of another is seen here: it has a node's own watch
+// look.
 func (l redisLook) watching(ctx context.Context) {
 	way, took, err := l.watch(ctx)
 	switch {
@@ -49,7 +50,8 @@ func (l redisLook) watching(ctx context.Context) {
 	}
 }
 
-// watch makes a write, and returns by which way and after how long it was seen; a sweep would see none of a user that nobody is shown.
+// watch makes a write, and returns by which way and after how long it was seen; a sweep would see
+// none of a user that nobody is shown.
 func (l redisLook) watch(ctx context.Context) (way string, took time.Duration, err error) {
 	w, end, err := l.openWatch(ctx)
 	if err != nil {

@@ -160,8 +160,8 @@ func (r *eventsReplay) run(ctx context.Context, ids []string) error {
 	return r.putBack(ctx, client, there, ids)
 }
 
-// listDead returns whether each dead letter was kept whole, and their ids in order. It is taken before the first is put back,
-// which may die again.
+// listDead returns whether each dead letter was kept whole, and their ids in order. It is taken
+// before the first is put back, which may die again.
 func listDead(ctx context.Context, client redis.UniversalClient) (whole map[string]bool, ids []string, err error) {
 	whole = map[string]bool{}
 	err = eachDead(ctx, client, func(l stream.DeadLetter) (bool, error) {

@@ -115,8 +115,9 @@ type outputError struct{ err error }
 // Error returns why it could not be printed.
 func (o *outputError) Error() string { return o.err.Error() }
 
-// resume shows what one read returns. After a failure the stream may be another one, whose ids are below the cursor: then it
-// begins at that stream's start, where a read from the cursor would wait for ever.
+// resume shows what one read returns. After a failure the stream may be another one, whose ids are
+// below the cursor: then it begins at that stream's start, where a read from the cursor would wait
+// for ever.
 func (t *eventsTail) resume(ctx context.Context, client redis.UniversalClient, failed bool) error {
 	if failed {
 		last, err := stream.LastID(ctx, client, stream.Name)

@@ -90,7 +90,8 @@ func TestEventsTailShowsEachForm(t *testing.T) {
 }
 
 func TestEventsTailFollowsAndSurvivesARestart(t *testing.T) {
-	server := redistest.Server(t) // keeps nothing, so that after the restart the stream is another one
+	// keeps nothing, so that after the restart the stream is another one
+	server := redistest.Server(t)
 	before := someEvents(t, server.Client())
 	tail := running(t, "events", "tail", "--redis", server.URL())
 	add := func(at string) {

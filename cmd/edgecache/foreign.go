@@ -9,7 +9,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
-// foreignOrigin are the flags of serve about an origin that is another service than edgecache's own.
+// foreignOrigin are the flags of serve about an origin that is another service than edgecache's
+// own.
 type foreignOrigin struct {
 	health, idField string
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/redistest"
 )
 
-// An origin as teams have it: no /health, ids in another field, users in a wrap, and for one of them
-// an answer of another shape.
+// An origin as teams have it: no /health, ids in another field, users in a wrap, and for one of
+// them an answer of another shape.
 func TestServeBesideAForeignOrigin(t *testing.T) {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

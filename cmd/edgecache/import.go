@@ -128,7 +128,8 @@ func (p *program) importInto(ctx context.Context, store source.Store, in io.Read
 	return nil
 }
 
-// importProgress returns how much of size bytes is read, below 0 when size is unknown, and what to say about it.
+// importProgress returns how much of size bytes is read, below 0 when size is unknown, and what to
+// say about it.
 func importProgress(s importer.Stats, size int64, took time.Duration) (share float64, text string) {
 	text = fmt.Sprintf("%d users, %d left out, %.0f/s", s.Users, s.Failed, float64(s.Users)/max(took.Seconds(), 1e-3))
 	if size <= 0 {
@@ -156,7 +157,8 @@ func (p *program) openImport(file string) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// failures takes the lines that were left out: all of them into a file, or the first onto the terminal.
+// failures takes the lines that were left out: all of them into a file, or the first onto the
+// terminal.
 type failures struct {
 	out   io.Writer
 	file  *os.File // nil without --errors

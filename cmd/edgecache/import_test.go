@@ -122,7 +122,8 @@ func TestOriginImportMistakes(t *testing.T) {
 	}
 }
 
-// An institution's own table takes the users, named by the same file of settings that the service reads.
+// An institution's own table takes the users, named by the same file of settings that the service
+// reads.
 func TestOriginImportIntoAnExistingTable(t *testing.T) {
 	server, dir := pgtest.Server(t), t.TempDir()
 	conn, err := pgx.Connect(t.Context(), server.URL())
@@ -163,7 +164,8 @@ func TestImportProgress(t *testing.T) {
 	}
 }
 
-// A user who was deleted is not made up again by a restart, and a database that is not there is named.
+// A user who was deleted is not made up again by a restart, and a database that is not there is
+// named.
 func TestSampleUsersAreMadeOnce(t *testing.T) {
 	server, db := redistest.Server(t), filepath.Join(t.TempDir(), "users.db")
 	defer http.DefaultClient.CloseIdleConnections()

@@ -14,7 +14,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/logfold"
 )
 
-// logger returns one that writes to stderr: lines for people on a terminal, JSON for machines elsewhere.
+// logger returns one that writes to stderr: lines for people on a terminal, JSON for machines
+// elsewhere.
 func (p *program) logger() (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(p.logLevel)); err != nil {
@@ -59,7 +60,8 @@ func terminal(stream any) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// severe passes on errors alone. The embedded Redis cannot do all that a real one can, and the warnings about that would only alarm people who try edgecache out.
+// severe passes on errors alone. The embedded Redis cannot do all that a real one can, and the
+// warnings about that would only alarm people who try edgecache out.
 type severe struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

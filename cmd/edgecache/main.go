@@ -1,5 +1,5 @@
-// Command edgecache serves user profiles from a two-tier cache, runs the source of truth behind it, and asks a running
-// node. "edgecache help" lists what it does.
+// Command edgecache serves user profiles from a two-tier cache, runs the source of truth behind it,
+// and asks a running node. "edgecache help" lists what it does.
 package main
 
 import (
@@ -20,11 +20,13 @@ import (
 // Exit codes.
 const (
 	exitFailed = 1 // it was tried and did not work
-	exitUsage  = 2 // it was not tried: a flag, an argument, the environment or the configuration file is wrong
+	// it was not tried: a flag, an argument, the environment or the configuration file is wrong
+	exitUsage = 2
 )
 
 func main() {
-	logging.Disable() // of the Redis client, which writes to stderr on its own; what it says is in the errors too
+	// of the Redis client, which writes to stderr on its own; what it says is in the errors too
+	logging.Disable()
 	ctx, stop := signal.NotifyContext(context.Background(), ending()...)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -34,7 +36,8 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// ending are the signals that end a command in order. SIGHUP does unless it was ignored at the start, as nohup has it.
+// ending are the signals that end a command in order. SIGHUP does unless it was ignored at the
+// start, as nohup has it.
 func ending() []os.Signal {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -57,14 +60,15 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// run executes one command line. It returns when the command is done, for serve and origin once ctx ended and everything
-// is closed.
+// run executes one command line. It returns when the command is done, for serve and origin once ctx
+// ended and everything is closed.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	p := &program{stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, environ: os.Environ}
 	return p.run(ctx, args)
 }
 
-// program is what the commands share: the streams, the environment, and the flags that each of them has.
+// program is what the commands share: the streams, the environment, and the flags that each of them
+// has.
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -114,8 +118,8 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(explainFlag)
-	// No template of cobra's is set: text/template finds methods by their names, so that the linker would have to keep every
-	// method of every type, and the binary would be half as large again.
+	// No template of cobra's is set: text/template finds methods by their names, so that the linker
+	// would have to keep every method of every type, and the binary would be half as large again.
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.configFile, "config", "", "YAML `FILE` with settings")
 	flags.StringVar(&p.logLevel, "log-level", "info", "least `LEVEL` to log: debug, info, warn or error")

@@ -29,8 +29,10 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	for deadline := time.Now().Add(10 * time.Second); code == 0; {
 		err := goleak.Find(
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),    // one per process, for ever
-			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")) // ends up to 10 s after its server
+			// one per process, for ever
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+			// ends up to 10 s after its server
+			goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 		if err == nil {
 			break
 		}

@@ -14,7 +14,8 @@ const (
 	meterEvery = 5 * time.Second
 )
 
-// meter shows how far something is: a bar that is drawn over itself on a terminal, else a line now and then.
+// meter shows how far something is: a bar that is drawn over itself on a terminal, else a line now
+// and then.
 type meter struct {
 	out      io.Writer
 	terminal bool

@@ -38,7 +38,8 @@ func tokenFlags(f *pflag.FlagSet, t *auth.Config) {
 	f.StringVar(&t.Audience, "token-audience", "", "`NAME` that the claim aud of tokens must have; any when not given")
 }
 
-// sampleSeed makes the sample users the same everywhere, so that several nodes and their origins agree.
+// sampleSeed makes the sample users the same everywhere, so that several nodes and their origins
+// agree.
 const sampleSeed = 1
 
 // originSettings are the flags of origin, and of the origin that serve embeds.
@@ -290,7 +291,8 @@ func deletedSamples(ctx context.Context, store source.Store, users int) (map[str
 	return gone, nil
 }
 
-// sayNew warns of a SQLite file that is not there: a first start makes it, and a wrong path would look like one.
+// sayNew warns of a SQLite file that is not there: a first start makes it, and a wrong path would
+// look like one.
 func (s originSettings) sayNew(log *slog.Logger) {
 	if isPostgres(s.db) || s.newIsNormal || s.sampleUsers > 0 {
 		return

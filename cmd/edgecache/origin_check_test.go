@@ -56,7 +56,8 @@ func TestOriginCheck(t *testing.T) {
 		THEN RAISE EXCEPTION 'the check made tables'; END IF; END $$`)
 }
 
-// What another program writes into the table reaches Redis within a second with triggers, and a removal too.
+// What another program writes into the table reaches Redis within a second with triggers, and a
+// removal too.
 func TestOriginCapturesOtherPrograms(t *testing.T) {
 	db, redis := pgtest.Server(t).URL(), redistest.Server(t)
 	defer http.DefaultClient.CloseIdleConnections()

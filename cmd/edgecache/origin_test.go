@@ -148,8 +148,8 @@ func askOn(t *testing.T, c net.Conn, path string) (status int, last bool) {
 	return r.StatusCode, r.Close
 }
 
-// bigUsers makes a database of n users of more than 1 KiB each, and the body of a request for up to 500
-// of them.
+// bigUsers makes a database of n users of more than 1 KiB each, and the body of a request for up to
+// 500 of them.
 func bigUsers(t *testing.T, n int) (db, batch string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "big.db")
@@ -278,7 +278,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 		within(t, 5*time.Second, "the process to drain", func() bool { return strings.Contains(s.out.String(), "stopping") })
 		began := time.Now()
 		s.signal(t, syscall.SIGHUP)
-		giveUp := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() }) // a process that ignores it
+		// a process that ignores it
+		giveUp := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
 		err := s.cmd.Wait()
 		giveUp.Stop()
 		status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)

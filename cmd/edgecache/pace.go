@@ -14,8 +14,8 @@ import (
 // maxRate is the highest rate that one goroutine keeps up with.
 const maxRate = 50_000
 
-// pace starts lookups at a steady rate, each at its own time and in a goroutine of its own however long those before it
-// take: so a pause hides none of those that would have come meanwhile.
+// pace starts lookups at a steady rate, each at its own time and in a goroutine of its own however
+// long those before it take: so a pause hides none of those that would have come meanwhile.
 type pace struct {
 	began time.Time
 	step  time.Duration

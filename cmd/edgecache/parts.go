@@ -23,8 +23,8 @@ const (
 	stopWithin = 4500 * time.Millisecond
 )
 
-// parts is what a running command is made of. They are closed in the reverse of the order in which they were started: each
-// may rest on those before it.
+// parts is what a running command is made of. They are closed in the reverse of the order in which
+// they were started: each may rest on those before it.
 type parts struct {
 	log     *slog.Logger
 	drain   time.Duration // what closing takes before stopWithin counts
@@ -34,8 +34,8 @@ type parts struct {
 
 func (p *parts) add(closer func() error) { p.closers = append(p.closers, closer) }
 
-// close closes everything and waits, but not for ever. What does not close in order is logged: it is no failure of what
-// was served.
+// close closes everything and waits, but not for ever. What does not close in order is logged: it
+// is no failure of what was served.
 func (p *parts) close() error {
 	done := make(chan struct{})
 	go func() {
@@ -70,7 +70,8 @@ func reach(ctx context.Context, f func(context.Context) error) error {
 	return nil
 }
 
-// plain returns the error of the network inside err, without the layers that only repeat what was tried.
+// plain returns the error of the network inside err, without the layers that only repeat what was
+// tried.
 func plain(err error) error {
 	var dialed *net.OpError
 	if errors.As(err, &dialed) {

@@ -117,7 +117,8 @@ func (w *warming) status(ctx context.Context, method string, body []byte) (prewa
 	return s, nil
 }
 
-// await asks until the run is over. A node that does not answer for a while does not end the waiting: the others go on.
+// await asks until the run is over. A node that does not answer for a while does not end the
+// waiting: the others go on.
 func (w *warming) await(ctx context.Context, s prewarm.Status) (prewarm.Status, error) {
 	m := newMeter(w.stderr)
 	defer m.clear()
@@ -213,7 +214,8 @@ func (w *warming) sayShort(ctx context.Context) {
 	}
 }
 
-// sourcesFailed reports the sources that could not be read to their end: the plan lacks the users that they would have named.
+// sourcesFailed reports the sources that could not be read to their end: the plan lacks the users
+// that they would have named.
 func sourcesFailed(sources []prewarm.SourceCount) error {
 	var errs []error
 	for _, c := range sources {

@@ -147,8 +147,8 @@ func TestPrewarmByAQuery(t *testing.T) {
 	}
 }
 
-// A node whose memory is too small for what was loaded says so: to who asked for the run, in its log,
-// and to who looks for troubles.
+// A node whose memory is too small for what was loaded says so: to who asked for the run, in its
+// log, and to who looks for troubles.
 func TestPrewarmIntoAMemoryThatIsTooSmall(t *testing.T) {
 	redis := redistest.Server(t).URL()
 	origin := start(t, "origin", "--redis", redis, "--db", "sqlite:"+filepath.Join(t.TempDir(), "u.db"), "--sample-users", "4000", "--listen", "127.0.0.1:0")

@@ -48,7 +48,8 @@ func (p *program) put(ctx context.Context, node nodeClient, args []string) error
 	return err
 }
 
-// hasVersion reports whether the node shows the version that body has: there is nothing to put then.
+// hasVersion reports whether the node shows the version that body has: there is nothing to put
+// then.
 func (p *program) hasVersion(ctx context.Context, node nodeClient, path string, body []byte) bool {
 	var given, shown struct {
 		UpdatedAt int64 `json:"updatedAt"`

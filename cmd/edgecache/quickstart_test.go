@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// quickStart is what the README's first command prints: where the node, its Redis and its origin are.
+// quickStart is what the README's first command prints: where the node, its Redis and its origin
+// are.
 func quickStart(t *testing.T) (node, redis, origin string) {
 	t.Helper()
 	s := start(t, append([]string{"serve"}, anyPort...)...)
@@ -69,7 +70,8 @@ func TestTheExamplesOfPutWork(t *testing.T) {
 	if got := command(t, "", nil, "put", "124", body, "--node", node); got.err != nil {
 		t.Errorf("put 124 %s: %+v", body, got)
 	}
-	eventually(t, "the first example", func() bool { // made-up users are of this second, and the example of its beginning
+	// made-up users are of this second, and the example of its beginning
+	eventually(t, "the first example", func() bool {
 		body = fmt.Sprintf(`{"nom":"Dupont","prenom":"Jean","updatedAt":%d000}`, time.Now().Unix())
 		return command(t, "", nil, "put", "123", body, "--node", node).err == nil
 	})

@@ -91,7 +91,8 @@ func aclCluster(t *testing.T) aclServers {
 
 func aclSentinel(t *testing.T) aclServers {
 	s := redistest.Sentinel(t, aclOptions(t))
-	a := aclServers{url: s.URL(), procs: []*redistest.Proc{s.Replica}} // which is the master in the end
+	// which is the master in the end
+	a := aclServers{url: s.URL(), procs: []*redistest.Proc{s.Replica}}
 	a.failover = func() {
 		old := s.Master.Addr
 		if err := s.Master.Kill(); err != nil {
@@ -107,7 +108,8 @@ func aclSentinel(t *testing.T) aclServers {
 }
 
 // An origin, two nodes, verify and an operator, each under its user: everything works, and nobody
-// asks for more. With one server, with Redis Cluster, and with Sentinel before and after a failover.
+// asks for more. With one server, with Redis Cluster, and with Sentinel before and after a
+// failover.
 func TestEverythingWorksWithTheFewestRights(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) aclServers{"one server": aclServer, "Cluster": aclCluster, "Sentinel": aclSentinel} {
 		t.Run(name, func(t *testing.T) {

@@ -252,7 +252,8 @@ func (up *parts) embedRedis(s *serveSettings) (string, error) {
 	return s.redisURL, nil
 }
 
-// startNode starts Redis and the origin where s names none, then the node, then the API. It leaves in s where they are.
+// startNode starts Redis and the origin where s names none, then the node, then the API. It leaves
+// in s where they are.
 func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, error) {
 	log := up.log
 	redisURL, err := s.redisFiles.complete(s.redis)
@@ -304,6 +305,11 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 			return nil, err
 		}
 	}
+	return up.startAPI(ctx, n, s)
+}
+
+// startAPI serves a node that has started.
+func (up *parts) startAPI(ctx context.Context, n *node.Node, s *serveSettings) (*api.Server, error) {
 	server, err := up.newAPI(n, s)
 	if err != nil {
 		return nil, err
@@ -349,7 +355,8 @@ func startError(err error, redisURL string) error {
 	return fmt.Errorf("cannot reach Redis at %s (--redis): %w", redactURL(redisURL), err)
 }
 
-// connectOrigin returns a client of the origin that s names, or of one that it embeds; the client has not started.
+// connectOrigin returns a client of the origin that s names, or of one that it embeds; the client
+// has not started.
 func (up *parts) connectOrigin(ctx context.Context, s *serveSettings, redisURL string) (*origin.Client, error) {
 	target := s.origin
 	if target == "" {

@@ -56,7 +56,8 @@ func (s *clusterSettings) flags(cmd *cobra.Command) {
 	f.DurationVar(&s.within, "ready-within", time.Minute, "wait for --ready-at for `TIME` at most")
 }
 
-// check refuses what cannot work before anything is started. A mistake in an address is gossip's to find.
+// check refuses what cannot work before anything is started. A mistake in an address is gossip's to
+// find.
 func (s *clusterSettings) check(cmd *cobra.Command) error {
 	if s.bind == "" {
 		for _, name := range []string{"cluster-advertise", "cluster-join", "cluster-key-file", "cluster-allow", "cluster-weight"} {
@@ -106,8 +107,8 @@ func (s *clusterSettings) apply(conf *node.Config, listen string) error {
 	return nil
 }
 
-// api is where the others find the node's API: an address that stands for all of this machine's tells them nothing. Empty
-// when the port is not known yet.
+// api is where the others find the node's API: an address that stands for all of this machine's
+// tells them nothing. Empty when the port is not known yet.
 func (s *clusterSettings) api(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port == "0" {
@@ -119,7 +120,8 @@ func (s *clusterSettings) api(listen string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// openSource returns what tells who was active: a database by its URL, asked by query if it is one of SQL, else a file of JSON lines.
+// openSource returns what tells who was active: a database by its URL, asked by query if it is one
+// of SQL, else a file of JSON lines.
 func openSource(url, query string) (prewarm.Source, error) {
 	switch {
 	case mongodb.IsURL(url):

@@ -34,32 +34,9 @@ func put(t *testing.T, url, body string) {
 	}
 }
 
-// What the README promises: serve needs nothing, a second lookup is answered by L1, a change at the origin is in the next.
-func TestServeWithNothing(t *testing.T) {
-	serve := start(t, append([]string{"serve", "--sample-users", "50"}, anyPort...)...)
-	defer http.DefaultClient.CloseIdleConnections()
-	if !strings.Contains(serve.stdout.String(), "not for production") || strings.Count(serve.stdout.String(), "\n  curl ") != 2 {
-		t.Errorf("the greeting is\n%s", serve.stdout.String())
-	}
-	node, origin := serve.urls()[0], serve.urls()[1]
-	ask := func(stdin string, args ...string) outcome {
-		return command(t, stdin, nil, append(args, "--node", node)...)
-	}
-
-	for _, tier := range []string{"fwd=miss; detail=origin", "hit; detail=L1"} {
-		got := ask("", "get", "12", "--verbose")
-		if got.err != nil || !strings.Contains(got.stdout, `"id":"12"`) || !strings.Contains(got.stderr, tier) {
-			t.Fatalf("get 12: %+v; want it from %s", got, tier)
-		}
-	}
-	put(t, origin+"/12", `{"ministere":"MINSANTE"}`)
-	changed := time.Now() // the promise is 250 ms; this machine may be busy
-	for got := ask("", "get", "12"); !strings.Contains(got.stdout, `"ministere":"MINSANTE"`); got = ask("", "get", "12") {
-		if time.Since(changed) > 5*time.Second {
-			t.Fatalf("after the change: %+v", got)
-		}
-	}
-
+// servesCommands has the commands of a client do what they say; ask runs one, with this on its
+// input.
+func servesCommands(t *testing.T, ask func(stdin string, args ...string) outcome) {
 	t.Run("get of a missing user is 1 and names it", func(t *testing.T) {
 		got := ask("", "get", "51", "12")
 		if exitCode(got.err) != 1 || !strings.Contains(got.err.Error(), `no user has the id "51"`) || !strings.Contains(got.stdout, `"id":"12"`) {
@@ -107,6 +84,36 @@ func TestServeWithNothing(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// What the README promises: serve needs nothing, a second lookup is answered by L1, a change at the
+// origin is in the next.
+func TestServeWithNothing(t *testing.T) {
+	serve := start(t, append([]string{"serve", "--sample-users", "50"}, anyPort...)...)
+	defer http.DefaultClient.CloseIdleConnections()
+	if !strings.Contains(serve.stdout.String(), "not for production") || strings.Count(serve.stdout.String(), "\n  curl ") != 2 {
+		t.Errorf("the greeting is\n%s", serve.stdout.String())
+	}
+	node, origin := serve.urls()[0], serve.urls()[1]
+	ask := func(stdin string, args ...string) outcome {
+		return command(t, stdin, nil, append(args, "--node", node)...)
+	}
+
+	for _, tier := range []string{"fwd=miss; detail=origin", "hit; detail=L1"} {
+		got := ask("", "get", "12", "--verbose")
+		if got.err != nil || !strings.Contains(got.stdout, `"id":"12"`) || !strings.Contains(got.stderr, tier) {
+			t.Fatalf("get 12: %+v; want it from %s", got, tier)
+		}
+	}
+	put(t, origin+"/12", `{"ministere":"MINSANTE"}`)
+	changed := time.Now() // the promise is 250 ms; this machine may be busy
+	for got := ask("", "get", "12"); !strings.Contains(got.stdout, `"ministere":"MINSANTE"`); got = ask("", "get", "12") {
+		if time.Since(changed) > 5*time.Second {
+			t.Fatalf("after the change: %+v", got)
+		}
+	}
+
+	servesCommands(t, ask)
 	t.Run("another server is no node", func(t *testing.T) {
 		got := command(t, "", nil, "get", "12", "--node", origin+"/health#")
 		if exitCode(got.err) != 1 {
@@ -125,7 +132,8 @@ func TestServeWithNothing(t *testing.T) {
 	})
 }
 
-// A real Redis and a source of truth of its own: the contract's hash, and a change that reaches the node.
+// A real Redis and a source of truth of its own: the contract's hash, and a change that reaches the
+// node.
 func TestServeWithARealRedisAndOrigin(t *testing.T) {
 	server := redistest.Server(t)
 	defer http.DefaultClient.CloseIdleConnections()
@@ -150,8 +158,8 @@ func TestServeWithARealRedisAndOrigin(t *testing.T) {
 	}
 }
 
-// TestServeFencesItself cuts a node off from Redis, and from the news of a change. With the shortest
-// fence it answers nothing older than 500 ms, where the default would for 3 s.
+// TestServeFencesItself cuts a node off from Redis, and from the news of a change. With the
+// shortest fence it answers nothing older than 500 ms, where the default would for 3 s.
 func TestServeFencesItself(t *testing.T) { canary.Judge(t, serveFencesItself) }
 
 func serveFencesItself(t *testing.T, bird *canary.Canary) {
@@ -213,7 +221,8 @@ func process(t *testing.T, args ...string) (*exec.Cmd, *buffer) {
 func TestSignalsEndServeInOrder(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		s := startServed(t, append([]string{"serve"}, anyPort...)...)
-		resp, err := http.Get("http://" + s.addr + "/v1/users/1") // leaves an idle connection behind
+		// leaves an idle connection behind
+		resp, err := http.Get("http://" + s.addr + "/v1/users/1")
 		if err != nil {
 			t.Fatalf("%v\n%s", err, s.out.String())
 		}

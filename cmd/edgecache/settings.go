@@ -12,7 +12,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// settle gives each flag that is not on the command line its value from the environment, else from the configuration file.
+// settle gives each flag that is not on the command line its value from the environment, else from
+// the configuration file.
 func (p *program) settle(cmd *cobra.Command) error {
 	if err := p.settleFromEnvironment(cmd); err != nil {
 		return err
@@ -27,7 +28,8 @@ func (p *program) settle(cmd *cobra.Command) error {
 	return p.settleFromFile(cmd, cmd.Root(), settings)
 }
 
-// settleFromFile applies what the file says under a command: the sections that lead to cmd first, as they are stronger.
+// settleFromFile applies what the file says under a command: the sections that lead to cmd first,
+// as they are stronger.
 func (p *program) settleFromFile(cmd, under *cobra.Command, settings []setting) error {
 	sections := 0
 	for _, s := range settings {
@@ -65,8 +67,8 @@ func leadsTo(section, cmd *cobra.Command) bool {
 	return false
 }
 
-// othersFlag reports whether a setting is one of a command above cmd, which share a file with it, or, in a file for several
-// commands, of any.
+// othersFlag reports whether a setting is one of a command above cmd, which share a file with it,
+// or, in a file for several commands, of any.
 func othersFlag(cmd *cobra.Command, name string, any bool) bool {
 	if cmd.HasParent() && cmd.Parent().Flags().Lookup(name) != nil {
 		return true
@@ -90,7 +92,8 @@ func variable(flag string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// warnUnknown names the variables that look like ours and are not: a typing error is no setting, and says nothing.
+// warnUnknown names the variables that look like ours and are not: a typing error is no setting,
+// and says nothing.
 func (p *program) warnUnknown(root *cobra.Command) {
 	if p.environ == nil {
 		return
@@ -127,8 +130,8 @@ func (p *program) settleFromEnvironment(cmd *cobra.Command) (err error) {
 	return err
 }
 
-// fromEnvironment returns the value for a flag and the variable that it came from. A variable of edgecache's own is
-// stronger than one that the old services share. An empty one counts as not set.
+// fromEnvironment returns the value for a flag and the variable that it came from. A variable of
+// edgecache's own is stronger than one that the old services share. An empty one counts as not set.
 func (p *program) fromEnvironment(command, flag string) (value, name string, err error) {
 	name = variable(flag)
 	if value = p.getenv(name); value != "" {

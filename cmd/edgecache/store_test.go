@@ -12,8 +12,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/kv"
 )
 
-// A node that is restarted with a store answers from it; while it runs nobody else has it; what it leaves can be looked at and
-// compacted. Without Redis and the origin it starts, and marks what it answers.
+// A node that is restarted with a store answers from it; while it runs nobody else has it; what it
+// leaves can be looked at and compacted. Without Redis and the origin it starts, and marks what it
+// answers.
 func TestServeWithAStore(t *testing.T) {
 	server := redistest.Server(t)
 	defer http.DefaultClient.CloseIdleConnections()

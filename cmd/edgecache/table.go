@@ -137,8 +137,8 @@ func openError(db string, err error) error {
 	return fmt.Errorf("open the database %s (--db): %w", redactURL(db), err)
 }
 
-// pooled reports whether PostgreSQL refused a prepared statement as it does when a pooler has given the
-// connection to somebody else in between: 26000 it is not there, 42P05 it is there already.
+// pooled reports whether PostgreSQL refused a prepared statement as it does when a pooler has given
+// the connection to somebody else in between: 26000 it is not there, 42P05 it is there already.
 func pooled(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && (refused.Code == "26000" || refused.Code == "42P05")

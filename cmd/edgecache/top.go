@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// maxSnapshot is the longest snapshot that is read, in bytes: a cluster of 1,000 nodes takes 400 KiB.
+	// maxSnapshot is the longest snapshot that is read, in bytes: a cluster of 1,000 nodes takes
+	// 400 KiB.
 	maxSnapshot = 4 << 20
 	// What a terminal is told: its other screen and no cursor, the way back, and how to begin anew.
 	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"

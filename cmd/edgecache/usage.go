@@ -20,7 +20,8 @@ func (u *usageError) Unwrap() error { return u.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// explainFlag puts what is wrong with a flag in words of the command line, in place of the parser's.
+// explainFlag puts what is wrong with a flag in words of the command line, in place of the
+// parser's.
 func explainFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
@@ -61,7 +62,8 @@ func flagNames(flags *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// didYouMean returns "; did you mean …?" for the name that is nearest to a mistyped one, nothing when none is near.
+// didYouMean returns "; did you mean …?" for the name that is nearest to a mistyped one, nothing
+// when none is near.
 func didYouMean(prefix, typed string, names []string) string {
 	best, nearest := 3, ""
 	for _, name := range names {

@@ -120,7 +120,8 @@ func (v *verification) run(ctx context.Context) error {
 	return v.verdict(total)
 }
 
-// verdict is an error unless something was checked and nothing violated or other than the origin says.
+// verdict is an error unless something was checked and nothing violated or other than the origin
+// says.
 func (v *verification) verdict(total verify.Report) error {
 	checks := uint64(0)
 	for _, a := range total.After {
@@ -219,7 +220,8 @@ func (up *parts) serveMetrics(listen string, c prometheus.Collector) (string, er
 	return ln.Addr().String(), nil
 }
 
-// watch prints a report for each window until ctx ends or the time is over, and then has the checks that wait made.
+// watch prints a report for each window until ctx ends or the time is over, and then has the checks
+// that wait made.
 func (v *verification) watch(ctx context.Context, verifier *verify.Verifier) {
 	if v.duration > 0 {
 		var cancel context.CancelFunc

@@ -37,8 +37,8 @@ func (w *waiting) check() error {
 	return nil
 }
 
-// reach is reach, again and again until the time is over, as long as what answers is that nobody does
-// yet. The first failure is logged.
+// reach is reach, again and again until the time is over, as long as what answers is that nobody
+// does yet. The first failure is logged.
 func (w *waiting) reach(ctx context.Context, what string, f func(context.Context) error) error {
 	deadline := time.Now().Add(w.most)
 	for attempt := 1; ; attempt++ {

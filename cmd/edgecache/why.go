@@ -131,7 +131,8 @@ func (w *why) askMember(ctx context.Context, m node.Member, path string) whyAnsw
 	return w.ask(ctx, at, m.Name, path)
 }
 
-// printAll prints the answers as they are; a node that did not answer has its error in place of one.
+// printAll prints the answers as they are; a node that did not answer has its error in place of
+// one.
 func (w *why) printAll(answers []whyAnswer) error {
 	list := make([]json.RawMessage, len(answers))
 	for i, a := range answers {

@@ -17,7 +17,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
-// TestWhyAsksEachNode asks two nodes, of which one holds the user and does not say where its API is.
+// TestWhyAsksEachNode asks two nodes, of which one holds the user and does not say where its API
+// is.
 func TestWhyAsksEachNode(t *testing.T) {
 	redis, keys := redistest.Server(t).URL(), filepath.Join(t.TempDir(), "keys")
 	if got := command(t, "", nil, "cluster", "keys", "add", "--file", keys); got.err != nil {

@@ -95,8 +95,8 @@ func TestEachAlertHasItsParagraph(t *testing.T) {
 	}
 }
 
-// fromElsewhere are the metrics of alerts that a node does not export: those of Prometheus itself, of
-// the origin and of edgecache verify.
+// fromElsewhere are the metrics of alerts that a node does not export: those of Prometheus itself,
+// of the origin and of edgecache verify.
 var fromElsewhere = regexp.MustCompile(`^edgecache_(outbox|database|verify)_`)
 
 // checkAlerts compares the alerts with what a node exports.

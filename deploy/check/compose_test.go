@@ -17,7 +17,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// project loads docker-compose.yml as docker compose does, with the values of the example and all profiles.
+// project loads docker-compose.yml as docker compose does, with the values of the example and all
+// profiles.
 func project(t *testing.T) *types.Project {
 	t.Helper()
 	p, err := load(example(t))

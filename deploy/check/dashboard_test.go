@@ -39,7 +39,8 @@ func theDashboard(t *testing.T, file string) (d dashboard) {
 	return d
 }
 
-// metricPattern leaves out process_…, which a node exports only where there is a /proc: not in the empty root of the test.
+// metricPattern leaves out process_…, which a node exports only where there is a /proc: not in the
+// empty root of the test.
 var metricPattern = regexp.MustCompile(`\b(edgecache|go)_[a-z0-9_]+`)
 
 // exportedNames are the metrics of a page, and true for those that are histograms.
@@ -54,7 +55,8 @@ func exportedNames(metrics string) map[string]bool {
 	return exported
 }
 
-// metricsIn are the metrics that an expression reads: of a histogram its name, not those of its series.
+// metricsIn are the metrics that an expression reads: of a histogram its name, not those of its
+// series.
 func metricsIn(expr string, exported map[string]bool) (names []string) {
 	for _, name := range metricPattern.FindAllString(expr, -1) {
 		for _, series := range []string{"_bucket", "_sum", "_count"} {
@@ -67,7 +69,8 @@ func metricsIn(expr string, exported map[string]bool) (names []string) {
 	return names
 }
 
-// checkDashboard compares a dashboard with what is exported: it shows what exists, and all that edgecache counts itself.
+// checkDashboard compares a dashboard with what is exported: it shows what exists, and all that
+// edgecache counts itself.
 func checkDashboard(t *testing.T, file, metrics string) {
 	t.Helper()
 	exported, shown := exportedNames(metrics), map[string]bool{}

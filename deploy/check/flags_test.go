@@ -23,7 +23,8 @@ func has(help, flag string) bool {
 	return slices.ContainsFunc(strings.Fields(help), func(word string) bool { return strings.TrimSuffix(word, ",") == flag })
 }
 
-// TestEveryFlagExists: each command, flag and variable by which docker-compose.yml runs the binary is one that it knows.
+// TestEveryFlagExists: each command, flag and variable by which docker-compose.yml runs the binary
+// is one that it knows.
 func TestEveryFlagExists(t *testing.T) {
 	check := func(service, text, flag string) {
 		if !has(text, flag) {

@@ -91,7 +91,8 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// confined returns a command of the binary in its image: no other file, no variable, an unprivileged user.
+// confined returns a command of the binary in its image: no other file, no variable, an
+// unprivileged user.
 func confined(t *testing.T, out io.Writer, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -99,7 +100,8 @@ func confined(t *testing.T, out io.Writer, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "/edgecache", args...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", []string{}, out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: imageRoot(t), Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	if os.Geteuid() != 0 { // only root may change its root folder, or who is root in a world of its own
+	// only root may change its root folder, or who is root in a world of its own
+	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: os.Getegid(), Size: 1}}

@@ -32,8 +32,8 @@ func read(t *testing.T, path string) string {
 // imageVersion is what the builder of the image says that it is.
 const imageVersion = "v1.2.3-of-the-image"
 
-// image is the content of the image, made once as the Dockerfile makes it: from those files alone that .dockerignore lets
-// through.
+// image is the content of the image, made once as the Dockerfile makes it: from those files alone
+// that .dockerignore lets through.
 var image = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "edgecache-image-"); err != nil {
 		return "", err
@@ -119,7 +119,8 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, text, info.Mode().Perm())
 }
 
-// TestTheDockerfileBuildsWhatIsTested: the commands that make the image are those that these tests run.
+// TestTheDockerfileBuildsWhatIsTested: the commands that make the image are those that these tests
+// run.
 func TestTheDockerfileBuildsWhatIsTested(t *testing.T) {
 	var got []string
 	for line := range strings.Lines(read(t, "Dockerfile")) {

@@ -14,19 +14,48 @@ import (
 	"time"
 )
 
-// TestRedisStartsAsComposed runs the very command of docker-compose.yml on the Redis of this machine, with the folders of the
-// container replaced by temporary ones and another port.
-func TestRedisStartsAsComposed(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatal("redis-server is not installed: run `make deps`")
-	}
-	dir := t.TempDir()
-	port := freePort(t)
+// redisConf writes deploy/redis.conf, for a server of this test, and returns its path.
+func redisConf(t *testing.T, dir, port string) string {
+	t.Helper()
 	conf := strings.NewReplacer("dir /data", "dir "+dir, "port 6379", "port "+port, "bind * -::*", "bind 127.0.0.1").Replace(read(t, "deploy/redis.conf"))
 	file := filepath.Join(dir, "redis.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return file
+}
+
+// awaitPong asks until the answer is PONG.
+func awaitPong(t *testing.T, ping func() string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ping() != "PONG"; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("Redis does not answer: %s", ping())
+		}
+	}
+}
+
+// keepsToItself fails the test if others can see the password of a process.
+func keepsToItself(t *testing.T, pid int, password string) {
+	t.Helper()
+	for _, file := range []string{"cmdline", "environ"} {
+		text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/" + file)
+		if err != nil || strings.Contains(string(text), password) {
+			t.Errorf("%s of the server shows the password (%v)", file, err)
+		}
+	}
+}
+
+// TestRedisStartsAsComposed runs the very command of docker-compose.yml on the Redis of this
+// machine, with the folders of the container replaced by temporary ones and another port.
+func TestRedisStartsAsComposed(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Fatal("redis-server is not installed: run `make deps`")
+	}
+	dir, port := t.TempDir(), freePort(t)
+	file := redisConf(t, dir, port)
 	s := project(t).Services["redis"]
 	if s.Command[0] != "sh" || s.Command[1] != "-c" {
 		t.Fatalf("the command is %v", s.Command)
@@ -59,13 +88,7 @@ func TestRedisStartsAsComposed(t *testing.T) {
 		answer, _ := cli.CombinedOutput() // an error is in the answer
 		return strings.TrimSpace(string(answer))
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); ask(password, "PING") != "PONG"; <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("Redis does not answer: %s", ask(password, "PING"))
-		}
-	}
+	awaitPong(t, func() string { return ask(password, "PING") })
 	if got := ask("", "PING"); !strings.Contains(got, "NOAUTH") {
 		t.Errorf("without the password: %s", got)
 	}
@@ -81,12 +104,7 @@ func TestRedisStartsAsComposed(t *testing.T) {
 			t.Errorf("%s is %q; want %q", name, got, want)
 		}
 	}
-	if line, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/cmdline"); err != nil || strings.Contains(string(line), password) {
-		t.Errorf("the list of processes shows %q (%v)", line, err)
-	}
-	if environ, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/environ"); err != nil || strings.Contains(string(environ), password) {
-		t.Errorf("the environment shows the password (%v)", err)
-	}
+	keepsToItself(t, cmd.Process.Pid, password)
 	replace(t, filepath.Join(secrets, "redis-password"), "another")
 	if healthy() == nil {
 		t.Error("the health check passes with another password")

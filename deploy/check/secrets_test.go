@@ -12,7 +12,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/dotenv"
 )
 
-// TestSecrets runs deploy/secrets.sh twice in a folder of its own: it makes all that docker-compose.yml asks for, readable by those who need it, and changes nothing the second time.
+// TestSecrets runs deploy/secrets.sh twice in a folder of its own: it makes all that
+// docker-compose.yml asks for, readable by those who need it, and changes nothing the second time.
 func TestSecrets(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "deploy", "secrets.sh")

@@ -14,7 +14,8 @@ func workloads() map[string]guest {
 	hash := cat(opLoop, blockEmpty, // FNV-1a over the memory
 		get(1), get(0), 0x2d, 0, 0, 0x73, i32(prime), 0x6c, set(1),
 		get(0), i32(1), 0x6a, 0x22, 0, i32(4096), 0x48, brIf(0), opEnd)
-	escape := cat(opBlock, blockEmpty, opLoop, blockEmpty, // counts quotes and controls up to a zero
+	// counts quotes and controls up to a zero
+	escape := cat(opBlock, blockEmpty, opLoop, blockEmpty,
 		get(0), 0x2d, 0, 0, 0x22, 2, 0x45, brIf(1),
 		opBlock, blockEmpty, get(2), i32('"'), 0x47, brIf(0), get(1), i32(1), 0x6a, set(1), opEnd,
 		opBlock, blockEmpty, get(2), i32(0x20), 0x4f, brIf(0), get(1), i32(5), 0x6a, set(1), opEnd,

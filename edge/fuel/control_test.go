@@ -9,8 +9,8 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// program makes valid code of a random string: blocks, loops and ifs inside one another, branches to
-// all of them, calls, lengths, and work of different size between them.
+// program makes valid code of a random string: blocks, loops and ifs inside one another, branches
+// to all of them, calls, lengths, and work of different size between them.
 type program struct {
 	bytes []byte
 	out   []byte

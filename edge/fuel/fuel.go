@@ -116,8 +116,8 @@ type Limits struct {
 	Body, Code int
 	// Locals is the number of parameters and locals of one function. 2,048 by default.
 	Locals int
-	// Nesting is how deep blocks of one function may nest, 2,048 by default, and Targets the labels of
-	// one br_table, 8,192 by default.
+	// Nesting is how deep blocks of one function may nest, 2,048 by default, and Targets the labels
+	// of one br_table, 8,192 by default.
 	Nesting, Targets int
 	// Merges bounds the time and the memory that one function takes to compile, which grow with it
 	// faster than in proportion: for each label 8 (a loop's 64), the locals and what the label

@@ -128,7 +128,8 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-// compare looks at a module's calls, rewritten as it is and with each instruction charged by itself.
+// compare looks at a module's calls, rewritten as it is and with each instruction charged by
+// itself.
 func compare(t *testing.T, runs [2][]outcomeOf) {
 	for i := range min(len(runs[0]), len(runs[1])) {
 		merged, each := runs[0][i], runs[1][i]

@@ -128,8 +128,9 @@ func hostiles() map[string]guest {
 	}
 }
 
-// canaries measures two modules that are not hostile, on this machine at this time: additions for as
-// long as the fuel lasts, and calls as deep as the stack allows, where the guest traps by itself.
+// canaries measures two modules that are not hostile, on this machine at this time: additions for
+// as long as the fuel lasts, and calls as deep as the stack allows, where the guest traps by
+// itself.
 func canaries(t *testing.T) time.Duration {
 	additions := instantiate(t, guest{fns: forever(times(8, get(1), i32(3), 0x6a, set(1)))}.wasm(), Limits{})
 	adding, _ := additions.best(units, "f0")
@@ -154,7 +155,8 @@ func TestHostile(t *testing.T) {
 			before := allocated()
 			took, err := i.best(units, "f0")
 			runs := 10
-			for ; took > most*measure && runs < 200; runs += 10 { // something else may have had the processor
+			// something else may have had the processor
+			for ; took > most*measure && runs < 200; runs += 10 {
 				again, _ := i.best(units, "f0")
 				took = min(took, again)
 			}

@@ -11,8 +11,8 @@ import (
 const (
 	// Schema is that of the native histogram: each bucket is 2^(1/4) = 1.19 times the one before.
 	Schema = 2
-	// First is the index of the first bucket, whose upper bound is 2^(First/4) s: what is shorter is
-	// in it as well. Last is that of the last, for what is longer.
+	// First is the index of the first bucket, whose upper bound is 2^(First/4) s: what is shorter
+	// is in it as well. Last is that of the last, for what is longer.
 	First = -80 // 0.95 µs
 	Last  = 40  // 1024 s
 )

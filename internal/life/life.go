@@ -1,5 +1,5 @@
-// Package life is the one way in which the parts of edgecache start, stop and wait: Life for what runs goroutines, Wait
-// and Backoff for the pauses between two tries.
+// Package life is the one way in which the parts of edgecache start, stop and wait: Life for what
+// runs goroutines, Wait and Backoff for the pauses between two tries.
 package life
 
 import (
@@ -9,11 +9,12 @@ import (
 	"sync/atomic"
 )
 
-// ErrClosed reports a call after Close. Packages give it out under their own name, so that errors.Is works through
-// every layer.
+// ErrClosed reports a call after Close. Packages give it out under their own name, so that
+// errors.Is works through every layer.
 var ErrClosed = errors.New("closed")
 
-// Life starts something once, runs its goroutines, and ends it. The zero value is ready; it must not be copied.
+// Life starts something once, runs its goroutines, and ends it. The zero value is ready; it must
+// not be copied.
 //
 // One contract holds wherever a Life is used:
 //
@@ -30,7 +31,8 @@ type Life struct {
 	err     error // of end
 	started atomic.Bool
 
-	gate  sync.Mutex // held while a goroutine is added, so that none is added to a group that is awaited
+	// held while a goroutine is added, so that none is added to a group that is awaited
+	gate  sync.Mutex
 	group sync.WaitGroup
 }
 
@@ -40,8 +42,8 @@ func (l *Life) Context() context.Context {
 	return l.ctx
 }
 
-// Start calls begin unless that has succeeded before. The context that begin gets bounds the start only: it is the
-// caller's, and ends with Close as well.
+// Start calls begin unless that has succeeded before. The context that begin gets bounds the start
+// only: it is the caller's, and ends with Close as well.
 func (l *Life) Start(ctx context.Context, begin func(ctx context.Context) error) error {
 	base := l.Context()
 	l.mu.Lock()
@@ -62,8 +64,8 @@ func (l *Life) Start(ctx context.Context, begin func(ctx context.Context) error)
 	return nil
 }
 
-// Go runs f in a goroutine that Close waits for; its context is Context. After Close has begun it does nothing and
-// returns false.
+// Go runs f in a goroutine that Close waits for; its context is Context. After Close has begun it
+// does nothing and returns false.
 func (l *Life) Go(f func(ctx context.Context)) bool {
 	ctx := l.Context()
 	l.gate.Lock()
@@ -81,8 +83,8 @@ func (l *Life) Started() bool { return l.started.Load() }
 // Closed reports whether Close has begun.
 func (l *Life) Closed() bool { return l.Context().Err() != nil }
 
-// Close ends Context, waits for a Start under way and for the goroutines, then calls end, which may be nil. Every call
-// waits for the first and returns what end returned.
+// Close ends Context, waits for a Start under way and for the goroutines, then calls end, which may
+// be nil. Every call waits for the first and returns what end returned.
 func (l *Life) Close(end func() error) error {
 	l.Context()
 	l.gate.Lock()

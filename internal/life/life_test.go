@@ -101,7 +101,8 @@ func TestCloseEndsAStartUnderWay(t *testing.T) {
 	})
 }
 
-// TestStress starts and closes from many goroutines at once: whatever comes first, nothing runs after Close.
+// TestStress starts and closes from many goroutines at once: whatever comes first, nothing runs
+// after Close.
 func TestStress(t *testing.T) {
 	for range 200 {
 		var l Life

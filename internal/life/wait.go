@@ -18,8 +18,8 @@ func Wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Backoff is the pause after the n-th failure in a row, n from 1: first doubled each time, at most most, less a random half, so
-// that those who failed together do not come back together.
+// Backoff is the pause after the n-th failure in a row, n from 1: first doubled each time, at most
+// most, less a random half, so that those who failed together do not come back together.
 func Backoff(n int, first, most time.Duration) time.Duration {
 	d := most
 	if n < 32 {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// New returns host name, process id and a random part: readable, and another for each call. It has at most 128 of A-Z a-z 0-9
-// . _ - and nothing else.
+// New returns host name, process id and a random part: readable, and another for each call. It has
+// at most 128 of A-Z a-z 0-9 . _ - and nothing else.
 func New() string {
 	host, _ := os.Hostname()
 	return fmt.Sprintf("%.100s-%d-%s", strings.Map(plain, host), os.Getpid(), strings.ToLower(rand.Text()[:8]))

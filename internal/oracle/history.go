@@ -22,7 +22,8 @@ type key struct {
 	name string
 
 	removing atomic.Int64 // removals begun and not acknowledged
-	removed  atomic.Int64 // the highest version whose removal was acknowledged, or is about to be recorded
+	// the highest version whose removal was acknowledged, or is about to be recorded
+	removed atomic.Int64
 
 	mu     sync.Mutex              // of writers
 	floors atomic.Pointer[[]floor] // by time; what was published is never changed

@@ -48,8 +48,8 @@ type Config struct {
 	// History is how many acknowledgements a violation shows at least, where there were as many.
 	// Default DefaultHistory.
 	History int
-	// Excuses says whether the machine, and not the cache, held up what was to be seen within bound of
-	// from and was not seen at to. It is asked of breaches of the bound alone. Default never.
+	// Excuses says whether the machine, and not the cache, held up what was to be seen within bound
+	// of from and was not seen at to. It is asked of breaches of the bound alone. Default never.
 	Excuses func(what string, from, to time.Time, bound time.Duration) bool
 }
 

@@ -50,8 +50,8 @@ func (m metric) Write(out *dto.Metric) error {
 	return nil
 }
 
-// native adds the buckets of the native histogram: spans of buckets, and the difference of each from
-// the one before.
+// native adds the buckets of the native histogram: spans of buckets, and the difference of each
+// from the one before.
 func native(h *dto.Histogram, of *histo.Snapshot) {
 	schema, zero := int32(histo.Schema), uint64(0)
 	threshold := 1e-9

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// secrets are the parameters that hold a secret, in a query or among libpq's keywords; their values may be quoted and may
-// escape a character by a backslash.
+// secrets are the parameters that hold a secret, in a query or among libpq's keywords; their values
+// may be quoted and may escape a character by a backslash.
 var secrets = regexp.MustCompile(`(?i)\b([a-z_]*(?:password|passwd|pwd|secret|token)|pass)(\s*=\s*)('(?:\\.|[^'\\])*'?|(?:\\.|[^\s&'\\])+)`)
 
 // Address returns the address of a service or a database, with "xxxxx" for its passwords. It takes

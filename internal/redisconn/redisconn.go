@@ -1,4 +1,5 @@
-// Package redisconn opens Redis clients from URLs, with the settings that edgecache's reasoning about Redis rests on.
+// Package redisconn opens Redis clients from URLs, with the settings that edgecache's reasoning
+// about Redis rests on.
 package redisconn
 
 import (
@@ -24,8 +25,8 @@ var ErrURL = errors.New("redisconn: bad Redis URL")
 const forms = "want redis://[user:password@]host:port[/db], redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master; " +
 	"with TLS rediss://, rediss+cluster:// or rediss+sentinel://"
 
-// Parameters of a URL: db, the number of the database, and what Sentinels ask for themselves, who have
-// a password of their own or none.
+// Parameters of a URL: db, the number of the database, and what Sentinels ask for themselves, who
+// have a password of their own or none.
 const (
 	paramDB               = "db"
 	paramSentinelUser     = "sentinel-user"
@@ -42,9 +43,9 @@ const (
 // user:password is for the servers that hold the data. Sentinels with a requirepass get it by
 // ?sentinel-password=…, and a user by sentinel-user. A parameter that is not known is an error.
 //
-// Parameters name files, which are read again when they change: password-file in all forms; with TLS ca, the authorities
-// of the servers' certificates, and cert with key, what is shown to the servers. Reads go to masters only. Errors wrap
-// ErrURL and never show the password.
+// Parameters name files, which are read again when they change: password-file in all forms; with
+// TLS ca, the authorities of the servers' certificates, and cert with key, what is shown to the
+// servers. Reads go to masters only. Errors wrap ErrURL and never show the password.
 func Open(rawURL string) (redis.UniversalClient, error) { return OpenAs("lookups", rawURL) }
 
 // OpenAs is Open for what CLIENT LIST is to show as edgecache-name. A server that does not let it
@@ -69,8 +70,8 @@ func named(name string, next func(context.Context, *redis.Conn) error) func(cont
 	}
 }
 
-// OpenTail returns a client for one blocking reader of url: a small pool of its own, so that a blocked XREAD takes no
-// connection from lookups, and no retries, because the reader owns them.
+// OpenTail returns a client for one blocking reader of url: a small pool of its own, so that a
+// blocked XREAD takes no connection from lookups, and no retries, because the reader owns them.
 func OpenTail(rawURL string) (redis.UniversalClient, error) { return OpenTailAs("tail", rawURL) }
 
 // OpenTailAs is OpenTail for what CLIENT LIST is to show as edgecache-name.
@@ -83,8 +84,8 @@ func OpenTailAs(name, rawURL string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(o), nil
 }
 
-// OpenPush returns a client of url for a watch.Watch to which Redis pushes notices: RESP3. A server that
-// hangs is given 3 s.
+// OpenPush returns a client of url for a watch.Watch to which Redis pushes notices: RESP3. A server
+// that hangs is given 3 s.
 func OpenPush(rawURL string) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
@@ -95,8 +96,8 @@ func OpenPush(rawURL string) (redis.UniversalClient, error) {
 	return redis.NewUniversalClient(o), nil
 }
 
-// OpenWatch returns a client of url for a watch.Watch to whose subscription Redis redirects notices:
-// RESP2, and track runs on every new connection.
+// OpenWatch returns a client of url for a watch.Watch to whose subscription Redis redirects
+// notices: RESP2, and track runs on every new connection.
 func OpenWatch(rawURL string, track func(context.Context, *redis.Conn) error) (redis.UniversalClient, error) {
 	o, err := parse(rawURL)
 	if err != nil {
@@ -173,9 +174,10 @@ func setDB(o *redis.UniversalOptions, db string) (err error) {
 	return nil
 }
 
-// defaults are set explicitly because they changed between releases of the client. A context's deadline ends a read.
-// Maintenance notifications belong to a managed service and cost self-hosted servers a failing command per connection, and so
-// does the client's name for itself (CLIENT SETINFO) those below 7.2 and users who may not send it.
+// defaults are set explicitly because they changed between releases of the client. A context's
+// deadline ends a read. Maintenance notifications belong to a managed service and cost self-hosted
+// servers a failing command per connection, and so does the client's name for itself (CLIENT
+// SETINFO) those below 7.2 and users who may not send it.
 func defaults() *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		DialTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: time.Second, PoolTimeout: time.Second,

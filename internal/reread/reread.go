@@ -4,6 +4,7 @@ package reread
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,9 +36,7 @@ type Value[T any] struct {
 // New reads the files with parse. When they change later and parse fails, what was read last holds
 // on, and the failure is logged once; log may be nil.
 func New[T any](log *slog.Logger, parse func() (T, error), files ...string) (*Value[T], error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = cmp.Or(log, slog.New(slog.DiscardHandler))
 	v := &Value[T]{parse: parse, files: files, log: log, began: time.Now()}
 	seen, err := v.stat()
 	if err != nil {

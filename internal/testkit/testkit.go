@@ -1,4 +1,5 @@
-// Package testkit is what tests of many packages need. Nothing but tests and benchmarks imports it or what is below it.
+// Package testkit is what tests of many packages need. Nothing but tests and benchmarks imports it
+// or what is below it.
 package testkit
 
 import (

@@ -24,11 +24,13 @@ var ErrMalformed = errors.New("bad trace")
 type Message struct {
 	At         time.Time
 	Room, User string
-	// Shown are the users that a node looks up to show it: the sender and everyone mentioned, each once.
+	// Shown are the users that a node looks up to show it: the sender and everyone mentioned, each
+	// once.
 	Shown []string
 }
 
-// Reader reads messages until Next returns false; Err then says why, nil at the end. It is for one goroutine.
+// Reader reads messages until Next returns false; Err then says why, nil at the end. It is for one
+// goroutine.
 type Reader struct {
 	Message Message
 	Err     error
@@ -38,8 +40,9 @@ type Reader struct {
 	line  int
 }
 
-// Open opens a trace: after one line of heading, lines of "ts_ms room user mentions", separated by tabs, mentions by commas.
-// A file that ends in .gz is gzipped. Errors name the file; what is no trace is ErrMalformed.
+// Open opens a trace: after one line of heading, lines of "ts_ms room user mentions", separated by
+// tabs, mentions by commas. A file that ends in .gz is gzipped. Errors name the file; what is no
+// trace is ErrMalformed.
 func Open(path string) (*Reader, error) {
 	file, err := os.Open(path)
 	if err != nil {

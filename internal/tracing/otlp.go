@@ -54,7 +54,8 @@ func (e *exporter) send(ctx context.Context, body []byte) error {
 		return fmt.Errorf("tracing: %w", err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection is used again
+	// so that the connection is used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
 	if resp.StatusCode/100 != 2 {
 		return fmt.Errorf("tracing: the collector answers %s", resp.Status)
 	}

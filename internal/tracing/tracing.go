@@ -1,9 +1,10 @@
-// Package tracing tells a collector of OpenTelemetry which way requests took: spans over OTLP/HTTP in
-// protobuf, W3C trace context in and out. Who embeds a node links none of it: the parts of a node
-// have function fields that are nil by default.
+// Package tracing tells a collector of OpenTelemetry which way requests took: spans over OTLP/HTTP
+// in protobuf, W3C trace context in and out. Who embeds a node links none of it: the parts of a
+// node have function fields that are nil by default.
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,10 +25,11 @@ const scope = "github.com/chatapp-ngomna/edgecache"
 
 // Config is what New takes.
 type Config struct {
-	// Endpoint is the collector's URL, such as http://127.0.0.1:4318; spans go to /v1/traces under it.
-	// Required.
+	// Endpoint is the collector's URL, such as http://127.0.0.1:4318; spans go to /v1/traces under
+	// it. Required.
 	Endpoint string
-	// Ratio is the part of the requests that are traced, 0 to 1, of those whose caller has not decided.
+	// Ratio is the part of the requests that are traced, 0 to 1, of those whose caller has not
+	// decided.
 	Ratio float64
 	// Service and Version say who tells. Required.
 	Service, Version string
@@ -63,9 +65,7 @@ func New(conf Config) (*Tracer, error) {
 	case math.IsNaN(conf.Ratio) || conf.Ratio < 0 || conf.Ratio > 1:
 		return nil, fmt.Errorf("%w: Ratio %g; want 0 to 1", ErrConfig, conf.Ratio)
 	}
-	if conf.Logger == nil {
-		conf.Logger = slog.New(slog.DiscardHandler)
-	}
+	conf.Logger = cmp.Or(conf.Logger, slog.New(slog.DiscardHandler))
 	u.Path = strings.TrimRight(u.Path, "/") + "/v1/traces"
 	t := &Tracer{limit: uint64(conf.Ratio * (1 << 63)), queue: make(chan *span, maxQueue), flushes: make(chan chan struct{}), done: make(chan struct{}),
 		out: &exporter{url: u.String(), about: resource(conf), log: conf.Logger,
@@ -173,8 +173,8 @@ func (t *Tracer) Span(ctx, parent context.Context, op string) (context.Context, 
 }
 
 // Call begins the span of a request that is sent, a child of that in ctx, and names it in the
-// request's headers; nothing where there is none. end is told the status of the answer, 0 when there
-// was none.
+// request's headers; nothing where there is none. end is told the status of the answer, 0 when
+// there was none.
 func (t *Tracer) Call(ctx context.Context, op string, headers http.Header) (end func(status int)) {
 	above := spanOf(ctx)
 	if !above.valid() {

@@ -17,17 +17,20 @@ var (
 	ErrNoBody = errors.New("web: the request takes no body")
 )
 
-// Stream makes s hand requests over before their bodies have arrived: ReadBody reads them, and their limits are its own.
-// Its ExpectHandler must refuse announced lengths above largest; it is asked for those whether the client waits or not.
+// Stream makes s hand requests over before their bodies have arrived: ReadBody reads them, and
+// their limits are its own. Its ExpectHandler must refuse announced lengths above largest; it is
+// asked for those whether the client waits or not.
 func Stream(s *fasthttp.Server, largest int) {
 	s.StreamRequestBody = true
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) (none fasthttp.RequestConfig) {
 		if h.ContentLength() > largest {
-			h.Set(fasthttp.HeaderExpect, "100-continue") // else the server would wait for the first byte
+			// else the server would wait for the first byte
+			h.Set(fasthttp.HeaderExpect, "100-continue")
 		}
 		return none
 	}
-	// It is what the server reads before the handler runs, of a buffer that it keeps. No body is refused for it.
+	// It is what the server reads before the handler runs, of a buffer that it keeps. No body is
+	// refused for it.
 	s.MaxRequestBodySize = 1
 }
 
@@ -46,8 +49,9 @@ func (b *Body) Release() {
 	}
 }
 
-// ReadBody reads a body of up to limit bytes. Its memory grows with what arrives, whatever length was announced, and counts
-// in b. It returns ErrTooLarge, ErrBusy, ErrTruncated or an error of the network; an error ends the connection.
+// ReadBody reads a body of up to limit bytes. Its memory grows with what arrives, whatever length
+// was announced, and counts in b. It returns ErrTooLarge, ErrBusy, ErrTruncated or an error of the
+// network; an error ends the connection.
 func (b *Budget) ReadBody(ctx *fasthttp.RequestCtx, limit int) (*Body, error) {
 	body := &Body{hold: Hold{budget: b}}
 	announced := ctx.Request.Header.ContentLength()
@@ -68,7 +72,8 @@ func (b *Budget) ReadBody(ctx *fasthttp.RequestCtx, limit int) (*Body, error) {
 	return body, ctx.Request.CloseBodyStream() // wholly read: the connection may be used again
 }
 
-// read reads to the end of the body. The buffer has room for one byte more than limit, which tells that there is more.
+// read reads to the end of the body. The buffer has room for one byte more than limit, which tells
+// that there is more.
 func (b *Body) read(stream io.Reader, limit, announced int) error {
 	buf := make([]byte, 0, min(limit+1, 512))
 	for {
@@ -107,7 +112,8 @@ func readError(err error) error {
 	return fmt.Errorf("%w: %w", ErrTruncated, err)
 }
 
-// Unwanted returns ErrNoBody for a body with a lookup. Those of other methods that nobody reads end the connection.
+// Unwanted returns ErrNoBody for a body with a lookup. Those of other methods that nobody reads end
+// the connection.
 func Unwanted(ctx *fasthttp.RequestCtx) error {
 	if n := ctx.Request.Header.ContentLength(); n == 0 || n == -2 || !ctx.IsGet() && !ctx.IsHead() {
 		return nil
@@ -115,7 +121,8 @@ func Unwanted(ctx *fasthttp.RequestCtx) error {
 	return ErrNoBody
 }
 
-// EndUnread ends the connection of a request whose body was not read to its end: what is left of it is no request.
+// EndUnread ends the connection of a request whose body was not read to its end: what is left of it
+// is no request.
 func EndUnread(ctx *fasthttp.RequestCtx) {
 	if ctx.Request.IsBodyStream() && ctx.Request.Header.ContentLength() != 0 {
 		ctx.SetConnectionClose()

@@ -1,5 +1,5 @@
-// Package web holds what the HTTP servers of edgecache share: how request bodies are read, what bodies and answers may hold
-// together, and which requests of browsers are refused.
+// Package web holds what the HTTP servers of edgecache share: how request bodies are read, what
+// bodies and answers may hold together, and which requests of browsers are refused.
 package web
 
 import (
@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// Free is how many bytes a body or an answer may have without being counted: what one connection costs anyway.
+	// Free is how many bytes a body or an answer may have without being counted: what one
+	// connection costs anyway.
 	Free = 4 << 10
 	// MaxHeld is what the counted bodies and answers of one server hold together.
 	MaxHeld = 12 << 20
@@ -20,8 +21,8 @@ const (
 // ErrBusy reports that the bodies and answers of other requests hold all that they may.
 var ErrBusy = errors.New("web: too much is being read and written at once")
 
-// Budget counts the bytes of the bodies that are being read and the answers that are being written. The zero value is
-// ready for use; all methods may be called concurrently.
+// Budget counts the bytes of the bodies that are being read and the answers that are being written.
+// The zero value is ready for use; all methods may be called concurrently.
 type Budget struct{ used atomic.Int64 }
 
 // take reports whether n more bytes may be held. One that is alone may be as large as it is.
@@ -67,14 +68,16 @@ func (h *Hold) Release() {
 	h.n = 0
 }
 
-// Send makes body the answer, which holds what h held until it is written or given up; h is empty then.
+// Send makes body the answer, which holds what h held until it is written or given up; h is empty
+// then.
 func (h *Hold) Send(r *fasthttp.Response, body []byte) {
 	a := &answer{rest: body, hold: *h}
 	h.n = 0
 	r.SetBodyStream(a, len(body))
 }
 
-// Count has an answer that is already made counted until it is written. It returns ErrBusy when there is no room.
+// Count has an answer that is already made counted until it is written. It returns ErrBusy when
+// there is no room.
 func (b *Budget) Count(r *fasthttp.Response) error {
 	if r.IsBodyStream() || len(r.Body()) <= Free {
 		return nil
@@ -89,7 +92,8 @@ func (b *Budget) Count(r *fasthttp.Response) error {
 	return nil
 }
 
-// answer is a body that is being written. The server closes it when it is written, and when it cannot be.
+// answer is a body that is being written. The server closes it when it is written, and when it
+// cannot be.
 type answer struct {
 	rest []byte
 	hold Hold

@@ -1,5 +1,5 @@
-// Package wire forwards TCP connections, and can spoil them: for demonstrations of what happens when
-// a network does not do its part.
+// Package wire forwards TCP connections, and can spoil them: for demonstrations of what happens
+// when a network does not do its part.
 package wire
 
 import (

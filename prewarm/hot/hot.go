@@ -1,5 +1,5 @@
-// Package hot is the list of users who were visited lately, which the nodes keep together in Redis: a
-// prewarm.Source that needs no other database.
+// Package hot is the list of users who were visited lately, which the nodes keep together in Redis:
+// a prewarm.Source that needs no other database.
 package hot
 
 import (
@@ -50,9 +50,11 @@ type Config struct {
 	Tau time.Duration
 	// TTL is how long the list outlives its last update. Default 30 days.
 	TTL time.Duration
-	// FlushEvery is how often what was noted goes to Redis, a quarter more or less at random. Default 3 s.
+	// FlushEvery is how often what was noted goes to Redis, a quarter more or less at random.
+	// Default 3 s.
 	FlushEvery time.Duration
-	// MaxPending is how many users are held until then; visits beyond are dropped and counted. Default 65,536.
+	// MaxPending is how many users are held until then; visits beyond are dropped and counted.
+	// Default 65,536.
 	MaxPending int
 	// Logger gets failed flushes. Default: none.
 	Logger *slog.Logger
@@ -65,9 +67,7 @@ func (c Config) withDefaults() Config {
 	c.TTL = cmp.Or(c.TTL, 30*24*time.Hour)
 	c.FlushEvery = cmp.Or(c.FlushEvery, 3*time.Second)
 	c.MaxPending = cmp.Or(c.MaxPending, 65_536)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
 }
 
@@ -89,10 +89,12 @@ func (c Config) validate() error {
 	return nil
 }
 
-// List is the list of users who were visited lately, which all nodes keep together in Redis, and a prewarm.Source. A user's score is the time at which one visit would weigh as much as all of his together, when the weight of a
-// visit falls by forward decay (Cormode, Shkapenyuk, Srivastava, Xu: Forward Decay, ICDE 2009): one visit scores its own
-// time, more push it later. So scores never have to be brought up to date, the newest come first, and one compares them
-// with a time. Its methods may be called concurrently.
+// List is the list of users who were visited lately, which all nodes keep together in Redis, and a
+// prewarm.Source. A user's score is the time at which one visit would weigh as much as all of his
+// together, when the weight of a visit falls by forward decay (Cormode, Shkapenyuk, Srivastava, Xu:
+// Forward Decay, ICDE 2009): one visit scores its own time, more push it later. So scores never
+// have to be brought up to date, the newest come first, and one compares them with a time. Its
+// methods may be called concurrently.
 type List struct {
 	conf   Config
 	seed   maphash.Seed
@@ -107,7 +109,8 @@ type List struct {
 
 // Stats is what a List has done since it was made.
 type Stats struct {
-	// Noted counts the visits taken, Dropped those that were not: no room, or no valid id or weight.
+	// Noted counts the visits taken, Dropped those that were not: no room, or no valid id or
+	// weight.
 	Noted   uint64 `json:"noted"`
 	Dropped uint64 `json:"dropped"`
 	// Sent counts the updates of users that Redis took, Lost those that it did not.
@@ -126,8 +129,8 @@ func New(conf Config) (*List, error) {
 	return &List{conf: conf, seed: maphash.MakeSeed()}, nil
 }
 
-// Start asks Redis for the list's size, and sends what was noted from then on. It returns Redis's error, and may be called
-// again then.
+// Start asks Redis for the list's size, and sends what was noted from then on. It returns Redis's
+// error, and may be called again then.
 func (h *List) Start(ctx context.Context) error {
 	return h.life.Start(ctx, func(ctx context.Context) error {
 		if err := h.conf.Client.ZCard(ctx, h.conf.Key).Err(); err != nil {
@@ -138,11 +141,13 @@ func (h *List) Start(ctx context.Context) error {
 	})
 }
 
-// Close sends what was noted and ends. It may be called twice and before Start, when there is nobody to send.
+// Close sends what was noted and ends. It may be called twice and before Start, when there is
+// nobody to send.
 func (h *List) Close() error { return h.life.Close(nil) }
 
-// Note notes that a user was visited just now, weight times; a sampled visit weighs as many as it stands for. It takes well
-// under a microsecond and waits for nothing but other calls of Note. An id that lies in a reused buffer is copied.
+// Note notes that a user was visited just now, weight times; a sampled visit weighs as many as it
+// stands for. It takes well under a microsecond and waits for nothing but other calls of Note. An
+// id that lies in a reused buffer is copied.
 func (h *List) Note(id string, weight float64) {
 	if !(weight > 0) || math.IsInf(weight, 1) || profile.CheckID(id) != nil {
 		h.dropped.Add(1)
@@ -160,7 +165,8 @@ func (h *List) note(id string, score float64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.scores) >= h.conf.MaxPending/shards {
-		return false // without a look at who is held: a node that shows so many is not to pay for each
+		// without a look at who is held: a node that shows so many is not to pay for each
+		return false
 	}
 	if old, ok := s.scores[id]; ok {
 		s.scores[id] = bothScores(old, score, h.conf.Tau)
@@ -178,8 +184,8 @@ func scoreOf(at time.Time, weight float64, tau time.Duration) float64 {
 	return float64(at.UnixMilli()) + ms(tau)*math.Log(weight)
 }
 
-// bothScores is the score of all visits behind two scores: the logarithm of a sum of exponentials, taken from the larger, so
-// that no exponential overflows.
+// bothScores is the score of all visits behind two scores: the logarithm of a sum of exponentials,
+// taken from the larger, so that no exponential overflows.
 func bothScores(a, b float64, tau time.Duration) float64 {
 	most, least := max(a, b), min(a, b)
 	return most + ms(tau)*math.Log1p(math.Exp((least-most)/ms(tau)))
@@ -200,8 +206,8 @@ func (h *List) flushForEver(ctx context.Context) {
 	}
 }
 
-// flush sends what was noted, a shard after the other, each taken out at once. What Redis does not take is lost: by the time it
-// answers again there is more.
+// flush sends what was noted, a shard after the other, each taken out at once. What Redis does not
+// take is lost: by the time it answers again there is more.
 func (h *List) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -240,8 +246,9 @@ func (h *List) send(ctx context.Context, pairs []any) {
 // Name returns "hot".
 func (h *List) Name() string { return "hot" }
 
-// Active implements prewarm.Source: the users whose score is since or later. LastActive is the score, which for many visits may lie
-// after now. A user who is in the list during the whole reading is yielded. What this List has noted is sent first.
+// Active implements prewarm.Source: the users whose score is since or later. LastActive is the
+// score, which for many visits may lie after now. A user who is in the list during the whole
+// reading is yielded. What this List has noted is sent first.
 func (h *List) Active(ctx context.Context, since time.Time) iter.Seq2[prewarm.User, error] {
 	return func(yield func(prewarm.User, error) bool) {
 		h.flush(ctx)

@@ -189,7 +189,8 @@ func TestHotListOfSeveralNodesIsOne(t *testing.T) {
 	}
 	got := scores(t, nodes[0], time.Time{})
 	late := time.Since(began).Milliseconds()
-	want := began.UnixMilli() + int64(ms(nodes[0].conf.Tau)*math.Log(120)) // 3 nodes, 4 goroutines, 10 visits each
+	// 3 nodes, 4 goroutines, 10 visits each
+	want := began.UnixMilli() + int64(ms(nodes[0].conf.Tau)*math.Log(120))
 	for id, score := range got {
 		if score < want-1 || score > want+late+1 {
 			t.Errorf("%s scores %d; want %d to %d", id, score, want, want+late)

@@ -11,12 +11,12 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// idFields are where a participant that is a document may have its user's id, the likeliest first. A "_id" comes last:
-// mongoose gives every embedded document one of its own.
+// idFields are where a participant that is a document may have its user's id, the likeliest first.
+// A "_id" comes last: mongoose gives every embedded document one of its own.
 var idFields = [...]string{"userId", "id", "_id"}
 
-// yield passes on the participants of one conversation, and returns false when no more are wanted. What is no conversation or
-// no participant is counted.
+// yield passes on the participants of one conversation, and returns false when no more are wanted.
+// What is no conversation or no participant is counted.
 func (s *Source) yield(conversation bson.Raw, yield func(prewarm.User, error) bool) bool {
 	at, participants, err := decode(conversation)
 	if err != nil {
@@ -58,7 +58,8 @@ func decode(conversation bson.Raw) (time.Time, []bson.RawValue, error) {
 	return time.UnixMilli(at), participants, nil
 }
 
-// userID returns the id of a participant: a text, a whole number, an ObjectID, or a document that has one of these.
+// userID returns the id of a participant: a text, a whole number, an ObjectID, or a document that
+// has one of these.
 func userID(participant bson.RawValue) (string, error) {
 	if document, ok := participant.DocumentOK(); ok {
 		for _, field := range idFields {

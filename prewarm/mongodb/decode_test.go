@@ -30,8 +30,9 @@ func TestParticipants(t *testing.T) {
 		want        string // the id, or else what the error says
 		refused     bool
 	}{
-		"text":                             {participant: "123", want: "123"},
-		"a text with spaces is no matter":  {participant: "a b", want: "a b"}, // the run counts it as invalid
+		"text": {participant: "123", want: "123"},
+		// the run counts it as invalid
+		"a text with spaces is no matter":  {participant: "a b", want: "a b"},
 		"int32":                            {participant: int32(42), want: "42"},
 		"int64":                            {participant: int64(1) << 60, want: "1152921504606846976"},
 		"negative":                         {participant: int32(-7), want: "-7"},
@@ -111,7 +112,8 @@ func TestRefusalsAreCountedAndTheirReportIsShort(t *testing.T) {
 	}
 }
 
-// FuzzConversation: no document makes the decoder panic, and what it takes for an id is not empty by accident.
+// FuzzConversation: no document makes the decoder panic, and what it takes for an id is not empty
+// by accident.
 func FuzzConversation(f *testing.F) {
 	f.Add([]byte(conversation("c", since, bson.A{"1", 2, 3.0, bson.NewObjectID(), bson.D{{Key: "id", Value: 4}}})))
 	f.Add([]byte(conversation(bson.NewObjectID(), since, bson.D{{Key: "0", Value: "1"}})))

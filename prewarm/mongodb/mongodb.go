@@ -1,8 +1,9 @@
-// Package mongodb reads who is active from the conversations of a MongoDB database: every participant of a conversation was
-// last active when it was last updated.
+// Package mongodb reads who is active from the conversations of a MongoDB database: every
+// participant of a conversation was last active when it was last updated.
 //
-// It asks for {updatedAt: {$gte: since}} and needs an index that begins with updatedAt to do that without reading the whole
-// collection. updatedAt must be a date: MongoDB compares a date with dates alone, so numbers and texts are not found.
+// It asks for {updatedAt: {$gte: since}} and needs an index that begins with updatedAt to do that
+// without reading the whole collection. updatedAt must be a date: MongoDB compares a date with
+// dates alone, so numbers and texts are not found.
 package mongodb
 
 import (
@@ -33,8 +34,8 @@ const wantURI = "want mongodb://USER:PASSWORD@HOST:PORT/DATABASE, special charac
 
 // Config configures a Source. URI is required, and a database in it or in Database.
 type Config struct {
-	// URI is the address: mongodb://… or mongodb+srv://…, with the driver's options. What it says of reading from
-	// secondaries and of times is heeded.
+	// URI is the address: mongodb://… or mongodb+srv://…, with the driver's options. What it says
+	// of reading from secondaries and of times is heeded.
 	URI string
 	// Database is the database. Default: that of the URI.
 	Database string
@@ -42,7 +43,8 @@ type Config struct {
 	Collection string
 	// BatchSize is how many conversations the server sends at once, 1 to 100,000. Default 1,000.
 	BatchSize int
-	// Timeout bounds each answer of a server, and the finding of one, which takes 5 s at most. Default 30 s.
+	// Timeout bounds each answer of a server, and the finding of one, which takes 5 s at most.
+	// Default 30 s.
 	Timeout time.Duration
 }
 
@@ -81,7 +83,8 @@ func IsURL(text string) bool {
 	return strings.HasPrefix(text, "mongodb://") || strings.HasPrefix(text, "mongodb+srv://")
 }
 
-// databaseOf returns the database in a URI, empty when there is none. net/url does not take a URI with several hosts.
+// databaseOf returns the database in a URI, empty when there is none. net/url does not take a URI
+// with several hosts.
 func databaseOf(uri string) string {
 	_, rest, _ := strings.Cut(uri, "://")
 	rest, _, _ = strings.Cut(rest, "?")
@@ -93,7 +96,8 @@ func databaseOf(uri string) string {
 	return name
 }
 
-// client returns the driver's options. An error never has the driver's own words: they may show a part of the password.
+// client returns the driver's options. An error never has the driver's own words: they may show a
+// part of the password.
 func (c Config) client() (*options.ClientOptions, error) {
 	o := options.Client().ApplyURI(c.URI)
 	if err := o.Validate(); err != nil {
@@ -118,7 +122,8 @@ func (c Config) client() (*options.ClientOptions, error) {
 	return o, nil
 }
 
-// Source reads active users from MongoDB. It connects for each reading and keeps nothing open in between.
+// Source reads active users from MongoDB. It connects for each reading and keeps nothing open in
+// between.
 type Source struct {
 	conf    Config
 	refused refused.List
@@ -163,8 +168,8 @@ func FromURL(address string) (*Source, error) {
 // Name returns "mongodb".
 func (s *Source) Name() string { return "mongodb" }
 
-// Skipped returns how many conversations and participants the last reading has passed over because it could not tell who
-// they are or when they were updated, and the first ten reasons.
+// Skipped returns how many conversations and participants the last reading has passed over because
+// it could not tell who they are or when they were updated, and the first ten reasons.
 func (s *Source) Skipped() (int64, []error) { return s.refused.Report() }
 
 // Active implements prewarm.Source. Errors are the driver's, with the collection.
@@ -186,7 +191,8 @@ const selectWithin = 5 * time.Second
 // disconnectWithin bounds the farewell to the servers.
 const disconnectWithin = 2 * time.Second
 
-// read yields what is active and returns why the reading ended early; nil as well when the caller wants no more.
+// read yields what is active and returns why the reading ended early; nil as well when the caller
+// wants no more.
 func (s *Source) read(ctx context.Context, since time.Time, yield func(prewarm.User, error) bool) error {
 	o, err := s.conf.client()
 	if err != nil {
@@ -233,8 +239,9 @@ func (s *Source) find(indexed bool) *options.FindOptionsBuilder {
 	return o
 }
 
-// indexed reports whether the server can give the conversations in the order of their update without sorting them. It is no
-// error that it does not say: the order is a nicety. The driver's own list of indexes would ask the primary.
+// indexed reports whether the server can give the conversations in the order of their update
+// without sorting them. It is no error that it does not say: the order is a nicety. The driver's
+// own list of indexes would ask the primary.
 func (s *Source) indexed(ctx context.Context, database *mongo.Database, from *readpref.ReadPref) bool {
 	indexes, err := database.RunCommandCursor(ctx, bson.D{{Key: "listIndexes", Value: s.conf.Collection}}, options.RunCmd().SetReadPreference(from))
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// TestRealServer is what the fake one cannot show: that the query finds what it should and that its order needs no sort.
+// TestRealServer is what the fake one cannot show: that the query finds what it should and that its
+// order needs no sort.
 func TestRealServer(t *testing.T) {
 	uri := os.Getenv("MONGODB_URI")
 	if uri == "" {

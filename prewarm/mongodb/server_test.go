@@ -14,8 +14,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/wiremessage"
 )
 
-// fakeServer speaks enough of MongoDB's wire protocol for one find: the driver's own library reads and writes the messages,
-// so that what the driver sends is what a real server would get. It judges nothing: find returns documents as they are.
+// fakeServer speaks enough of MongoDB's wire protocol for one find: the driver's own library reads
+// and writes the messages, so that what the driver sends is what a real server would get. It judges
+// nothing: find returns documents as they are.
 type fakeServer struct {
 	addr string
 	// documents are what find returns, in batches of the size asked for.

@@ -22,7 +22,8 @@ import (
 // many is how many rows the large query has.
 const many = 60_000
 
-// since is the time since when users count, in all of these tests. Its milliseconds are not whole seconds.
+// since is the time since when users count, in all of these tests. Its milliseconds are not whole
+// seconds.
 var since = time.UnixMilli(1_700_000_000_250)
 
 // engine is one kind of database.
@@ -30,7 +31,8 @@ type engine struct {
 	name string
 	// open makes an empty database and returns its address and a connection that may write.
 	open func(t *testing.T) (url string, db *sql.DB)
-	// parameter is how a query writes its parameter, large a query of 60,000 rows, endless one that does not end.
+	// parameter is how a query writes its parameter, large a query of 60,000 rows, endless one that
+	// does not end.
 	parameter, large, endless string
 	// stored are the forms in which the database may hold a time: the column's type, and the value.
 	stored map[string]func(time.Time) any
@@ -90,8 +92,8 @@ func exec(t *testing.T, db *sql.DB, statement string, args ...any) {
 	}
 }
 
-// tables makes the tables of the contract, with columns of the given types, and three conversations: old, at the time since
-// when users count, and new. User 2 is in all of them.
+// tables makes the tables of the contract, with columns of the given types, and three
+// conversations: old, at the time since when users count, and new. User 2 is in all of them.
 func tables(t *testing.T, db *sql.DB, userID, updatedAt string, value func(time.Time) any) {
 	t.Helper()
 	exec(t, db, "CREATE TABLE conversations (id integer PRIMARY KEY, updated_at "+updatedAt+")")

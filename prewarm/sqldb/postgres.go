@@ -20,7 +20,8 @@ const (
 	closeTimeout = 2 * time.Second
 )
 
-// queryPostgres reads the participants as they come from the index of updated_at, or from the table.
+// queryPostgres reads the participants as they come from the index of updated_at, or from the
+// table.
 const queryPostgres = `SELECT p.user_id, c.updated_at
 FROM conversations c JOIN conversation_participants p ON p.conversation_id = c.id
 WHERE c.updated_at >= $1`

@@ -1,8 +1,9 @@
-// Package sqldb reads who is active from the conversations of a PostgreSQL or SQLite database: every participant of a
-// conversation was last active when it was last updated.
+// Package sqldb reads who is active from the conversations of a PostgreSQL or SQLite database:
+// every participant of a conversation was last active when it was last updated.
 //
-// It reads the tables conversations(id, updated_at) and conversation_participants(conversation_id, user_id), or what a query
-// of the operator's says. It changes nothing: its transaction is read-only.
+// It reads the tables conversations(id, updated_at) and conversation_participants(conversation_id,
+// user_id), or what a query of the operator's says. It changes nothing: its transaction is
+// read-only.
 package sqldb
 
 import (
@@ -22,14 +23,15 @@ import (
 
 // Config configures a Source. URL is required.
 type Config struct {
-	// URL is the database: postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=… or sqlite:PATH. What the URL of PostgreSQL
-	// leaves out comes from the PG… environment variables.
+	// URL is the database: postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=… or sqlite:PATH. What
+	// the URL of PostgreSQL leaves out comes from the PG… environment variables.
 	URL string
-	// Query returns two columns, the id of a user and when the user was last active, for one parameter: the time since when
-	// that counts. The parameter is $1 in PostgreSQL, and gets a timestamp or milliseconds since 1970 as its type there
-	// demands; in SQLite it is ? and gets milliseconds since 1970. The second column is a timestamp (one without a time zone
-	// is UTC), or milliseconds since 1970. The same user may be in several rows, in any order. Default: the tables of the
-	// package comment.
+	// Query returns two columns, the id of a user and when the user was last active, for one
+	// parameter: the time since when that counts. The parameter is $1 in PostgreSQL, and gets a
+	// timestamp or milliseconds since 1970 as its type there demands; in SQLite it is ? and gets
+	// milliseconds since 1970. The second column is a timestamp (one without a time zone is UTC),
+	// or milliseconds since 1970. The same user may be in several rows, in any order. Default: the
+	// tables of the package comment.
 	Query string
 	// Timeout bounds the whole query, to its last row. Default 5 min.
 	Timeout time.Duration
@@ -71,7 +73,8 @@ type database interface {
 	each(ctx context.Context, since time.Time, row func(prewarm.User) bool, refuse func(error)) error
 }
 
-// Source reads active users from a database. It connects for each reading and keeps nothing open in between.
+// Source reads active users from a database. It connects for each reading and keeps nothing open in
+// between.
 type Source struct {
 	conf    Config
 	db      database
@@ -108,11 +111,12 @@ func FromURL(address, query string) (*Source, error) { return New(Config{URL: ad
 // Name returns "postgres" or "sqlite".
 func (s *Source) Name() string { return s.db.name() }
 
-// Skipped returns how many rows the last reading has passed over because they had no user or no time, and the first ten
-// reasons.
+// Skipped returns how many rows the last reading has passed over because they had no user or no
+// time, and the first ten reasons.
 func (s *Source) Skipped() (int64, []error) { return s.refused.Report() }
 
-// Active implements prewarm.Source. Errors are the database's, which name the table or column, with the database.
+// Active implements prewarm.Source. Errors are the database's, which name the table or column, with
+// the database.
 func (s *Source) Active(ctx context.Context, since time.Time) iter.Seq2[prewarm.User, error] {
 	return func(yield func(prewarm.User, error) bool) {
 		s.refused.Reset()

@@ -20,8 +20,9 @@ import (
 // sqliteScheme begins the address of a SQLite file.
 const sqliteScheme = "sqlite:"
 
-// querySQLite takes updated_at as milliseconds since 1970 where it is a number, and as any text that SQLite knows as a time.
-// SQLite has no type of time, and texts that differ only in their form do not compare as times do.
+// querySQLite takes updated_at as milliseconds since 1970 where it is a number, and as any text
+// that SQLite knows as a time. SQLite has no type of time, and texts that differ only in their form
+// do not compare as times do.
 const querySQLite = `SELECT user_id, at FROM (
 	SELECT p.user_id, CASE WHEN typeof(c.updated_at) IN ('integer', 'real') THEN c.updated_at
 		ELSE CAST(unixepoch(c.updated_at, 'subsec') * 1000 AS INTEGER) END AS at
@@ -48,7 +49,8 @@ func (s *sqlite) name() string { return "sqlite" }
 
 func (s *sqlite) where() string { return s.path }
 
-// open opens the file for reading only. SQLite's own words for a file that is not there are "out of memory".
+// open opens the file for reading only. SQLite's own words for a file that is not there are "out of
+// memory".
 func (s *sqlite) open() (*sql.DB, error) {
 	if _, err := os.Stat(s.path); err != nil {
 		return nil, err
@@ -137,7 +139,8 @@ func userSQLite(names []string, id, at any) (u prewarm.User, err error) {
 // parseTime reads the forms in which programs store times in SQLite; one without a zone is UTC.
 func parseTime(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05 -07:00", "2006-01-02 15:04:05Z07:00", time.DateTime, time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil { // fractions of a second are taken without being in the layout
+		// fractions of a second are taken without being in the layout
+		if at, err := time.Parse(layout, text); err == nil {
 			return at, nil
 		}
 	}

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// aheadLines and aheadBytes bound the lines that are handed over at once, aheadParts how many such parts are read before
-	// they are asked for: about what the store takes in one transaction.
+	// aheadLines and aheadBytes bound the lines that are handed over at once, aheadParts how many
+	// such parts are read before they are asked for: about what the store takes in one transaction.
 	aheadLines = 512
 	aheadBytes = 256 << 10
 	aheadParts = 32
@@ -28,7 +28,8 @@ type aheadPart struct {
 	offset int64
 }
 
-// ahead reads lines while the store is busy with those before them: half of the time of an import is reading.
+// ahead reads lines while the store is busy with those before them: half of the time of an import
+// is reading.
 type ahead struct {
 	parts chan aheadPart
 	stop  chan struct{}

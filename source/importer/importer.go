@@ -1,5 +1,5 @@
-// Package importer reads files of users into a store, in chunks that memory does not notice, and names the lines that
-// cannot be taken.
+// Package importer reads files of users into a store, in chunks that memory does not notice, and
+// names the lines that cannot be taken.
 package importer
 
 import (
@@ -25,11 +25,12 @@ import (
 type Format string
 
 const (
-	// CSV is comma-separated values (RFC 4180; semicolons and tabs are recognized). The first line names the columns:
-	// id, and any of nom, prenom, fullName, avatar, matricule, ministere, sexe, updatedAt, attrs (a JSON object) and
-	// attrs.NAME for one attribute.
+	// CSV is comma-separated values (RFC 4180; semicolons and tabs are recognized). The first line
+	// names the columns: id, and any of nom, prenom, fullName, avatar, matricule, ministere, sexe,
+	// updatedAt, attrs (a JSON object) and attrs.NAME for one attribute.
 	CSV Format = "csv"
-	// JSONL is one profile in JSON a line, as GET /all writes them with Accept: application/x-ndjson.
+	// JSONL is one profile in JSON a line, as GET /all writes them with Accept:
+	// application/x-ndjson.
 	JSONL Format = "jsonl"
 )
 
@@ -47,9 +48,11 @@ func FormatOf(file string) (f Format, ok bool) {
 const (
 	// importChunk is the number of lines that share a transaction.
 	importChunk = 20_000
-	// importChunkBytes bounds the lines of a transaction in bytes, and by that the memory that an import needs.
+	// importChunkBytes bounds the lines of a transaction in bytes, and by that the memory that an
+	// import needs.
 	importChunkBytes = 8 << 20
-	// maxImportLine is the longest line, or CSV record of several lines, in bytes: a profile of profile.MaxSize with escapes.
+	// maxImportLine is the longest line, or CSV record of several lines, in bytes: a profile of
+	// profile.MaxSize with escapes.
 	maxImportLine = 512 << 10
 )
 
@@ -64,7 +67,8 @@ type Config struct {
 	Format Format
 	// Progress, if not nil, is called after each transaction.
 	Progress func(Stats)
-	// Failed, if not nil, is called for each line that was left out, in their order within a transaction.
+	// Failed, if not nil, is called for each line that was left out, in their order within a
+	// transaction.
 	Failed func(LineError)
 }
 
@@ -76,11 +80,13 @@ type Stats struct {
 	Users int64 `json:"users"`
 	// Added is the number of those who were not there before.
 	Added int64 `json:"added"`
-	// Failed is the number of those who were left out because their line is broken or the store refuses them.
+	// Failed is the number of those who were left out because their line is broken or the store
+	// refuses them.
 	Failed int64 `json:"failed"`
 }
 
-// Existed is the number of users who were there already, in the store or earlier in the file, and stay as they are.
+// Existed is the number of users who were there already, in the store or earlier in the file, and
+// stay as they are.
 func (s Stats) Existed() int64 { return s.Users - s.Added - s.Failed }
 
 // LineError is a line that was left out.
@@ -99,10 +105,11 @@ func (e LineError) Error() string {
 // Unwrap returns Err.
 func (e LineError) Unwrap() error { return e.Err }
 
-// Run adds the users of a file to a store, which announces them, some thousand in a transaction. Lines that cannot be
-// taken are left out, told to Failed and counted; they are no error of the import. One that ended early may be repeated:
-// users who exist stay as they are. Errors wrap profile.ErrMalformed for a file that is none of the format, else they are
-// those of the store, of the reader, or of ctx; what was counted until then is in the store.
+// Run adds the users of a file to a store, which announces them, some thousand in a transaction.
+// Lines that cannot be taken are left out, told to Failed and counted; they are no error of the
+// import. One that ended early may be repeated: users who exist stay as they are. Errors wrap
+// profile.ErrMalformed for a file that is none of the format, else they are those of the store, of
+// the reader, or of ctx; what was counted until then is in the store.
 func Run(ctx context.Context, to BulkLoader, r io.Reader, cfg Config) (Stats, error) {
 	im := &importer{to: to, cfg: cfg, input: &countingReader{r: r}}
 	lines, err := im.open()
@@ -119,8 +126,8 @@ func Run(ctx context.Context, to BulkLoader, r io.Reader, cfg Config) (Stats, er
 	return im.stats, nil
 }
 
-// lineReader gives the users of a file. Its error is io.EOF at the end, a LineError for a line that is left out, and any
-// other when reading cannot go on.
+// lineReader gives the users of a file. Its error is io.EOF at the end, a LineError for a line that
+// is left out, and any other when reading cannot go on.
 type lineReader interface {
 	read() (p *profile.Profile, line int64, size int, err error)
 }
@@ -158,7 +165,8 @@ func (im *importer) open() (lineReader, error) {
 	return nil, fmt.Errorf("%w: format %q; want csv or jsonl", profile.ErrMalformed, im.cfg.Format)
 }
 
-// chunk loads the next lines while it reads them. When the store refuses them for one of them, it finds out which.
+// chunk loads the next lines while it reads them. When the store refuses them for one of them, it
+// finds out which.
 func (im *importer) chunk(ctx context.Context) error {
 	im.held, im.failed, im.read, im.bytes = im.held[:0], im.failed[:0], 0, 0
 	n, err := im.to.BulkLoad(ctx, im.users())
@@ -241,7 +249,8 @@ func asLineError(line int64, err error) error {
 	return LineError{Line: line, Err: err}
 }
 
-// refusesUser reports whether a store says that a user cannot be stored, rather than that it cannot store.
+// refusesUser reports whether a store says that a user cannot be stored, rather than that it cannot
+// store.
 func refusesUser(err error) bool {
 	for _, refusal := range []error{profile.ErrMalformed, profile.ErrInvalidID, profile.ErrTooLarge, origin.ErrExists} {
 		if errors.Is(err, refusal) {

@@ -116,7 +116,8 @@ func TestImport(t *testing.T) {
 // Text that is no Unicode is left out with its line, wherever it stands: it would be stored as
 // other text than the file has.
 func TestImportLeavesOutWhatIsNoUnicode(t *testing.T) {
-	for _, text := range []string{"\xff", "\xed\xa0\x80"} { // bytes that are not UTF-8, the second half of a surrogate pair
+	// bytes that are not UTF-8, the second half of a surrogate pair
+	for _, text := range []string{"\xff", "\xed\xa0\x80"} {
 		s := truth.MakeSQLite(t, t.TempDir(), time.Now)
 		file := "id,nom,attrs,attrs.floor\n1," + text + ",,\n2,x,," + text + "\n3,x,\"{\"\"k\"\":\"\"" + text + "\"\"}\",\n4,x,,\n"
 		stats, failed := imported(t, s, importer.CSV, file)

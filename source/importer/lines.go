@@ -214,8 +214,8 @@ func (r *csvLines) fault(err error) error {
 	return fmt.Errorf("after line %d: %w", r.line, err)
 }
 
-// recordCap ends the reading of a record that is longer than maxImportLine: else one quote too many would take the rest of
-// a file into memory.
+// recordCap ends the reading of a record that is longer than maxImportLine: else one quote too many
+// would take the rest of a file into memory.
 type recordCap struct {
 	r io.Reader
 	n int // read since the last record

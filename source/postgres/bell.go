@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// channelPG is the channel of the notifications. It has the database's scope; a notification only makes relays look.
+	// channelPG is the channel of the notifications. It has the database's scope; a notification
+	// only makes relays look.
 	channelPG = "edgecache_outbox"
-	// ringEvery bounds the notifications of one process, so that many changes share one. They cost a transaction each.
+	// ringEvery bounds the notifications of one process, so that many changes share one. They cost
+	// a transaction each.
 	ringEvery = 20 * time.Millisecond
 	// ringTimeout bounds the sending of one.
 	ringTimeout = 2 * time.Second
@@ -23,11 +25,11 @@ const (
 	maxListenPause = 5 * time.Second
 )
 
-// bell tells the relays of other processes about changes, and this process's relay about theirs. It only saves them the
-// wait for their next poll: a notification that is lost loses no change.
+// bell tells the relays of other processes about changes, and this process's relay about theirs. It
+// only saves them the wait for their next poll: a notification that is lost loses no change.
 //
-// NOTIFY is not part of the transaction of a change, because PostgreSQL commits transactions with notifications one after
-// another, each with its own sync of the log.
+// NOTIFY is not part of the transaction of a change, because PostgreSQL commits transactions with
+// notifications one after another, each with its own sync of the log.
 type bell struct {
 	store  *Store
 	name   string // tells notifications of this store from others'

@@ -23,8 +23,8 @@ const (
 	bulkPartBytes = 8 << 20
 )
 
-// BulkLoad implements Store: by COPY straight into the users' table while all of them are new, else into a temporary table
-// and from there. Deletions wait until it is through, other changes do not.
+// BulkLoad implements Store: by COPY straight into the users' table while all of them are new, else
+// into a temporary table and from there. Deletions wait until it is through, other changes do not.
 func (s *Store) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) (n int64, err error) {
 	if err := s.check(); err != nil {
 		return 0, err
@@ -53,8 +53,8 @@ type bulkLoad struct {
 	store *Store
 	tx    pgx.Tx
 	now   int64
-	// direct says that users may go straight into their table: its columns have the types of what is copied, and no deleted
-	// user's version must be looked up.
+	// direct says that users may go straight into their table: its columns have the types of what
+	// is copied, and no deleted user's version must be looked up.
 	direct bool
 }
 
@@ -93,7 +93,8 @@ func (b *bulkLoad) all(ctx context.Context, users iter.Seq[*profile.Profile]) (n
 	return n, nil
 }
 
-// collect takes the next users as rows. A panic of the sequence is an error: the transaction must end.
+// collect takes the next users as rows. A panic of the sequence is an error: the transaction must
+// end.
 func (b *bulkLoad) collect(next func() (*profile.Profile, bool)) (part [][]any, more bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -148,8 +149,8 @@ func (b *bulkLoad) queue(ctx context.Context, added []string) error {
 	return brokenPG("write outbox", b.tx.SendBatch(ctx, rows).Close())
 }
 
-// load adds those of a part who are not there, and returns their ids. Once one of them was, the rest of the load takes the
-// slower way.
+// load adds those of a part who are not there, and returns their ids. Once one of them was, the
+// rest of the load takes the slower way.
 func (b *bulkLoad) load(ctx context.Context, part [][]any) (added []string, err error) {
 	if b.direct {
 		err := b.copyDirect(ctx, part)

@@ -36,11 +36,12 @@ const ownSetting = "set_config('edgecache.own', 'on', true)"
 // uncapture removes the triggers, wherever they are, with their functions.
 const uncapture = "DROP FUNCTION IF EXISTS edgecache_capture_version(), edgecache_capture() CASCADE"
 
-// captureLockTimeout bounds how long the making of triggers may hold up the table's writers: it waits for those that
-// have begun, and others wait behind it.
+// captureLockTimeout bounds how long the making of triggers may hold up the table's writers: it
+// waits for those that have begun, and others wait behind it.
 const captureLockTimeout = "5s"
 
-// capture makes or removes the triggers. Nothing is done, nor the table locked, when they are there as they should be.
+// capture makes or removes the triggers. Nothing is done, nor the table locked, when they are there
+// as they should be.
 func (u *usersTable) capture(ctx context.Context, conn *pgx.Conn, c Capture) error {
 	if c == CaptureAsIs {
 		return nil
@@ -90,7 +91,8 @@ func (u *usersTable) makeTriggers(ctx context.Context, tx pgx.Tx) error {
 	}
 	_, err = tx.Exec(ctx, strings.Join([]string{uncapture,
 		function("edgecache_capture_version", before), function("edgecache_capture", after),
-		trigger("zz_edgecache_version", "BEFORE INSERT OR UPDATE", "edgecache_capture_version"), // BEFORE triggers run by name
+		// BEFORE triggers run by name
+		trigger("zz_edgecache_version", "BEFORE INSERT OR UPDATE", "edgecache_capture_version"),
 		trigger("zz_edgecache_capture", "AFTER INSERT OR UPDATE OR DELETE", "edgecache_capture"),
 	}, "; "))
 	return err
@@ -99,7 +101,8 @@ func (u *usersTable) makeTriggers(ctx context.Context, tx pgx.Tx) error {
 // nowMS is the database's clock in milliseconds.
 const nowMS = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-// maxAhead is how far above the database's clock a version of another program may be, in milliseconds.
+// maxAhead is how far above the database's clock a version of another program may be, in
+// milliseconds.
 const maxAhead = "60000"
 
 // goodID is the condition that a text may be a user's id: the others are no users to edgecache.
@@ -113,7 +116,8 @@ func (u *usersTable) same() string {
 	return row("NEW") + " = " + row("OLD")
 }
 
-// versionFunction gives a change of another program a version that is above the one before, whatever its clock says.
+// versionFunction gives a change of another program a version that is above the one before,
+// whatever its clock says.
 func (u *usersTable) versionFunction() string {
 	c := &u.columns[atUpdated]
 	return fmt.Sprintf(`
@@ -134,8 +138,8 @@ BEGIN
 END`, u.version("NEW."+c.source), u.same(), u.version("OLD."+c.source), nowMS, maxAhead, c.source, u.write(c, "edgecache_v"))
 }
 
-// captureFunction writes the outbox for a change of another program. A user who comes back gets a version above that of the
-// deletion, which may have been committed while the row waited for it.
+// captureFunction writes the outbox for a change of another program. A user who comes back gets a
+// version above that of the deletion, which may have been committed while the row waited for it.
 func (u *usersTable) captureFunction(schema string) string {
 	c, id := &u.columns[atUpdated], u.columns[atID].source
 	packed := "convert_to(json_build_array(" + strings.Join(u.reads(), ", ") + ")::text, 'UTF8')"

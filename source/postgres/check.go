@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Check looks at a database as Start would, in a session that can write nothing, and reports everything that keeps Start
-// from working at once. Errors are those of the configuration and of the way to the database.
+// Check looks at a database as Start would, in a session that can write nothing, and reports
+// everything that keeps Start from working at once. Errors are those of the configuration and of
+// the way to the database.
 func Check(ctx context.Context, cfg Config) (*Report, error) {
 	s, err := New(cfg)
 	if err != nil {

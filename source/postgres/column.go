@@ -32,7 +32,8 @@ type usersTable struct {
 	extras  []column // attributes that have a column
 	zone    string   // of a version that is a timestamp without time zone, quoted as a text
 	order   string   // an expression of the id that sorts by bytes
-	// watched are the columns, quoted, of whose values the profile is made, the computed ones aside.
+	// watched are the columns, quoted, of whose values the profile is made, the computed ones
+	// aside.
 	watched []string
 	// sweepsAll says that no index finds new versions.
 	sweepsAll bool
@@ -42,8 +43,8 @@ type usersTable struct {
 	makesIDs bool
 }
 
-// plain reports whether the columns are those of the standard table, so that a profile's values need no
-// conversion.
+// plain reports whether the columns are those of the standard table, so that a profile's values
+// need no conversion.
 func (u *usersTable) plain() bool {
 	for at := range u.columns {
 		c, want := &u.columns[at], "text"
@@ -70,7 +71,8 @@ func (u *usersTable) slowOrder() bool { return u.order != u.columns[atID].source
 // intBits are the sizes of the types of ids that are numbers.
 var intBits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64}
 
-// hasID reports whether an id can be one of the table: an id that is a number or a UUID has one spelling only.
+// hasID reports whether an id can be one of the table: an id that is a number or a UUID has one
+// spelling only.
 func (u *usersTable) hasID(id string) bool {
 	typ := u.columns[atID].typ
 	if bits := intBits[typ]; bits > 0 {
@@ -163,9 +165,9 @@ func (u *usersTable) object() string {
 // attribute is the name of the attribute that the column is.
 func (c *column) attribute() string { return strings.TrimPrefix(c.field, "attrs.") }
 
-// write is the expression that turns value, a text or for the version a bigint, into what a column holds.
-// Casts of texts are without a length, so that the table refuses what is too long for it instead of
-// cutting it.
+// write is the expression that turns value, a text or for the version a bigint, into what a column
+// holds. Casts of texts are without a length, so that the table refuses what is too long for it
+// instead of cutting it.
 func (u *usersTable) write(c *column, value string) string {
 	switch {
 	case c.field == "updatedAt" && c.typ == "bigint", isTextType(c.typ):

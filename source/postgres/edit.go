@@ -11,7 +11,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// divisionByZero is the code of the error by which a statement refuses a version that does not grow.
+// divisionByZero is the code of the error by which a statement refuses a version that does not
+// grow.
 const divisionByZero = "22012"
 
 // statement is a text that is being written, with its parameters.
@@ -33,8 +34,9 @@ func (st *statement) arg(v any, typ string) string {
 	return fmt.Sprintf("$%d::%s", len(st.args), typ)
 }
 
-// editing is the one statement that makes an edit and writes its outbox row: of the row as the database has it then, with
-// what its triggers and its generated columns made of it. It returns seq, id, version and the row.
+// editing is the one statement that makes an edit and writes its outbox row: of the row as the
+// database has it then, with what its triggers and its generated columns made of it. It returns
+// seq, id, version and the row.
 func (u *usersTable) editing(st *statement, e edit) (string, error) {
 	if e.kind == profile.Deleted {
 		return u.remove(st, e), nil
@@ -59,15 +61,16 @@ const (
 	outboxReturning = " RETURNING seq, user_id, version, profile"
 )
 
-// announced is a change of one row with the outbox row that announces it. A version that is not above floor divides by
-// zero, which undoes all: what a trigger set it to is known only here.
+// announced is a change of one row with the outbox row that announces it. A version that is not
+// above floor divides by zero, which undoes all: what a trigger set it to is known only here.
 func (u *usersTable) announced(st *statement, change, floor string) string {
 	reads, packed := u.named()
 	return "WITH w AS (" + change + " RETURNING " + reads + ") " + outboxInsert +
 		"SELECT " + st.kind + ", c0, c9 / (c9 > " + floor + ")::int, " + packed + ", " + st.now + " FROM w" + outboxReturning
 }
 
-// named are the columns of a row as they are read, with the names c0 to c9, and the row of these as the outbox keeps it.
+// named are the columns of a row as they are read, with the names c0 to c9, and the row of these as
+// the outbox keeps it.
 func (u *usersTable) named() (reads, packed string) {
 	var exprs, names []string
 	for at, read := range u.reads() {
@@ -125,7 +128,8 @@ func (u *usersTable) newAttrs(p *profile.Profile) (any, error) {
 	return string(text), err
 }
 
-// update writes the fields that differ, so that what other programs keep in the rest stays as it is.
+// update writes the fields that differ, so that what other programs keep in the rest stays as it
+// is.
 func (u *usersTable) update(st *statement, before, after *profile.Profile) (string, error) {
 	var sets []string
 	set := func(c *column, value string) { sets = append(sets, c.source+" = "+value) }
@@ -136,7 +140,8 @@ func (u *usersTable) update(st *statement, before, after *profile.Profile) (stri
 			continue
 		}
 		value := u.write(c, st.arg(text, "text"))
-		if at == atFullName && after.CustomName() == "" { // a name that follows the others stays null
+		// a name that follows the others stays null
+		if at == atFullName && after.CustomName() == "" {
 			value = "CASE WHEN " + c.source + " IS NOT NULL THEN " + value + " END"
 		}
 		set(c, value)
@@ -198,12 +203,14 @@ func texts(p *profile.Profile) []string {
 	return []string{p.ID, p.Nom, p.Prenom, p.FullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe}
 }
 
-// given are the texts that an update gives, in the order of the columns; nil for those that it does not.
+// given are the texts that an update gives, in the order of the columns; nil for those that it does
+// not.
 func given(up *origin.Update) []*string {
 	return []*string{nil, up.Nom, up.Prenom, up.FullName, up.Avatar, up.Matricule, up.Ministere, up.Sexe}
 }
 
-// refuse names the fields that an update would change and that the table cannot take, nil when there are none.
+// refuse names the fields that an update would change and that the table cannot take, nil when
+// there are none.
 func (u *usersTable) refuse(now *profile.Profile, up *origin.Update) error {
 	var errs origin.FieldErrors
 	old := texts(now)

@@ -78,7 +78,8 @@ func (t Table) inspect(ctx context.Context, conn *pgx.Conn) (*usersTable, *Repor
 	return in.u, in.rep, nil
 }
 
-// open returns the table, after making what is the store's own. Nothing is made before what is there was found usable.
+// open returns the table, after making what is the store's own. Nothing is made before what is
+// there was found usable.
 func (t Table) open(ctx context.Context, conn *pgx.Conn) (*usersTable, error) {
 	u, rep, err := t.inspect(ctx, conn)
 	if err != nil {
@@ -330,8 +331,9 @@ func (in *inspector) wantType(name string, types ...string) {
 	}
 }
 
-// takeVersion refuses a version that cannot keep milliseconds, or of which nobody knows the zone. A version
-// in whole seconds could not tell apart two changes of one second, and the second would never be shown.
+// takeVersion refuses a version that cannot keep milliseconds, or of which nobody knows the zone. A
+// version in whole seconds could not tell apart two changes of one second, and the second would
+// never be shown.
 func (in *inspector) takeVersion(name string) {
 	col, ok := in.have[name]
 	if !ok {
@@ -360,7 +362,8 @@ func (in *inspector) takeVersion(name string) {
 	in.u.zone, in.u.sweepsAll = quoteText(in.t.TimestampsIn), !col.indexed
 }
 
-// watch finds the columns of which the profile is made: those of its fields, or all that others may be computed from.
+// watch finds the columns of which the profile is made: those of its fields, or all that others may
+// be computed from.
 func (in *inspector) watch() {
 	computed := slices.ContainsFunc(append(slices.Clone(in.u.columns), in.u.extras...), func(c column) bool {
 		return isExpression(c.source) || in.generated(c.source)

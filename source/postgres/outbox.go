@@ -14,17 +14,21 @@ import (
 )
 
 const (
-	// claimTimeout ends the transaction of a claim whose process neither works nor dies, so that others get its users.
+	// claimTimeout ends the transaction of a claim whose process neither works nor dies, so that
+	// others get its users.
 	claimTimeout = time.Minute
 	// claimGrace bounds the end of a claim.
 	claimGrace = 5 * time.Second
 )
 
-// pgClaim is a transaction that holds locks on the oldest undone rows of the users whose changes it has. A claim on a user's oldest row is one on the user: claims of other processes pass over users whose oldest row they cannot lock, and see a
-// later row as the oldest only once the transaction that did the earlier ones is committed.
+// pgClaim is a transaction that holds locks on the oldest undone rows of the users whose changes it
+// has. A claim on a user's oldest row is one on the user: claims of other processes pass over users
+// whose oldest row they cannot lock, and see a later row as the oldest only once the transaction
+// that did the earlier ones is committed.
 //
-// Should the connection break while changes are being announced, the locks are gone and another process may announce the
-// same changes at the same time. Announcing is idempotent by version for that.
+// Should the connection break while changes are being announced, the locks are gone and another
+// process may announce the same changes at the same time. Announcing is idempotent by version for
+// that.
 type pgClaim struct {
 	store   *Store
 	conn    *pgxpool.Conn // nil when there is nothing, or once closed
@@ -49,8 +53,9 @@ func (s *Store) Claim(ctx context.Context, w source.Want) (source.Claim, error) 
 	return &pgClaim{store: s, conn: conn, changes: changes}, nil
 }
 
-// claim begins the transaction, locks users and returns their changes. The marks that it will make need not be on disk when
-// it commits: one that a crash of the server undoes costs an announcement, no change.
+// claim begins the transaction, locks users and returns their changes. The marks that it will make
+// need not be on disk when it commits: one that a crash of the server undoes costs an announcement,
+// no change.
 func (s *Store) claim(ctx context.Context, conn *pgxpool.Conn, w source.Want) (changes []source.Change, err error) {
 	heads, list := s.sql.heads, w.Except
 	switch {

@@ -1,5 +1,5 @@
-// Package postgres keeps the source of truth in PostgreSQL, in its own table or in one that exists already. Several
-// processes may work on one database.
+// Package postgres keeps the source of truth in PostgreSQL, in its own table or in one that exists
+// already. Several processes may work on one database.
 package postgres
 
 import (
@@ -24,18 +24,22 @@ import (
 
 // Config configures a PostgreSQL store.
 type Config struct {
-	// URL is the database: postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=…, or libpq's keywords and values. What it leaves
-	// out comes from the PG… environment variables. Required. The tables are in the first schema of search_path that exists.
+	// URL is the database: postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=…, or libpq's keywords
+	// and values. What it leaves out comes from the PG… environment variables. Required. The tables
+	// are in the first schema of search_path that exists.
 	URL string
-	// Users is the table of the users. The zero value is a table "personnel", which Start creates when there is none.
+	// Users is the table of the users. The zero value is a table "personnel", which Start creates
+	// when there is none.
 	Users Table
-	// Capture makes or removes triggers by which the outbox learns of what other programs write into the users' table.
-	// Default CaptureAsIs.
+	// Capture makes or removes triggers by which the outbox learns of what other programs write
+	// into the users' table. Default CaptureAsIs.
 	Capture Capture
-	// Sweep is how often the users' table is looked through for versions that are newer than the last look, at least 1 s;
-	// deletions, and changes that leave the version alone, are not found so. Default 0: never.
+	// Sweep is how often the users' table is looked through for versions that are newer than the
+	// last look, at least 1 s; deletions, and changes that leave the version alone, are not found
+	// so. Default 0: never.
 	Sweep time.Duration
-	// MaxConns is the number of connections for statements; one more listens for changes that others make. Default 16.
+	// MaxConns is the number of connections for statements; one more listens for changes that
+	// others make. Default 16.
 	MaxConns int
 	// Now is the clock that versions come from. Default time.Now.
 	Now func() time.Time
@@ -44,14 +48,28 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.MaxConns <= 0 {
-		c.MaxConns = 16
-	}
+	c.MaxConns = cmp.Or(c.MaxConns, 16)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	return c
+}
+
+func (c Config) validate() error {
+	if _, err := c.Users.identifier(); err != nil {
+		return err
+	}
+	if err := c.Capture.check(); err != nil {
+		return err
+	}
+	if c.MaxConns < 0 {
+		return fmt.Errorf("source: PostgreSQL: MaxConns is %d; want a number above 0", c.MaxConns)
+	}
+	if c.Sweep != 0 && c.Sweep < minSweep {
+		return fmt.Errorf("source: PostgreSQL: a sweep every %v; want at least %v, or 0 for none", c.Sweep, minSweep)
+	}
+	return nil
 }
 
 // dialTimeoutPG bounds the making of a connection when the URL does not.
@@ -78,15 +96,16 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// Store is a Store in a PostgreSQL database (15 or newer is what it is tested with). Several processes may work on one
-// database: each user's changes are serialized by the database, and each relay gets users of its own to announce.
+// Store is a Store in a PostgreSQL database (15 or newer is what it is tested with). Several
+// processes may work on one database: each user's changes are serialized by the database, and each
+// relay gets users of its own to announce.
 //
-// Its tables beside the users' are edgecache_deleted, edgecache_outbox, edgecache_sweep and edgecache_schema. A program that
-// writes into the users' table by itself is not kept from doing so, but what it writes is announced only with
-// Config.Capture or Config.Sweep.
+// Its tables beside the users' are edgecache_deleted, edgecache_outbox, edgecache_sweep and
+// edgecache_schema. A program that writes into the users' table by itself is not kept from doing
+// so, but what it writes is announced only with Config.Capture or Config.Sweep.
 //
-// Beside the errors of Store, its methods return profile.ErrUnavailable while the database cannot be reached or refuses
-// work: a change that failed so may have been committed or not.
+// Beside the errors of Store, its methods return profile.ErrUnavailable while the database cannot
+// be reached or refuses work: a change that failed so may have been committed or not.
 type Store struct {
 	cfg    Config
 	where  string // the database, for messages
@@ -111,14 +130,8 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := cfg.Users.identifier(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
-	}
-	if err := cfg.Capture.check(); err != nil {
-		return nil, err
-	}
-	if cfg.Sweep != 0 && cfg.Sweep < minSweep {
-		return nil, fmt.Errorf("source: PostgreSQL: a sweep every %v; want at least %v, or 0 for none", cfg.Sweep, minSweep)
 	}
 	conn := pooled.ConnConfig
 	s := &Store{cfg: cfg, pooled: pooled, wake: make(chan struct{}, 1),
@@ -127,8 +140,8 @@ func New(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// Start connects, creates or migrates the tables, checks the users' table, and begins to listen for the changes of other
-// processes. It may be called once.
+// Start connects, creates or migrates the tables, checks the users' table, and begins to listen for
+// the changes of other processes. It may be called once.
 func (s *Store) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,7 +207,8 @@ func (s *Store) watchOthers(ctx context.Context, conn *pgx.Conn, users *usersTab
 	return beginSweep(ctx, conn)
 }
 
-// Close ends the listening and closes all connections, after the calls in progress; open claims must be closed before.
+// Close ends the listening and closes all connections, after the calls in progress; open claims
+// must be closed before.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +232,8 @@ func (s *Store) check() error {
 	return nil
 }
 
-// Wake implements Outbox. Changes of this process wake at once, those of others by a notification of the database.
+// Wake implements Outbox. Changes of this process wake at once, those of others by a notification
+// of the database.
 func (s *Store) Wake() <-chan struct{} { return s.wake }
 
 // wakeRelay leaves a note for the relay unless one is there.
@@ -259,13 +274,16 @@ func sentinelPG(e *pgconn.PgError) error {
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, source.ErrReadOnly)
 	case "58030": // an error of input or output
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, source.ErrDisk)
-	case "42501": // a privilege is missing: the role's to its tables, or the server's to its files, as on a read-only disk
+	// a privilege is missing: the role's to its tables, or the server's to its files, as on a
+	// read-only disk
+	case "42501":
 		return fmt.Errorf("%w: %w", profile.ErrUnavailable, origin.ErrUnwritable)
 	case "23505": // unique
 		return origin.ErrExists
 	}
 	switch e.Code[:min(2, len(e.Code))] {
-	case "08", "25", "40", "53", "55", "57", "58": // connection, transaction cut off, rollback, resources, locks, an operator, the system
+	// connection, transaction cut off, rollback, resources, locks, an operator, the system
+	case "08", "25", "40", "53", "55", "57", "58":
 		return profile.ErrUnavailable
 	case "22", "23": // a value that the table's own types and constraints refuse
 		return profile.ErrMalformed

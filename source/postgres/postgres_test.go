@@ -49,24 +49,27 @@ func TestPostgresRefusesConfigurations(t *testing.T) {
 	}
 }
 
+// startExisting starts a store on a table of others, which the statements of setUp make.
+func startExisting(t *testing.T, server *pgtest.Proc, columns postgres.Table, setUp ...string) (*postgres.Store, error) {
+	t.Helper()
+	at := truth.SchemaURL(t, server, t.Name())
+	truth.ExecPG(t, at, setUp...)
+	s, err := postgres.New(postgres.Config{URL: at, Users: columns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, s.Start(t.Context())
+}
+
 func TestPostgresExistingTable(t *testing.T) {
 	server := pgtest.Server(t)
-	start := func(t *testing.T, columns postgres.Table, setUp ...string) (*postgres.Store, error) {
-		at := truth.SchemaURL(t, server, t.Name())
-		truth.ExecPG(t, at, setUp...)
-		s, err := postgres.New(postgres.Config{URL: at, Users: columns})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		return s, s.Start(t.Context())
-	}
 	institution := postgres.Table{Name: "Agents", ID: "uid", Nom: "last name", Prenom: "given", FullName: "display", Avatar: "photo",
 		Matricule: "number", Ministere: "ministry", Sexe: `s"x`, Attrs: "more", UpdatedAt: "changed"}
 	table := `CREATE TABLE "Agents" (uid bigint PRIMARY KEY, "last name" varchar(20), given char(10), display text, photo text,
 		number int UNIQUE, ministry text, "s""x" text NOT NULL DEFAULT 'M', more json, changed timestamptz, others_own text)`
 	t.Run("is used with its own names and types", func(t *testing.T) {
-		s, err := start(t, institution, table, `INSERT INTO "Agents" VALUES (7, 'Ngo', 'Anne', NULL, NULL, 12, NULL, 'F',
+		s, err := startExisting(t, server, institution, table, `INSERT INTO "Agents" VALUES (7, 'Ngo', 'Anne', NULL, NULL, 12, NULL, 'F',
 			'{"a":"b","n":5,"deep":{}}', '2024-05-01 10:00:00.123456+00', 'x'), (30, NULL, NULL, NULL, NULL, NULL, NULL, 'M', NULL, NULL, NULL)`)
 		if err != nil {
 			t.Fatal(err)
@@ -99,6 +102,10 @@ func TestPostgresExistingTable(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestPostgresRefusesATable(t *testing.T) {
+	server := pgtest.Server(t)
 	standard := "id text PRIMARY KEY, nom text, prenom text, full_name text, avatar text, matricule text, ministere text, sexe text"
 	for name, tt := range map[string]struct {
 		table postgres.Table
@@ -113,7 +120,7 @@ func TestPostgresExistingTable(t *testing.T) {
 			[]string{"updated_at has no time zone", "--timestamps-in UTC", `TYPE timestamptz USING "updated_at" AT TIME ZONE 'UTC'`}},
 	} {
 		t.Run("one "+name+" is refused", func(t *testing.T) {
-			_, err := start(t, tt.table, tt.setUp)
+			_, err := startExisting(t, server, tt.table, tt.setUp)
 			for _, want := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%v, want %q", err, want)
@@ -178,7 +185,8 @@ func TestPostgresThatIsReadOnlySaysSo(t *testing.T) {
 	_, url := truth.StartService(t, source.ServiceConfig{Store: s})
 	put := func() truth.Answer { return truth.Ask(t, "PUT", url+"/1", `{"nom":"x"}`, truth.JSONType) }
 	wait := func(status int) (a truth.Answer) {
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); { // until each connection has heard of it
+		// until each connection has heard of it
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
 			if a = put(); a.Status == status {
 				break
 			}
@@ -287,7 +295,8 @@ func TestPostgresClaimsBesideManyStuckUsers(t *testing.T) {
 func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	at := truth.SchemaURL(t, pgtest.Server(t), t.Name())
 	writes, relays := truth.OpenPostgres(t, postgres.Config{URL: at}), truth.OpenPostgres(t, postgres.Config{URL: at})
-	idle, err := source.NewRelay(source.RelayConfig{Outbox: writes, Announcer: truth.NewRecorder(nil)}) // never started: the other one does all
+	// never started: the other one does all
+	idle, err := source.NewRelay(source.RelayConfig{Outbox: writes, Announcer: truth.NewRecorder(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +315,8 @@ func TestPostgresWaitsForOtherProcesses(t *testing.T) {
 	}
 }
 
-// A load goes straight into the users' table until somebody in it is there already, or twice in the load.
+// A load goes straight into the users' table until somebody in it is there already, or twice in the
+// load.
 func TestPostgresBulkLoadOfSomeWhoAreThere(t *testing.T) {
 	s := truth.OpenPostgres(t, postgres.Config{URL: truth.SchemaURL(t, pgtest.Server(t), t.Name())})
 	load := func(want int64, users ...*profile.Profile) {

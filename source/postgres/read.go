@@ -112,8 +112,8 @@ func (r *userRow) places() []any {
 	return []any{&r.ID, &r.Nom, &r.Prenom, &r.fullName, &r.Avatar, &r.Matricule, &r.Ministere, &r.Sexe, &r.attrs, &r.UpdatedAt}
 }
 
-// user is the row as a profile. In a table that others write to, attributes may be numbers or true and false; those
-// become texts.
+// user is the row as a profile. In a table that others write to, attributes may be numbers or true
+// and false; those become texts.
 func (r *userRow) user() *profile.Profile {
 	p := &r.Profile
 	if r.fullName != nil {

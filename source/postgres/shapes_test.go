@@ -49,7 +49,8 @@ func TestTimestampsWithoutZone(t *testing.T) {
 	}
 }
 
-// Fields without a column, with an expression, and with the id's column are read, and refused by name in changes.
+// Fields without a column, with an expression, and with the id's column are read, and refused by
+// name in changes.
 func TestFieldsWithoutColumns(t *testing.T) {
 	server := pgtest.Server(t)
 	table := postgres.Table{Name: "agents", ID: "matricule", FullName: "(nom || ', ' || initcap(prenom))", Avatar: postgres.NoColumn,
@@ -165,7 +166,8 @@ func TestColumnsAsAttributes(t *testing.T) {
 	})
 }
 
-// A column that takes no null gets what the field means; other programs' nulls and values are left alone.
+// A column that takes no null gets what the field means; other programs' nulls and values are left
+// alone.
 func TestColumnsWithoutNulls(t *testing.T) {
 	x := openTheirs(t, pgtest.Server(t), postgres.Table{Name: "u"}, "CREATE TABLE u (id char(8) PRIMARY KEY, nom text NOT NULL, prenom text NOT NULL, full_name text NOT NULL, "+
 		"avatar text NOT NULL, matricule text NOT NULL, ministere text NOT NULL, sexe text NOT NULL, attrs json NOT NULL, updated_at timestamptz NOT NULL)")

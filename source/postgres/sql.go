@@ -19,8 +19,9 @@ var postgresMigrations embed.FS
 // is full.
 const beginPG = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
-// migratePostgres runs the migrations that the database has not seen, all in one transaction. Processes that start together
-// do it one after another. The file at place n brings the database to version n+1.
+// migratePostgres runs the migrations that the database has not seen, all in one transaction.
+// Processes that start together do it one after another. The file at place n brings the database to
+// version n+1.
 func migratePostgres(ctx context.Context, conn *pgx.Conn, users Table) error {
 	files, err := fs.Glob(postgresMigrations, "migrations/*.sql")
 	if err != nil {
@@ -83,7 +84,8 @@ type postgresSQL struct {
 	stage, load, sweep          string
 }
 
-// statements writes the texts. Parameters have their types spelled out, since the columns' may be others.
+// statements writes the texts. Parameters have their types spelled out, since the columns' may be
+// others.
 func (u *usersTable) statements() *postgresSQL {
 	selectFrom := "SELECT " + strings.Join(u.reads(), ", ") + " FROM " + u.name
 	names, staged := u.staged()

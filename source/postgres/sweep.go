@@ -15,8 +15,9 @@ import (
 const (
 	// minSweep is the shortest time between two looks through the table.
 	minSweep = time.Second
-	// sweepOverlap is how far a look goes back beyond the one before, for transactions that took long and clocks that are
-	// behind. It is shorter than the time for which the outbox keeps what was announced, which tells what is known.
+	// sweepOverlap is how far a look goes back beyond the one before, for transactions that took
+	// long and clocks that are behind. It is shorter than the time for which the outbox keeps what
+	// was announced, which tells what is known.
 	sweepOverlap = 5 * time.Minute
 )
 
@@ -34,8 +35,9 @@ func (s *Store) sweepLoop() {
 	}
 }
 
-// sweep writes outbox rows for the users whose version is newer than the last look and not known to the outbox. The first
-// look goes back from the first start with sweeps; one process of several looks at a time.
+// sweep writes outbox rows for the users whose version is newer than the last look and not known to
+// the outbox. The first look goes back from the first start with sweeps; one process of several
+// looks at a time.
 func (s *Store) sweep(ctx context.Context) (n int64, err error) {
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var since, now int64

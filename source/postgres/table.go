@@ -14,19 +14,21 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/internal/record"
 )
 
-// NoColumn, as the name of a column, says that the table has none for the field: it reads as empty, and
-// a change that gives it is refused. The id and the version need a column.
+// NoColumn, as the name of a column, says that the table has none for the field: it reads as empty,
+// and a change that gives it is refused. The id and the version need a column.
 const NoColumn = "-"
 
-// Table names a table of users that exists already, and its columns. An empty column name is the standard
-// one, in brackets below. The id must be unique; its type is text, varchar, char, uuid, smallint, integer
-// or bigint. A column of texts may have any type that reads and writes as text, and may be null.
+// Table names a table of users that exists already, and its columns. An empty column name is the
+// standard one, in brackets below. The id must be unique; its type is text, varchar, char, uuid,
+// smallint, integer or bigint. A column of texts may have any type that reads and writes as text,
+// and may be null.
 //
-// All but the id and the version may be NoColumn, or an SQL expression in parentheses over the table's
-// columns, such as (first_name || ' ' || last_name), which is read and never written. The id's column
-// may be that of one more field. Generated columns are read and not written.
+// All but the id and the version may be NoColumn, or an SQL expression in parentheses over the
+// table's columns, such as (first_name || ' ' || last_name), which is read and never written. The
+// id's column may be that of one more field. Generated columns are read and not written.
 type Table struct {
-	// Name is the table, or SCHEMA.TABLE. "" is the store's own table "personnel", whose columns have the standard names.
+	// Name is the table, or SCHEMA.TABLE. "" is the store's own table "personnel", whose columns
+	// have the standard names.
 	Name string
 	// ID is the user's id [id].
 	ID string
@@ -46,14 +48,14 @@ type Table struct {
 	Sexe string
 	// Attrs is an object of further texts, jsonb or json [attrs].
 	Attrs string
-	// UpdatedAt is the version: bigint, in milliseconds since 1970, or a timestamp that keeps milliseconds
-	// [updated_at].
+	// UpdatedAt is the version: bigint, in milliseconds since 1970, or a timestamp that keeps
+	// milliseconds [updated_at].
 	UpdatedAt string
-	// AttrColumns are columns that are read and written as attributes, by the attribute's name; they come
-	// before what Attrs holds. Default none; at most 40.
+	// AttrColumns are columns that are read and written as attributes, by the attribute's name;
+	// they come before what Attrs holds. Default none; at most 40.
 	AttrColumns map[string]string
-	// TimestampsIn is the zone of an UpdatedAt that is a timestamp without time zone, such as "UTC" or
-	// "Africa/Douala". A zone that changes its clocks is refused. Required then, else "".
+	// TimestampsIn is the zone of an UpdatedAt that is a timestamp without time zone, such as "UTC"
+	// or "Africa/Douala". A zone that changes its clocks is refused. Required then, else "".
 	TimestampsIn string
 }
 
@@ -68,7 +70,8 @@ var fieldNames = []string{"id", "nom", "prenom", "fullName", "avatar", "matricul
 // maxAttrColumns is the number of columns that are attributes.
 const maxAttrColumns = 40
 
-// maxIdentifier is the longest name that PostgreSQL keeps, in bytes; it cuts longer ones without a word.
+// maxIdentifier is the longest name that PostgreSQL keeps, in bytes; it cuts longer ones without a
+// word.
 const maxIdentifier = 63
 
 func (t Table) named() []string {
@@ -126,8 +129,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkColumns refuses names that are none, and columns that stand for two fields. The id's may stand for
-// one more: a table's id often is the registration number.
+// checkColumns refuses names that are none, and columns that stand for two fields. The id's may
+// stand for one more: a table's id often is the registration number.
 func (t Table) checkColumns() error {
 	names := t.columns()
 	for _, attr := range t.attributes() {

@@ -104,8 +104,8 @@ func TestVersionsWithoutMilliseconds(t *testing.T) {
 	})
 }
 
-// changesAreAnnounced makes quick changes of one user and checks that each is announced with a version above the one before,
-// which is the row's, and that it may be named in If-Match.
+// changesAreAnnounced makes quick changes of one user and checks that each is announced with a
+// version above the one before, which is the row's, and that it may be named in If-Match.
 func changesAreAnnounced(t *testing.T, x theirs, id string) {
 	t.Helper()
 	c, err := x.s.Create(t.Context(), &profile.Profile{ID: id, Nom: "Ngo"})
@@ -182,6 +182,10 @@ func TestTriggersThatSetTheVersion(t *testing.T) {
 			t.Errorf("announced %d last; the row has %d", last, row.UpdatedAt)
 		}
 	})
+}
+
+func TestTriggersThatSpoilAChange(t *testing.T) {
+	server := pgtest.Server(t)
 	t.Run("a version that never grows changes nothing and says so", func(t *testing.T) {
 		x := openTheirs(t, server, postgres.Table{Name: "u"}, "CREATE TABLE u ("+usual+", updated_at timestamptz)", fmt.Sprintf(stamp, "''2001-01-01''", "UPDATE"))
 		c := truth.MustCreate(t, x.s, profile.Profile{ID: "1", Nom: "Ngo"})

@@ -17,7 +17,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/internal/record"
 )
 
-// pruneRows bounds the rows that one transaction of Prune deletes, so that writers never wait long behind it.
+// pruneRows bounds the rows that one transaction of Prune deletes, so that writers never wait long
+// behind it.
 const pruneRows = 2000
 
 // undoTimeout bounds the end of a transaction that changes nothing.
@@ -55,7 +56,8 @@ func (s *Store) Create(ctx context.Context, p *profile.Profile) (source.Change, 
 	})
 }
 
-// MakesIDs reports whether the database gives an id to a user who is created without one, as a serial does.
+// MakesIDs reports whether the database gives an id to a user who is created without one, as a
+// serial does.
 func (s *Store) MakesIDs() bool { return s.check() == nil && s.sql.users.makesIDs }
 
 // Update implements Store. Columns whose fields stay as they are are not written.
@@ -129,19 +131,21 @@ func checkWithoutID(p profile.Profile) error {
 }
 
 const (
-	// staleTries bounds how often a change is made whose row got a version that is not above the one before.
+	// staleTries bounds how often a change is made whose row got a version that is not above the
+	// one before.
 	staleTries = 8
 	// staleMax bounds the pause between two tries.
 	staleMax = 128 * time.Millisecond
 )
 
-// errStale is a row whose version is not above the one before: a trigger of the table set it, from the time at which the
-// transaction began (while another held the user), or from a clock that is behind.
+// errStale is a row whose version is not above the one before: a trigger of the table set it, from
+// the time at which the transaction began (while another held the user), or from a clock that is
+// behind.
 var errStale = fmt.Errorf("%w: a trigger of the table gives the user a version that is not above the one before; "+
 	"is the database's clock behind?", profile.ErrUnavailable)
 
-// change makes one change of one user. When a trigger of the table gave the row a version that does not grow, nothing was
-// written, and a later transaction gets a later time.
+// change makes one change of one user. When a trigger of the table gave the row a version that does
+// not grow, nothing was written, and a later transaction gets a later time.
 func (s *Store) change(ctx context.Context, id string, decide func(userState) (edit, error)) (c source.Change, err error) {
 	for try := 1; ; try++ {
 		c, err = s.changeOnce(ctx, id, decide)
@@ -151,12 +155,13 @@ func (s *Store) change(ctx context.Context, id string, decide func(userState) (e
 	}
 }
 
-// changeOnce makes the change in a transaction of two round trips: the first takes the user's lock and reads, the second
-// writes what decide made of that and commits.
+// changeOnce makes the change in a transaction of two round trips: the first takes the user's lock
+// and reads, the second writes what decide made of that and commits.
 //
-// The lock is one on the id and not only on the row, because a user who was deleted has none: without it, a creation that
-// waits for a deletion could take a version below the deletion's. It is held until the commit, so that the user's outbox
-// rows get their numbers in the order of the commits.
+// The lock is one on the id and not only on the row, because a user who was deleted has none:
+// without it, a creation that waits for a deletion could take a version below the deletion's. It is
+// held until the commit, so that the user's outbox rows get their numbers in the order of the
+// commits.
 func (s *Store) changeOnce(ctx context.Context, id string, decide func(userState) (edit, error)) (source.Change, error) {
 	if err := s.check(); err != nil {
 		return source.Change{}, err
@@ -198,8 +203,8 @@ func (s *Store) refused(err error) error {
 	return brokenPG("write user", err)
 }
 
-// undoPG rolls back what a connection may have begun. When that does not work, releasing the connection closes it, which
-// has the same effect; so its error is nobody's concern.
+// undoPG rolls back what a connection may have begun. When that does not work, releasing the
+// connection closes it, which has the same effect; so its error is nobody's concern.
 func undoPG(ctx context.Context, conn *pgxpool.Conn) error {
 	if conn.Conn().PgConn().TxStatus() == 'I' || conn.Conn().IsClosed() {
 		return nil
@@ -210,7 +215,8 @@ func undoPG(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// lock begins the transaction and returns the user in it. An id that the table cannot have is a user who is not there.
+// lock begins the transaction and returns the user in it. An id that the table cannot have is a
+// user who is not there.
 func (s *Store) lock(ctx context.Context, conn *pgxpool.Conn, id string) (u userState, err error) {
 	u.now = s.now()
 	if id != "" && !s.sql.users.hasID(id) {
@@ -242,7 +248,8 @@ func absentIsNil(err error) error {
 	return err
 }
 
-// commit writes the change and its outbox row, and returns it as the row has it once both are durable.
+// commit writes the change and its outbox row, and returns it as the row has it once both are
+// durable.
 func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, e edit) (c source.Change, err error) {
 	b := new(pgx.Batch)
 	if err := s.queueRows(b, e, &c); err != nil {
@@ -257,8 +264,9 @@ func (s *Store) commit(ctx context.Context, conn *pgxpool.Conn, e edit) (c sourc
 	return c, conn.SendBatch(ctx, b).Close()
 }
 
-// queueRows adds the statements that change the user, and has them fill c. A deletion writes its version before it removes
-// the row: a bulk load, which holds up the first, then still sees the row and leaves the user alone.
+// queueRows adds the statements that change the user, and has them fill c. A deletion writes its
+// version before it removes the row: a bulk load, which holds up the first, then still sees the row
+// and leaves the user alone.
 func (s *Store) queueRows(b *pgx.Batch, e edit, c *source.Change) error {
 	st := newStatement(e.kind, s.now())
 	if e.kind == profile.Deleted {

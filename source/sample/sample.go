@@ -1,6 +1,6 @@
-// Package sample makes up users for tests, benchmarks and first steps: mostly Cameroonian names, then French and others in
-// several scripts, with registration numbers and ministries as Cameroon's civil service has them. The same seed gives the
-// same users, versions included.
+// Package sample makes up users for tests, benchmarks and first steps: mostly Cameroonian names,
+// then French and others in several scripts, with registration numbers and ministries as Cameroon's
+// civil service has them. The same seed gives the same users, versions included.
 package sample
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// Base is the earliest version (updatedAt) of a sample user: 2024-01-01 00:00 UTC. The latest is less than a year later,
-// so that any change made to them gets a higher one.
+// Base is the earliest version (updatedAt) of a sample user: 2024-01-01 00:00 UTC. The latest is
+// less than a year later, so that any change made to them gets a higher one.
 const Base = 1_704_067_200_000
 
 const (
@@ -78,7 +78,8 @@ func name(r *rand.Rand, p *profile.Profile) {
 	p.Complete()
 }
 
-// cameroonian adds what is usual there: two given names or two family names, and "Ngo" (daughter of) in Bassa names.
+// cameroonian adds what is usual there: two given names or two family names, and "Ngo" (daughter
+// of) in Bassa names.
 func cameroonian(r *rand.Rand, p *profile.Profile) {
 	g := names().at(0)
 	switch n := r.IntN(100); {
@@ -93,7 +94,8 @@ func cameroonian(r *rand.Rand, p *profile.Profile) {
 	}
 }
 
-// matricule is six digits and a letter, different for the first million users: 383,969 and a million have no common divisor.
+// matricule is six digits and a letter, different for the first million users: 383,969 and a
+// million have no common divisor.
 func matricule(seed uint64, i int) string {
 	n := (uint64(i)*383_969 + seed%1_000_000) % 1_000_000
 	return fmt.Sprintf("%06d-%c", n, 'A'+rune(n%23))

@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// marks are the outbox rows that were announced but are not yet marked done in the database. The rows are known here until
-// the mark is committed, so that a claim never takes them again.
+// marks are the outbox rows that were announced but are not yet marked done in the database. The
+// rows are known here until the mark is committed, so that a claim never takes them again.
 type marks struct {
 	added chan struct{} // a note that there are some, for the writer's timer
 
@@ -54,8 +54,8 @@ func (m *marks) committed(seqs []int64) {
 	}
 }
 
-// snapshot returns the rows that a claim which starts now has to leave out. It must be taken before the claim's query:
-// a row that leaves the set before then is marked done in the database already.
+// snapshot returns the rows that a claim which starts now has to leave out. It must be taken before
+// the claim's query: a row that leaves the set before then is marked done in the database already.
 func (m *marks) snapshot() map[int64]struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 //go:embed migrations/*.sql
 var sqliteMigrations embed.FS
 
-// migrateSQLite runs the migrations that the database has not seen, each in a transaction that also counts it in
-// user_version. The file at place n brings the database to version n+1. It returns the
+// migrateSQLite runs the migrations that the database has not seen, each in a transaction that also
+// counts it in user_version. The file at place n brings the database to version n+1. It returns the
 // version that the database has then.
 func migrateSQLite(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	files, err := fs.Glob(sqliteMigrations, "migrations/*.sql")

@@ -97,7 +97,8 @@ func scanChange(rows *sql.Rows) (source.Change, error) {
 // Changes implements Claim.
 func (c *sqliteClaim) Changes() []source.Change { return c.changes }
 
-// Done implements Claim. The marks are committed with the next change, or by themselves within markDelay.
+// Done implements Claim. The marks are committed with the next change, or by themselves within
+// markDelay.
 func (c *sqliteClaim) Done(_ context.Context, seqs []int64) error {
 	c.store.marks.add(seqs)
 	return nil

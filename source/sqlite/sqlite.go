@@ -1,4 +1,5 @@
-// Package sqlite keeps the source of truth in one SQLite file: one writer that commits for many, several readers.
+// Package sqlite keeps the source of truth in one SQLite file: one writer that commits for many,
+// several readers.
 package sqlite
 
 import (
@@ -22,15 +23,17 @@ import (
 
 // Config configures a SQLite store.
 type Config struct {
-	// Path is the database file; it is created when absent, its folder is not. Required. SQLite keeps two more files beside
-	// it (-wal and -shm). One process at a time should relay from a file.
+	// Path is the database file; it is created when absent, its folder is not. Required. SQLite
+	// keeps two more files beside it (-wal and -shm). One process at a time should relay from a
+	// file.
 	Path string
 	// Readers is the number of reading connections. Default: 4, at least the number of CPUs.
 	Readers int
 	// BusyTimeout is how long a statement waits for another process's lock. Default 5 s.
 	BusyTimeout time.Duration
-	// NoSync leaves it to the operating system when commits reach the disk: the death of the process still loses nothing,
-	// a power cut may lose the last seconds. For samples and tests; a commit costs a third.
+	// NoSync leaves it to the operating system when commits reach the disk: the death of the
+	// process still loses nothing, a power cut may lose the last seconds. For samples and tests; a
+	// commit costs a third.
 	NoSync bool
 	// Now is the clock that versions come from. Default time.Now.
 	Now func() time.Time
@@ -39,12 +42,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Readers <= 0 {
-		c.Readers = max(4, runtime.NumCPU())
-	}
-	if c.BusyTimeout <= 0 {
-		c.BusyTimeout = 5 * time.Second
-	}
+	c.Readers = cmp.Or(c.Readers, max(4, runtime.NumCPU()))
+	c.BusyTimeout = cmp.Or(c.BusyTimeout, 5*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -59,11 +58,15 @@ func (c Config) validate() error {
 	if c.Path == ":memory:" {
 		return errors.New("source: SQLite in memory is private to one connection; use a file in a temporary folder")
 	}
+	if c.Readers < 0 || c.BusyTimeout < 0 {
+		return fmt.Errorf("source: SQLite: Readers %d, BusyTimeout %v; want more than 0", c.Readers, c.BusyTimeout)
+	}
 	return nil
 }
 
-// Store is a Store in one SQLite file, in WAL mode: one connection writes, several read meanwhile. Commits are synced to
-// disk before they are acknowledged; changes that arrive together share one commit.
+// Store is a Store in one SQLite file, in WAL mode: one connection writes, several read meanwhile.
+// Commits are synced to disk before they are acknowledged; changes that arrive together share one
+// commit.
 type Store struct {
 	cfg  Config
 	wake chan struct{}
@@ -83,15 +86,16 @@ var _ source.Store = (*Store)(nil)
 
 // New returns a store that Start opens.
 func New(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
 	return &Store{cfg: cfg, wake: make(chan struct{}, 1), marks: newMarks(),
 		claimed: claimedUsers{ids: make(map[string]struct{})}}, nil
 }
 
-// Start opens the file, creates or migrates its tables and starts the writer. It may be called once.
+// Start opens the file, creates or migrates its tables and starts the writer. It may be called
+// once.
 func (s *Store) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +109,8 @@ func (s *Store) Start(ctx context.Context) error {
 	return nil
 }
 
-// open makes the writer first: it turns WAL on and creates the tables that the readers' statements name.
+// open makes the writer first: it turns WAL on and creates the tables that the readers' statements
+// name.
 func (s *Store) open(ctx context.Context) error {
 	path, err := filepath.Abs(s.cfg.Path)
 	if err != nil {

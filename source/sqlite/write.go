@@ -14,7 +14,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/internal/record"
 )
 
-// pruneStep bounds the rows that one transaction of Prune deletes, so that writers never wait long behind it.
+// pruneStep bounds the rows that one transaction of Prune deletes, so that writers never wait long
+// behind it.
 const pruneStep = 2000
 
 // write has the writer run fn.
@@ -148,7 +149,8 @@ func (s *Store) BulkLoad(ctx context.Context, users iter.Seq[*profile.Profile]) 
 	if err := s.check(); err != nil {
 		return 0, err
 	}
-	err = s.writer.do(ctx, s.writer.alone, func() error { // users may be an iterator that runs only once
+	// users may be an iterator that runs only once
+	err = s.writer.do(ctx, s.writer.alone, func() error {
 		n, err = s.writer.bulkLoad(ctx, users)
 		return err
 	})

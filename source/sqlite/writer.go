@@ -15,12 +15,14 @@ import (
 const (
 	// maxGroup bounds the changes that share one commit.
 	maxGroup = 256
-	// markDelay is how long a note that a row was announced may wait for a change to share its commit with.
+	// markDelay is how long a note that a row was announced may wait for a change to share its
+	// commit with.
 	markDelay = 20 * time.Millisecond
 )
 
-// sqliteWriter owns the writing connection. One goroutine executes all writes: it takes those that wait, up to maxGroup,
-// into one transaction, so that callers who write together pay for one sync together.
+// sqliteWriter owns the writing connection. One goroutine executes all writes: it takes those that
+// wait, up to maxGroup, into one transaction, so that callers who write together pay for one sync
+// together.
 type sqliteWriter struct {
 	store *Store
 	db    *sql.DB
@@ -36,8 +38,9 @@ type sqliteWriter struct {
 
 // write is one change that waits for the writer.
 type write struct {
-	// run executes the statements. An error that wraps ErrInternal undoes the transaction; after any other error the change
-	// has executed none that alters anything, so the rest of the group goes on. It may be run again after an undo.
+	// run executes the statements. An error that wraps ErrInternal undoes the transaction; after
+	// any other error the change has executed none that alters anything, so the rest of the group
+	// goes on. It may be run again after an undo.
 	run func() error
 	// done gets the outcome after the commit.
 	done chan error
@@ -113,8 +116,9 @@ func (w *sqliteWriter) prepare(ctx context.Context) error {
 	return nil
 }
 
-// do has the writer execute run and returns its error once the outcome is committed. Until the writer takes it from queue
-// (writes or alone), ctx and Close can end the wait; afterwards the outcome is always known.
+// do has the writer execute run and returns its error once the outcome is committed. Until the
+// writer takes it from queue (writes or alone), ctx and Close can end the wait; afterwards the
+// outcome is always known.
 func (w *sqliteWriter) do(ctx context.Context, queue chan<- *write, run func() error) error {
 	op := &write{run: run, done: make(chan error, 1)}
 	select {
@@ -149,7 +153,8 @@ func (w *sqliteWriter) loop() {
 	}
 }
 
-// group returns op and what waits behind it. It does not wait for more: under load the previous commit was wait enough.
+// group returns op and what waits behind it. It does not wait for more: under load the previous
+// commit was wait enough.
 func (w *sqliteWriter) group(op *write) []*write {
 	group := []*write{op}
 	for len(group) < maxGroup {
@@ -163,8 +168,8 @@ func (w *sqliteWriter) group(op *write) []*write {
 	return group
 }
 
-// commitGroup commits the group in one transaction, or, when the database refused any of it, each change in one of its
-// own, so that a broken one fails alone.
+// commitGroup commits the group in one transaction, or, when the database refused any of it, each
+// change in one of its own, so that a broken one fails alone.
 func (w *sqliteWriter) commitGroup(group []*write) {
 	outcomes, err := w.transaction(group, w.store.marks.take())
 	if err != nil && len(group) > 1 {
@@ -213,7 +218,8 @@ func (w *sqliteWriter) transaction(group []*write, marked []int64) (outcomes []e
 	return outcomes, nil
 }
 
-// undo rolls back. After some errors (a full disk) SQLite has done so itself and says that there is no transaction.
+// undo rolls back. After some errors (a full disk) SQLite has done so itself and says that there is
+// no transaction.
 func (w *sqliteWriter) undo() error {
 	_ = w.exec(w.stmts.rollback)
 	return nil
@@ -230,8 +236,9 @@ func (w *sqliteWriter) mark(seqs []int64) error {
 	return broken("mark outbox rows", w.exec(w.stmts.mark, w.now(), string(list)))
 }
 
-// commitMarks commits the marks alone. When that does not work they wait for the next change or mark; until then they are
-// known in memory, so that this process does not announce their rows again.
+// commitMarks commits the marks alone. When that does not work they wait for the next change or
+// mark; until then they are known in memory, so that this process does not announce their rows
+// again.
 func (w *sqliteWriter) commitMarks() {
 	marked := w.store.marks.take()
 	if len(marked) == 0 {
@@ -242,8 +249,8 @@ func (w *sqliteWriter) commitMarks() {
 	}
 }
 
-// setSync sets how the next commit reaches the disk. Marks alone are not worth a sync: one that a power cut undoes costs an
-// announcement, no change.
+// setSync sets how the next commit reaches the disk. Marks alone are not worth a sync: one that a
+// power cut undoes costs an announcement, no change.
 func (w *sqliteWriter) setSync(changes int) error {
 	level := "NORMAL" // in WAL mode: synced at checkpoints only
 	if changes > 0 && !w.store.cfg.NoSync {

@@ -73,9 +73,9 @@ type Past struct {
 	Since    time.Time `json:"since,omitzero"`
 }
 
-// Of looks for the last events of a user, at most most of them, among the last 10,000 entries
-// of the stream under key; "" stands for "events:users". It changes nothing. Errors are the client's; what was
-// found before comes with them.
+// Of looks for the last events of a user, at most most of them, among the last 10,000 entries of
+// the stream under key; "" stands for "events:users". It changes nothing. Errors are the client's;
+// what was found before comes with them.
 func Of(ctx context.Context, client redis.UniversalClient, key, user string, most int) (Past, error) {
 	key = cmp.Or(key, stream.Name)
 	past := Past{Events: []Line{}}

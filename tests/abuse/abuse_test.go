@@ -209,7 +209,8 @@ func TestSlowLoris(t *testing.T) {
 		under := during(t, to, func() {
 			for range 500 {
 				group.Go(func() { slowHead(t, to) })
-				<-time.After(2 * time.Millisecond) // what is measured is 500 slow ones, not their beginning at once
+				// what is measured is 500 slow ones, not their beginning at once
+				<-time.After(2 * time.Millisecond)
 			}
 			group.Wait()
 		})

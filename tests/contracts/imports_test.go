@@ -66,8 +66,8 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// light are the packages of those who embed a node, or write an origin: they link no database and no
-// web server, nor the truth.
+// light are the packages of those who embed a node, or write an origin: they link no database and
+// no web server, nor the truth.
 var light = []string{"node", "tier", "origin", "profile", "stream", "gossip", "prewarm"}
 
 // heavy are what these link none of.

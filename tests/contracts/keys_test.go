@@ -143,7 +143,8 @@ func pushFunction(t *testing.T, n *node.Node) edge.Pushed {
 	return pushed
 }
 
-// writeEverything pushes a function, reads and changes users, tells a broken event, and begins a prewarm.
+// writeEverything pushes a function, reads and changes users, tells a broken event, and begins a
+// prewarm.
 func writeEverything(t *testing.T, n *node.Node, client *redis.Client, p page) {
 	t.Helper()
 	pushFunction(t, n)

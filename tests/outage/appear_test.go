@@ -16,8 +16,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/importer"
 )
 
-// TestImportedUsersAreSeen imports users some of which were asked for in vain just before: two nodes answer for these as
-// soon as for any change, and the stream is told of nobody else.
+// TestImportedUsersAreSeen imports users some of which were asked for in vain just before: two
+// nodes answer for these as soon as for any change, and the stream is told of nobody else.
 func TestImportedUsersAreSeen(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { importBehindNodes(t, bird, t.TempDir()) })

@@ -27,11 +27,12 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sqlite"
 )
 
-// childEnv makes the test binary a process of an origin, or of a node; its value is "crash STEPS", "serve", "disk" or "node".
+// childEnv makes the test binary a process of an origin, or of a node; its value is "crash STEPS",
+// "serve", "disk" or "node".
 const childEnv = "EDGECACHE_OUTAGE_CHILD"
 
-// dbEnv and redisEnv are its database, postgres://… or the folder of a SQLite file, and its Redis. A
-// node's dbEnv is the address of its origin.
+// dbEnv and redisEnv are its database, postgres://… or the folder of a SQLite file, and its Redis.
+// A node's dbEnv is the address of its origin.
 const (
 	dbEnv    = "EDGECACHE_OUTAGE_DB"
 	redisEnv = "EDGECACHE_OUTAGE_REDIS"
@@ -101,8 +102,8 @@ func (killer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// crash changes users until its steps are used up, then kills the process where it stands: after a commit, before an XADD,
-// or after it, when the note that it was made is not yet written.
+// crash changes users until its steps are used up, then kills the process where it stands: after a
+// commit, before an XADD, or after it, when the note that it was made is not yet written.
 func crash(store source.Store, truth *source.Source, client redis.UniversalClient, steps int64) {
 	var left atomic.Int64
 	left.Store(steps)
@@ -142,14 +143,16 @@ func changeSomehow(store source.Store, id string, i int) (source.Change, error) 
 // process prepares the test binary to be a child.
 func process(t *testing.T, what, db, redisURL string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0]) // the test's context ends before its clean-up, and would kill it
+	// the test's context ends before its clean-up, and would kill it
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+what, dbEnv+"="+db, redisEnv+"="+redisURL)
 	stderr := new(bytes.Buffer)
 	cmd.Stderr = stderr
 	return cmd, stderr
 }
 
-// runUntilKilled returns the changes, "id version", that a process acknowledged before it killed itself.
+// runUntilKilled returns the changes, "id version", that a process acknowledged before it killed
+// itself.
 func runUntilKilled(t *testing.T, steps int, db, redisURL string) (acked []string) {
 	t.Helper()
 	cmd, stderr := process(t, fmt.Sprint("crash ", steps), db, redisURL)
@@ -163,7 +166,8 @@ func runUntilKilled(t *testing.T, steps int, db, redisURL string) (acked []strin
 	return acked
 }
 
-// serveOrigin starts an origin in a process of its own until the end of the test, and returns its address.
+// serveOrigin starts an origin in a process of its own until the end of the test, and returns its
+// address.
 func serveOrigin(t *testing.T, db, redisURL string) string {
 	t.Helper()
 	addr, _ := startProcess(t, "serve", db, redisURL)

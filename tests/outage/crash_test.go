@@ -21,8 +21,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/stream"
 )
 
-// told is what the stream has said, checked entry by entry: the first time that a change of a user comes, it is newer than
-// all of that user before.
+// told is what the stream has said, checked entry by entry: the first time that a change of a user
+// comes, it is newer than all of that user before.
 type told struct {
 	client *redis.Client
 	cursor string
@@ -65,8 +65,9 @@ func (s *told) missing(changes []string) (n int) {
 	return n
 }
 
-// TestKilledOriginTellsTheStream kills a process with its store and relay at random points between commit and XADD, and
-// starts the relay again: each change that was acknowledged is on the stream of a real Redis within 5 s.
+// TestKilledOriginTellsTheStream kills a process with its store and relay at random points between
+// commit and XADD, and starts the relay again: each change that was acknowledged is on the stream
+// of a real Redis within 5 s.
 func TestKilledOriginTellsTheStream(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		canary.Judge(t, func(t *testing.T, bird *canary.Canary) { killAndRestart(t, bird, pick(8, 200), t.TempDir()) })
@@ -114,9 +115,23 @@ func restart(t *testing.T, db, redisURL string) (stop func()) {
 	return func() { check(t, errors.Join(truth.Close(), store.Close(), client.Close())) }
 }
 
-// TestTwoOriginProcesses has two processes on one PostgreSQL take concurrent changes of the same users while three nodes
-// follow: versions rise, the stream has each user's in order, and the last one is what every node serves.
+// TestTwoOriginProcesses has two processes on one PostgreSQL take concurrent changes of the same
+// users while three nodes follow: versions rise, the stream has each user's in order, and the last
+// one is what every node serves.
 func TestTwoOriginProcesses(t *testing.T) { canary.Judge(t, twoOriginProcesses) }
+
+// threeNodes starts three nodes, which ask the origins in turn.
+func threeNodes(t *testing.T, redisURL string, clients []*origin.Client) (nodes []*node.Node) {
+	t.Helper()
+	for i := range 3 {
+		n, err := node.New(node.Config{RedisURL: redisURL, Origin: clients[i%len(clients)]})
+		check(t, err)
+		closing(t, n)
+		check(t, n.Start(t.Context()))
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
 
 func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 	const users, writers = 100, 16
@@ -129,14 +144,7 @@ func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 		closing(t, c)
 		clients = append(clients, c)
 	}
-	var nodes []*node.Node
-	for i := range 3 {
-		n, err := node.New(node.Config{RedisURL: server.URL(), Origin: clients[i%2]})
-		check(t, err)
-		closing(t, n)
-		check(t, n.Start(t.Context()))
-		nodes = append(nodes, n)
-	}
+	nodes := threeNodes(t, server.URL(), clients)
 	for u := range users {
 		_, err := clients[u%2].Create(t.Context(), &profile.Profile{ID: fmt.Sprint("u", u)})
 		check(t, err)
@@ -184,7 +192,8 @@ func twoOriginProcesses(t *testing.T, bird *canary.Canary) {
 
 func (s *told) count() int { return len(s.seen) }
 
-// updateAll has one writer change all users in turn, each writer at the same time the same ones, and wants rising versions.
+// updateAll has one writer change all users in turn, each writer at the same time the same ones,
+// and wants rising versions.
 func updateAll(t *testing.T, c *origin.Client, writer, n, users int) (late int) {
 	last := map[string]int64{}
 	for i := range n {

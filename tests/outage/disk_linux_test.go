@@ -16,8 +16,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
-// diskChild is a process in which a folder is a disk of 1 MiB, and another one shows the same read-only. An origin runs on
-// the first; one on the second says why it does not.
+// diskChild is a process in which a folder is a disk of 1 MiB, and another one shows the same
+// read-only. An origin runs on the first; one on the second says why it does not.
 func diskChild() {
 	disk := os.Getenv(dbEnv)
 	readOnly := filepath.Join(filepath.Dir(disk), "ro")
@@ -42,7 +42,8 @@ func serveDisk(dir string) (*source.Service, error) {
 	return service, service.Start(context.Background())
 }
 
-// An origin whose disk takes no more says so, in its health and to writers, and goes on answering readers.
+// An origin whose disk takes no more says so, in its health and to writers, and goes on answering
+// readers.
 func TestOriginSaysThatItsDiskIsFullOrReadOnly(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk")
 	check(t, os.Mkdir(disk, 0o755))

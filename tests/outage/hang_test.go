@@ -42,7 +42,8 @@ func (d delayed) LoadBatch(ctx context.Context, ids []string) (profile.Batch, er
 	return b, nil
 }
 
-// TestNoReadOutlastsItsDeadline stops Redis under reads of every kind, for less and for longer than its client waits.
+// TestNoReadOutlastsItsDeadline stops Redis under reads of every kind, for less and for longer than
+// its client waits.
 func TestNoReadOutlastsItsDeadline(t *testing.T) { canary.Judge(t, noReadOutlastsItsDeadline) }
 
 func noReadOutlastsItsDeadline(t *testing.T, bird *canary.Canary) {
@@ -50,7 +51,8 @@ func noReadOutlastsItsDeadline(t *testing.T, bird *canary.Canary) {
 	stops := pick([]time.Duration{s, 3 * s}, []time.Duration{s, 2 * s, 3 * s, 5 * s, 6 * s, 8 * s, 10 * s, 20 * s})
 	for _, stopped := range stops {
 		for _, by := range []time.Duration{0, 1500 * time.Millisecond} {
-			for _, warm := range []bool{true, false} { // one after another: each keeps the machine busy by itself
+			// one after another: each keeps the machine busy by itself
+			for _, warm := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%v, origin takes %v, warm %v", stopped, by, warm), func(t *testing.T) {
 					stopUnderReads(t, bird, stopped, by, warm)
 				})
@@ -121,7 +123,8 @@ func stopUnderReads(t *testing.T, bird *canary.Canary, stopped, by time.Duration
 		h.reads.Load(), h.longest.Round(time.Millisecond), h.failed.Load(), during, before)
 }
 
-// read reads one after the other, of its own kind: one user or several, whether it could leave or not.
+// read reads one after the other, of its own kind: one user or several, whether it could leave or
+// not.
 func (h *hung) read(ctx context.Context, t *testing.T, kind int) {
 	rnd := rand.New(rand.NewPCG(1, uint64(kind)))
 	each := context.Background()

@@ -20,7 +20,8 @@ import (
 	"github.com/chatapp-ngomna/edgecache/source/sample"
 )
 
-// copyHeader are the columns of the file, and of the table that a bare COPY fills, under the names of both.
+// copyHeader are the columns of the file, and of the table that a bare COPY fills, under the names
+// of both.
 var copyHeader = []string{"id", "nom", "prenom", "full_name", "avatar", "matricule", "ministere", "sexe", "attrs", "updated_at"}
 
 // writeUsers writes made-up users as CSV.
@@ -46,8 +47,8 @@ func writeUsers(t *testing.T, file string, n int) {
 	check(t, buffered.Flush())
 }
 
-// TestImportBesideCopy imports users into PostgreSQL, and has COPY read the same file into a table of the same columns and
-// key, in turns; the medians are compared.
+// TestImportBesideCopy imports users into PostgreSQL, and has COPY read the same file into a table
+// of the same columns and key, in turns; the medians are compared.
 func TestImportBesideCopy(t *testing.T) {
 	n, rounds := pick(20_000, 300_000), pick(1, 3)
 	file, server := filepath.Join(t.TempDir(), "users.csv"), pgtest.Server(t)

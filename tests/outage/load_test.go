@@ -9,8 +9,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/internal/testkit/canary"
 )
 
-// openLoad asks at a steady rate, whatever the answers take: each request is due at its own time, and its latency counts
-// from then, so that a pause hides none of those who would have asked meanwhile.
+// openLoad asks at a steady rate, whatever the answers take: each request is due at its own time,
+// and its latency counts from then, so that a pause hides none of those who would have asked
+// meanwhile.
 type openLoad struct {
 	rate    int // a second
 	workers int // requests under way at most; more wait, and their wait counts

@@ -42,11 +42,14 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m,
-		// fasthttp keeps one goroutine for the Date header of all servers, and one a server sleeps up to 10 s longer than it.
+		// fasthttp keeps one goroutine for the Date header of all servers, and one a server sleeps
+		// up to 10 s longer than it.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*TCPDialer).tcpAddrsClean"), // of the default dialer, one per process
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner")) // sleeps up to 10 s longer than its client
+		// of the default dialer, one per process
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*TCPDialer).tcpAddrsClean"),
+		// sleeps up to 10 s longer than its client
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*HostClient).connsCleaner"))
 }
 
 func check(t *testing.T, err error) {

@@ -21,7 +21,8 @@ import (
 
 const (
 	residents = 1000 // the users "1" to "1000" are in the memory of the first two nodes
-	agers     = 100  // the next ones are in that of the third, whose copies soon are no longer fresh
+	// the next ones are in that of the third, whose copies soon are no longer fresh
+	agers = 100
 )
 
 // outage is three nodes, each with a front of its own before the origin.
@@ -78,24 +79,14 @@ func (o *outage) allOpen() bool {
 	return true
 }
 
-// TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well, under load: residents of
-// two nodes, users that nobody has asked for before on all three, and on the third users whose copies age.
+// TestOriginOutage takes the origin away, then has it fail half of its calls, then lets it be well,
+// under load: residents of two nodes, users that nobody has asked for before on all three, and on
+// the third users whose copies age.
 func TestOriginOutage(t *testing.T) { canary.Judge(t, originOutage) }
 
-func originOutage(t *testing.T, bird *canary.Canary) {
-	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(8*time.Second, 30*time.Second) // above what a call may take until the breaker opens
-	const rate, fresh = 100, time.Second                                                             // of cold lookups on each node; L1TTL of the third
-	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
-	server := redistest.Server(t)
-	o := startOutage(t, server.URL(), users, tier.Config{L1TTL: fresh, MaxStale: maxStale})
-	for id := 1; id <= residents+agers; id++ {
-		for _, n := range o.homes(id) {
-			_, err := n.Get(t.Context(), strconv.Itoa(id))
-			check(t, err)
-		}
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var loading sync.WaitGroup
+// askCold has each node look up, rate times a second until ctx ends, users that nobody has asked
+// for.
+func (o *outage) askCold(ctx context.Context, loading *sync.WaitGroup, rate int) {
 	var cold atomic.Int64
 	for _, n := range o.nodes {
 		load := &openLoad{rate: rate, workers: 64, ask: func(int, int) error {
@@ -104,6 +95,31 @@ func originOutage(t *testing.T, bird *canary.Canary) {
 		}}
 		loading.Go(func() { load.run(ctx) })
 	}
+}
+
+// warm has each resident, and each who is to age, in the memory of their nodes.
+func (o *outage) warm(t *testing.T) {
+	t.Helper()
+	for id := 1; id <= residents+agers; id++ {
+		for _, n := range o.homes(id) {
+			_, err := n.Get(t.Context(), strconv.Itoa(id))
+			check(t, err)
+		}
+	}
+}
+
+func originOutage(t *testing.T, bird *canary.Canary) {
+	// above what a call may take until the breaker opens
+	phase, maxStale := pick(2500*time.Millisecond, time.Minute), pick(8*time.Second, 30*time.Second)
+	// of cold lookups on each node; L1TTL of the third
+	const rate, fresh = 100, time.Second
+	users := residents + agers + int(5*phase.Seconds())*rate*3 + 1000
+	server := redistest.Server(t)
+	o := startOutage(t, server.URL(), users, tier.Config{L1TTL: fresh, MaxStale: maxStale})
+	o.warm(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var loading sync.WaitGroup
+	o.askCold(ctx, &loading, rate)
 	home := &homeLoad{nodes: o.nodes[:2]}
 	loading.Go(func() { home.run(ctx, t) })
 	old := &ageLoad{node: o.nodes[2], fresh: fresh, maxStale: maxStale, bird: bird}
@@ -155,7 +171,8 @@ func originOutage(t *testing.T, bird *canary.Canary) {
 
 // judgeProbes wants at most one call a second of each node while its breaker was not closed.
 func (o *outage) judgeProbes(t *testing.T, bird *canary.Canary) (probes int, most float64) {
-	const underWay = 900 * time.Millisecond // calls let through before the breaker opened may still arrive; a probe comes after 1 s
+	// calls let through before the breaker opened may still arrive; a probe comes after 1 s
+	const underWay = 900 * time.Millisecond
 	for i, log := range o.logs {
 		spans := log.open()
 		if len(spans) == 0 {
@@ -190,7 +207,8 @@ func (h *homeLoad) run(ctx context.Context, t *testing.T) {
 			at := time.Now()
 			r, err := h.nodes[i%len(h.nodes)].Get(context.Background(), id)
 			h.samples = append(h.samples, sampled{at, time.Since(at), err})
-			// A node that got no processor for a tenth of a second takes that for a pause, and asks Redis until the next proof.
+			// A node that got no processor for a tenth of a second takes that for a pause, and asks
+			// Redis until the next proof.
 			if err != nil || r.Tier != look.FromL1 && r.Tier != look.FromL2 {
 				t.Errorf("resident %s: from %v, %v", id, r.Tier, err)
 				return
@@ -200,8 +218,8 @@ func (h *homeLoad) run(ctx context.Context, t *testing.T) {
 	}
 }
 
-// p99 is the median of the p99s of each second from a to b, so that a second in which the machine did something else does
-// not decide.
+// p99 is the median of the p99s of each second from a to b, so that a second in which the machine
+// did something else does not decide.
 func (h *homeLoad) p99(a, b time.Time) time.Duration {
 	var seconds []time.Duration
 	l := openLoad{samples: h.samples}

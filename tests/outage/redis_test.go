@@ -17,9 +17,25 @@ import (
 	"github.com/chatapp-ngomna/edgecache/node"
 )
 
-// TestRedisStops stops Redis (SIGSTOP) under load over HTTP, while the origin is well: readers must not notice. Of the
-// requests 97 of 100 are for users in the node's memory, as the recorded chat has it, the others for anyone.
+// TestRedisStops stops Redis (SIGSTOP) under load over HTTP, while the origin is well: readers must
+// not notice. Of the requests 97 of 100 are for users in the node's memory, as the recorded chat
+// has it, the others for anyone.
 func TestRedisStops(t *testing.T) { canary.Judge(t, redisStops) }
+
+// getUser looks a user up over HTTP; any answer but 200 is an error.
+func getUser(client *fasthttp.HostClient, id int) error {
+	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(req)
+	defer fasthttp.ReleaseResponse(resp)
+	req.SetRequestURI(fmt.Sprintf("http://%s/v1/users/%d", client.Addr, id))
+	if err := client.Do(req, resp); err != nil {
+		return err
+	}
+	if resp.StatusCode() != 200 {
+		return fmt.Errorf("%d %s", resp.StatusCode(), resp.Body())
+	}
+	return nil
+}
 
 func redisStops(t *testing.T, bird *canary.Canary) {
 	const residents, workers = 1000, 256
@@ -34,28 +50,16 @@ func redisStops(t *testing.T, bird *canary.Canary) {
 	closing(t, s)
 	client := &fasthttp.HostClient{Addr: s.Addr().String(), MaxConns: workers, MaxIdemponentCallAttempts: 1, ReadTimeout: 20 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)
-	get := func(id int) error {
-		req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-		defer fasthttp.ReleaseRequest(req)
-		defer fasthttp.ReleaseResponse(resp)
-		req.SetRequestURI(fmt.Sprintf("http://%s/v1/users/%d", client.Addr, id))
-		if err := client.Do(req, resp); err != nil {
-			return err
-		}
-		if resp.StatusCode() != 200 {
-			return fmt.Errorf("%d %s", resp.StatusCode(), resp.Body())
-		}
-		return nil
-	}
 	for id := 1; id <= residents; id++ {
-		check(t, get(id))
+		check(t, getUser(client, id))
 	}
 	load := &openLoad{rate: rate, workers: workers, ask: func(_, n int) error {
 		rnd := rand.New(rand.NewPCG(seed, uint64(n)))
 		if rnd.IntN(100) < 97 {
-			return get(1 + int(float64(residents)*rnd.Float64()*rnd.Float64())) // some are asked for far more often
+			// some are asked for far more often
+			return getUser(client, 1+int(float64(residents)*rnd.Float64()*rnd.Float64()))
 		}
-		return get(1 + rnd.IntN(users))
+		return getUser(client, 1+rnd.IntN(users))
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended, most := make(chan struct{}), watchGoroutines(ctx)

@@ -57,7 +57,8 @@ func guardsForbidden(t *testing.T) *trouble {
 	return tr
 }
 
-// shardAway is a cluster of three that goes on without one of them, which does not have the stream: killed, or stopped.
+// shardAway is a cluster of three that goes on without one of them, which does not have the stream:
+// killed, or stopped.
 func shardAway(t *testing.T, leave, back func(*redistest.Proc) error) *trouble {
 	c, err := redistest.StartCluster(t.Context(), redistest.Options{Lines: []string{"cluster-require-full-coverage no"}})
 	check(t, err)
@@ -79,7 +80,8 @@ func shardAway(t *testing.T, leave, back func(*redistest.Proc) error) *trouble {
 	}
 	tr.begin = func(int) {
 		check(t, leave(c.Nodes[away]))
-		for i, p := range c.Nodes { // while they agree on that, they hold up everybody for some 100 ms
+		// while they agree on that, they hold up everybody for some 100 ms
+		for i, p := range c.Nodes {
 			eventually(t, 20*time.Second, "the shard to be missed by the others", func() bool { return i == away || misses(t, p.Client()) })
 		}
 	}
@@ -94,8 +96,8 @@ func misses(t *testing.T, node *redis.Client) bool {
 	return strings.Contains(nodes, "master,fail ")
 }
 
-// TestStuckUsersHoldUpNobodyElse changes users who cannot be announced, and then others: these are announced as on a calm
-// day, the first ones soon after the cause has ended, all of them, in order.
+// TestStuckUsersHoldUpNobodyElse changes users who cannot be announced, and then others: these are
+// announced as on a calm day, the first ones soon after the cause has ended, all of them, in order.
 func TestStuckUsersHoldUpNobodyElse(t *testing.T) {
 	causes := map[string]func(*testing.T) *trouble{
 		"guards that nobody may touch": guardsForbidden,
@@ -156,10 +158,12 @@ func clientOf(t *testing.T, addr string) *origin.Client {
 	return c
 }
 
-// stickAndHeal changes n users who cannot be announced twice each, then others, and ends the trouble.
+// stickAndHeal changes n users who cannot be announced twice each, then others, and ends the
+// trouble.
 func stickAndHeal(t *testing.T, bird *canary.Canary, tr *trouble, n int, clients []*origin.Client) {
 	t.Helper()
-	putAll(t, bird, clients, tr.others[:100], 4) // a client that first connects while a shard is away takes half a second
+	// a client that first connects while a shard is away takes half a second
+	putAll(t, bird, clients, tr.others[:100], 4)
 	tr.begin(n)
 	said := newTold(tr.stream)
 	first := putAll(t, bird, clients, tr.stuck[:n], 64)

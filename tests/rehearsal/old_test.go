@@ -24,9 +24,9 @@ const table = `CREATE TABLE agents (
 	id integer PRIMARY KEY, nom text NOT NULL, prenom text NOT NULL, avatar text, matricule text NOT NULL,
 	ministere text NOT NULL, sexe char(1) NOT NULL, updated_at timestamptz(3) NOT NULL)`
 
-// old stands in for the auth-user-service: it writes its table with the times of its own clock, which
-// is off by skew, says so on the stream a moment later, and deletes the user in Redis or writes a part
-// of it there. It answers in its own shapes, and has no /health.
+// old stands in for the auth-user-service: it writes its table with the times of its own clock,
+// which is off by skew, says so on the stream a moment later, and deletes the user in Redis or
+// writes a part of it there. It answers in its own shapes, and has no /health.
 type old struct {
 	db    *pgxpool.Pool
 	redis *redis.Client
@@ -56,7 +56,8 @@ func newOld(t *testing.T, db *pgxpool.Pool, client *redis.Client, skew time.Dura
 // now is the time by its clock.
 func (o *old) now() time.Time { return time.Now().Add(o.skew) }
 
-// ministry is what the n-th change of a user writes: answers are told apart by it, whatever the clocks.
+// ministry is what the n-th change of a user writes: answers are told apart by it, whatever the
+// clocks.
 func ministry(n int64) string { return "M-" + strconv.FormatInt(n, 10) }
 
 // row is a user as it answers.

@@ -33,8 +33,8 @@ var each = flag.Duration("each", time.Second, "how long users are changed in eac
 const (
 	users = 20
 	nodes = 2
-	// boundOld is how old an answer may be after a change of the old service, boundOwn after one at the
-	// origin of edgecache.
+	// boundOld is how old an answer may be after a change of the old service, boundOwn after one at
+	// the origin of edgecache.
 	boundOld = time.Second
 	boundOwn = 250 * time.Millisecond
 )
@@ -45,7 +45,9 @@ func (mute) Printf(context.Context, string, ...any) {}
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(mute{})
-	goleak.VerifyTestMain(m, // fasthttp keeps one goroutine for the Date of all servers, and one a server sleeps up to 10 s longer
+	// fasthttp keeps one goroutine for the Date of all servers, and one a server sleeps up to 10 s
+	// longer
+	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
@@ -77,9 +79,9 @@ var steps = []step{
 	{"back to 1: it alone is asked", false, true, false},
 }
 
-// TestMigrationThereAndBack plays every step, readers and the oracle running, beside a service whose
-// clock is five minutes ahead, or behind: no answer is older than promised, none has blank fields, and
-// what was acknowledged is there at the end of each step.
+// TestMigrationThereAndBack plays every step, readers and the oracle running, beside a service
+// whose clock is five minutes ahead, or behind: no answer is older than promised, none has blank
+// fields, and what was acknowledged is there at the end of each step.
 func TestMigrationThereAndBack(t *testing.T) {
 	for name, skew := range map[string]time.Duration{"5 minutes ahead": 5 * time.Minute, "5 minutes behind": -5 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +195,8 @@ func (m *migration) endNodes() {
 // ownURL is where the origin of edgecache is.
 func (m *migration) ownURL() string { return "http://" + m.source.Addr() }
 
-// startOrigin runs the origin of edgecache on the old table, with triggers for what others write there.
+// startOrigin runs the origin of edgecache on the old table, with triggers for what others write
+// there.
 func (m *migration) startOrigin() {
 	m.Helper()
 	store, err := postgres.New(postgres.Config{URL: m.db, Capture: postgres.CaptureTriggers,

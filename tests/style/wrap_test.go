@@ -15,10 +15,14 @@ func columns(line string) int {
 }
 
 // wide returns the numbers of the lines that are too wide and end in a comment, or are one. What no
-// blank could break, such as an address, may be wider, and so may what tools read.
+// blank could break, such as an address, may be wider, and so may what tools read, and lines that
+// are set as a table or as code.
 func (s *source) wide() (numbers []int) {
 	lines := strings.Split(string(s.text), "\n")
 	for _, group := range s.file.Comments {
+		if strings.HasPrefix(group.Text(), "Output:") {
+			continue // it is compared
+		}
 		for _, c := range group.List {
 			at := s.set.Position(c.Pos()).Line
 			for i := range strings.Split(c.Text, "\n") {
@@ -35,8 +39,10 @@ func breakable(line string, c *ast.Comment) bool {
 	if strings.HasPrefix(c.Text, "//go:") {
 		return false
 	}
-	text := strings.TrimPrefix(strings.TrimSpace(line), "// ")
-	return strings.Contains(text, " ")
+	if body, alone := strings.CutPrefix(strings.TrimSpace(line), "//"); alone {
+		return (prose(body) || item.MatchString(body)) && strings.Contains(body[1:], " ")
+	}
+	return true
 }
 
 // wrapped returns the text with every comment that is too wide broken at blanks. A comment at the
@@ -120,7 +126,8 @@ func wrapBlock(lines []string) (out []string) {
 	}
 	for len(lines) > 0 {
 		n := paragraph(in, lines)
-		if isWide(lines[:n]) {
+		first := strings.TrimPrefix(lines[0], in+"//")
+		if isWide(lines[:n]) && (prose(first) || item.MatchString(first)) {
 			out = append(out, fill(in, lines[:n])...)
 		} else {
 			out = append(out, lines[:n]...)

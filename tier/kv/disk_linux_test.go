@@ -41,8 +41,8 @@ func diskChild(dir string) error {
 	return nil
 }
 
-// A disk that is full ends the use of the store with one line, and a disk that is read-only is an error of Open; nothing else
-// happens to the process.
+// A disk that is full ends the use of the store with one line, and a disk that is read-only is an
+// error of Open; nothing else happens to the process.
 func TestDiskThatIsFullOrReadOnly(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	check1(t, os.Mkdir(dir, 0o755))

@@ -42,7 +42,8 @@ func check1(t interface{ Fatal(...any) }, err error) {
 	}
 }
 
-// memory is a folder whose disk is the memory, where there is one: many stores are opened and closed, which sync.
+// memory is a folder whose disk is the memory, where there is one: many stores are opened and
+// closed, which sync.
 func memory() string {
 	if _, err := os.Stat("/dev/shm"); err == nil {
 		return "/dev/shm"
@@ -114,83 +115,106 @@ func TestModel(t *testing.T) {
 		dir, err := os.MkdirTemp(memory(), "kv")
 		check1(t, err)
 		defer func() { _ = os.RemoveAll(dir) }()
-		s := mustOpen(t, quiet(dir))
-		defer func() { check1(t, s.Close()) }()
-		w := world{now: map[string]int64{}, kept: map[string]int64{}, doubt: map[string]int64{}, before: map[string]int64{}}
-		ids := rapid.Custom(func(t *rapid.T) string { return "u" + strconv.Itoa(rapid.IntRange(1, 12).Draw(t, "id")) })
-		version := int64(0)
-		again := func(end func() error) {
-			check1(t, end())
-			s = mustOpen(t, quiet(dir))
-			if got := string(s.Resume()); got != w.at {
-				t.Fatalf("resumes at %q, want %q", got, w.at)
-			}
-			if w.at == "" && len(w.now)+len(w.doubt) > 0 { // nothing vouches for it
-				maps.Copy(w.doubt, w.now)
-				w.now = map[string]int64{}
-			}
-			w.commit()
-		}
+		m := &model{dir: dir, s: mustOpen(t, quiet(dir))}
+		m.w = world{now: map[string]int64{}, kept: map[string]int64{}, doubt: map[string]int64{}, before: map[string]int64{}}
+		defer func() { check1(t, m.s.Close()) }()
 		t.Repeat(map[string]func(*rapid.T){
-			"put": func(t *rapid.T) {
-				id := ids.Draw(t, "id")
-				version++
-				put(s, id, version, strings.Repeat("x", rapid.IntRange(0, 3000).Draw(t, "size")))
-				w.now[id] = version
-				delete(w.doubt, id)
-			},
-			"refused": func(t *rapid.T) {
-				if s.Put(ids.Draw(t, "id"), Record{Version: 1 << 50}, func() bool { return false }) {
-					t.Fatal("a record that is not valid was taken")
-				}
-			},
-			"delete": func(t *rapid.T) {
-				id := ids.Draw(t, "id")
-				s.Delete(id)
-				delete(w.now, id)
-				delete(w.doubt, id)
-			},
-			"checkpoint": func(t *rapid.T) {
-				version++
-				w.at = fmt.Sprint("place ", version)
-				s.Checkpoint([]byte(w.at))
-			},
-			"flush": func(t *rapid.T) {
-				s.Flush()
-				maps.Copy(w.doubt, w.now)
-				w.now = map[string]int64{}
-			},
-			"vouch": func(t *rapid.T) {
-				s.commit() // what was not committed when the flush came is not asked about
-				w.commit()
-				doubts, _ := s.Doubtful("", 100)
-				got := map[string]int64{}
-				for _, d := range doubts {
-					got[d.ID] = d.Version
-				}
-				if !maps.Equal(got, w.doubt) {
-					t.Fatalf("in doubt are %v, want %v", got, w.doubt)
-				}
-				for _, d := range doubts {
-					if rapid.Bool().Draw(t, "good") && s.Vouch(d, always) {
-						w.now[d.ID] = d.Version
-						delete(w.doubt, d.ID)
-					}
-				}
-			},
-			"commit": func(*rapid.T) { s.commit(); w.commit() },
-			"dies":   func(*rapid.T) { w.die(); again(s.kill) },
-			"ends":   func(*rapid.T) { w.commit(); again(s.Close) },
-			"": func(t *rapid.T) {
-				for i := range 12 {
-					id := "u" + strconv.Itoa(i+1)
-					if got := holds(s, id); got != w.now[id] {
-						t.Fatalf("%s is %d, want %d", id, got, w.now[id])
-					}
-				}
-			},
+			"put": m.put, "refused": m.refused, "delete": m.delete, "checkpoint": m.checkpoint, "flush": m.flush,
+			"vouch":  m.vouch,
+			"commit": func(*rapid.T) { m.s.commit(); m.w.commit() },
+			"dies":   func(t *rapid.T) { m.w.die(); m.again(t, m.s.kill) },
+			"ends":   func(t *rapid.T) { m.w.commit(); m.again(t, m.s.Close) },
+			"":       m.check,
 		})
 	})
+}
+
+// model is a store beside what it should hold.
+type model struct {
+	dir     string
+	s       *Store
+	w       world
+	version int64 // the last given
+}
+
+// id draws one of twelve users.
+func (m *model) id(t *rapid.T) string {
+	return "u" + strconv.Itoa(rapid.IntRange(1, 12).Draw(t, "id"))
+}
+
+func (m *model) put(t *rapid.T) {
+	id := m.id(t)
+	m.version++
+	put(m.s, id, m.version, strings.Repeat("x", rapid.IntRange(0, 3000).Draw(t, "size")))
+	m.w.now[id] = m.version
+	delete(m.w.doubt, id)
+}
+
+func (m *model) refused(t *rapid.T) {
+	if m.s.Put(m.id(t), Record{Version: 1 << 50}, func() bool { return false }) {
+		t.Fatal("a record that is not valid was taken")
+	}
+}
+
+func (m *model) delete(t *rapid.T) {
+	id := m.id(t)
+	m.s.Delete(id)
+	delete(m.w.now, id)
+	delete(m.w.doubt, id)
+}
+
+func (m *model) checkpoint(*rapid.T) {
+	m.version++
+	m.w.at = fmt.Sprint("place ", m.version)
+	m.s.Checkpoint([]byte(m.w.at))
+}
+
+func (m *model) flush(*rapid.T) {
+	m.s.Flush()
+	maps.Copy(m.w.doubt, m.w.now)
+	m.w.now = map[string]int64{}
+}
+
+func (m *model) vouch(t *rapid.T) {
+	m.s.commit() // what was not committed when the flush came is not asked about
+	m.w.commit()
+	doubts, _ := m.s.Doubtful("", 100)
+	got := map[string]int64{}
+	for _, d := range doubts {
+		got[d.ID] = d.Version
+	}
+	if !maps.Equal(got, m.w.doubt) {
+		t.Fatalf("in doubt are %v, want %v", got, m.w.doubt)
+	}
+	for _, d := range doubts {
+		if rapid.Bool().Draw(t, "good") && m.s.Vouch(d, always) {
+			m.w.now[d.ID] = d.Version
+			delete(m.w.doubt, d.ID)
+		}
+	}
+}
+
+// again opens the store anew after end.
+func (m *model) again(t *rapid.T, end func() error) {
+	check1(t, end())
+	m.s = mustOpen(t, quiet(m.dir))
+	if got := string(m.s.Resume()); got != m.w.at {
+		t.Fatalf("resumes at %q, want %q", got, m.w.at)
+	}
+	if m.w.at == "" && len(m.w.now)+len(m.w.doubt) > 0 { // nothing vouches for it
+		maps.Copy(m.w.doubt, m.w.now)
+		m.w.now = map[string]int64{}
+	}
+	m.w.commit()
+}
+
+func (m *model) check(t *rapid.T) {
+	for i := range 12 {
+		id := "u" + strconv.Itoa(i+1)
+		if got := holds(m.s, id); got != m.w.now[id] {
+			t.Fatalf("%s is %d, want %d", id, got, m.w.now[id])
+		}
+	}
 }
 
 // filled makes a store of n users in dir, closed in order.
@@ -208,8 +232,8 @@ func filled(t *testing.T, dir string, n int) {
 	check1(t, s.Close())
 }
 
-// TestDamage changes a byte at random places. A store that is opened nevertheless answers rightly or
-// not at all; one that cannot be believed is thrown away with one line.
+// TestDamage changes a byte at random places. A store that is opened nevertheless answers rightly
+// or not at all; one that cannot be believed is thrown away with one line.
 func TestDamage(t *testing.T) {
 	const users = 400
 	dir, err := os.MkdirTemp(memory(), "kv")
@@ -227,7 +251,8 @@ func TestDamage(t *testing.T) {
 	var thrown, silent, refused int
 	rapidSeed := rapid.Custom(func(t *rapid.T) [2]int {
 		page := rapid.IntRange(0, len(good)/pageSize-1).Draw(t, "page")
-		most := rapid.SampledFrom([]int{64, pageSize}).Draw(t, "most") // the head of a page says most
+		// the head of a page says most
+		most := rapid.SampledFrom([]int{64, pageSize}).Draw(t, "most")
 		return [2]int{page*pageSize + rapid.IntRange(0, most-1).Draw(t, "at"), rapid.IntRange(1, 255).Draw(t, "by")}
 	})
 	for i := range places {

@@ -188,8 +188,8 @@ func (s *Store) Renew(id string, r Record, valid func() bool) bool {
 // exchangeTries is how often exchange looks again because something came between.
 const exchangeTries = 3
 
-// exchange puts what take makes of what is held of id in its place, if valid, which is called as that
-// of Put is, says so. take gets nil for nothing, and may return nil to leave it.
+// exchange puts what take makes of what is held of id in its place, if valid, which is called as
+// that of Put is, says so. take gets nil for nothing, and may return nil to leave it.
 func (s *Store) exchange(id string, take func(held *Record) *Record, valid func() bool) bool {
 	for range exchangeTries {
 		commits := s.counters.commits.Load()
@@ -208,8 +208,8 @@ func (s *Store) exchange(id string, take func(held *Record) *Record, valid func(
 	return false
 }
 
-// exchangeNow reports again when what was held has changed since it was looked at: it was one of the
-// changes that wait, or it was in the file after so many transactions.
+// exchangeNow reports again when what was held has changed since it was looked at: it was one of
+// the changes that wait, or it was in the file after so many transactions.
 func (s *Store) exchangeNow(
 	id string, held *Record, waits bool, commits uint64, r *Record, valid func() bool,
 ) (done, again bool) {

@@ -157,8 +157,8 @@ func guard(f func() error) (err error) {
 // bootFile has an id that each boot of a Linux machine changes.
 const bootFile = "/proc/sys/kernel/random/boot_id"
 
-// bootID returns the id of this boot; "" where there is none, so that only a file that was closed in
-// order is believed.
+// bootID returns the id of this boot; "" where there is none, so that only a file that was closed
+// in order is believed.
 func bootID() string {
 	b, err := os.ReadFile(bootFile)
 	if err != nil {

@@ -20,8 +20,9 @@ type Fill struct {
 	Profile *profile.Profile
 	// Failed says that the origin did not answer.
 	Failed bool
-	// Vouched says that the caller was told of every change for a minute, and of none above Profile.
-	// Then it is taken for 10 s though Redis knows of a higher version, which nobody has announced since.
+	// Vouched says that the caller was told of every change for a minute, and of none above
+	// Profile. Then it is taken for 10 s though Redis knows of a higher version, which nobody has
+	// announced since.
 	Vouched bool
 }
 

@@ -11,14 +11,16 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// wrongType reports that Redis holds a key of another type where a record, a guard or a lease belongs:
-// somebody's SET user:profile:12. Below Redis 7 a script's error has it behind words of its own.
+// wrongType reports that Redis holds a key of another type where a record, a guard or a lease
+// belongs: somebody's SET user:profile:12. Below Redis 7 a script's error has it behind words of
+// its own.
 func wrongType(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.Contains(reply.Error(), "WRONGTYPE")
 }
 
-// heal removes what is of another type at the keys of a user, and reports whether there was anything.
+// heal removes what is of another type at the keys of a user, and reports whether there was
+// anything.
 func (r *Redis) heal(ctx context.Context, id string) bool {
 	n, err := heal.Run(ctx, r.client, keys(id)).Int()
 	return err == nil && n > 0

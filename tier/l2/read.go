@@ -19,8 +19,8 @@ type Room func(i int) *profile.Profile
 // works on the other. Below that the second trip costs more than it saves.
 const overlapFrom = 32
 
-// Standing is what a record in Redis is worth; the zero value for one that is as edgecache wrote it,
-// or is not there.
+// Standing is what a record in Redis is worth; the zero value for one that is as edgecache wrote
+// it, or is not there.
 type Standing struct {
 	// Trust says who wrote it.
 	Trust profile.Trust

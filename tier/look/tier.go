@@ -1,5 +1,6 @@
-// Package look is what a tier.Cache says of itself: which tier has answered, why an answer is what it
-// is, which lookups were timed and how long they took. It does nothing; package tier fills it in.
+// Package look is what a tier.Cache says of itself: which tier has answered, why an answer is what
+// it is, which lookups were timed and how long they took. It does nothing; package tier fills it
+// in.
 package look
 
 import "fmt"
@@ -23,7 +24,8 @@ const (
 	FromStale
 )
 
-// String returns "none", "L1", "L1.5", "L2", "origin" or "stale", and "tier(n)" for any other value.
+// String returns "none", "L1", "L1.5", "L2", "origin" or "stale", and "tier(n)" for any other
+// value.
 func (t Tier) String() string {
 	if names := [...]string{"none", "L1", "L1.5", "L2", "origin", "stale"}; int(t) < len(names) {
 		return names[t]

@@ -1,8 +1,9 @@
-// Package watch notices writes to Redis that bypass the stream of changes, and has a tier.Cache compare
-// what it holds with them.
+// Package watch notices writes to Redis that bypass the stream of changes, and has a tier.Cache
+// compare what it holds with them.
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,8 @@ type Config struct {
 	Redirected redis.UniversalClient
 	// Cache is the one to correct. Its Config says that it is Watched.
 	Cache *tier.Cache
-	// Logger gets one line when a server refuses a way of watching and one per failed attempt to connect.
-	// Default: none.
+	// Logger gets one line when a server refuses a way of watching and one per failed attempt to
+	// connect. Default: none.
 	Logger *slog.Logger
 }
 
@@ -56,9 +57,9 @@ type Config struct {
 // what L1 holds of them with what Redis has now, and forgets only what differs. An outside write is
 // refused by L1 within about 2 x rest.
 //
-// It tries what a server has, in this order: pushes of CLIENT TRACKING (RESP3), the same redirected to
-// a subscription (RESP2), keyspace notifications. Where none of them is to be had, it compares users
-// who were shown lately with Redis, once a second.
+// It tries what a server has, in this order: pushes of CLIENT TRACKING (RESP3), the same redirected
+// to a subscription (RESP2), keyspace notifications. Where none of them is to be had, it compares
+// users who were shown lately with Redis, once a second.
 type Watch struct {
 	conf  Config
 	mu    sync.Mutex
@@ -110,9 +111,7 @@ func New(conf Config) (*Watch, error) {
 	if conf.Client == nil || conf.Cache == nil {
 		return nil, errors.New("watch: Config needs a Client and a Cache")
 	}
-	if conf.Logger == nil {
-		conf.Logger = slog.New(slog.DiscardHandler)
-	}
+	conf.Logger = cmp.Or(conf.Logger, slog.New(slog.DiscardHandler))
 	w := &Watch{conf: conf}
 	w.noticed.ids = map[string]struct{}{}
 	return w, nil
@@ -181,8 +180,8 @@ func (w *Watch) followMasters(ctx context.Context) {
 	}
 }
 
-// follow keeps a link to one server, by the first way that it does not refuse. What was written there
-// while the link was down is unknown, so each link but the first begins with a flush.
+// follow keeps a link to one server, by the first way that it does not refuse. What was written
+// there while the link was down is unknown, so each link but the first begins with a flush.
 func (w *Watch) follow(ctx context.Context, server *redis.Client) {
 	tries := ways
 	for attempt := 0; ctx.Err() == nil; attempt++ {

@@ -158,8 +158,8 @@ func TestLostWatchFlushesWhenItIsBack(t *testing.T) {
 	}
 }
 
-// Servers that refuse one way or the other are watched by the next. Each refusal is one warning, and
-// writes of others are seen all the same.
+// Servers that refuse one way or the other are watched by the next. Each refusal is one warning,
+// and writes of others are seen all the same.
 func TestWaysOfWatching(t *testing.T) {
 	for _, c := range []struct {
 		name, way string

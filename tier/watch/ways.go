@@ -26,8 +26,8 @@ const (
 	sweepIDs   = 256
 )
 
-// way is one of the ways to learn of writes of others. listen calls linked once the link stands, and
-// returns when it fails, when ctx ends, or when other ways should be tried again.
+// way is one of the ways to learn of writes of others. listen calls linked once the link stands,
+// and returns when it fails, when ctx ends, or when other ways should be tried again.
 type way struct {
 	name   string
 	listen func(w *Watch, ctx context.Context, server *redis.Client, linked func()) error
@@ -89,7 +89,8 @@ func (p pushed) HandlePushNotification(_ context.Context, _ push.NotificationHan
 func (w *Watch) listenPush(ctx context.Context, server *redis.Client, linked func()) error {
 	conn := server.EphemeralConn()
 	defer conn.Close()
-	if server.GetPushNotificationHandler("invalidate") == nil { // the client keeps that of a link before
+	// the client keeps that of a link before
+	if server.GetPushNotificationHandler("invalidate") == nil {
 		if err := conn.RegisterPushNotificationHandler("invalidate", pushed{w}, false); err != nil {
 			return no("this connection takes no pushes: " + err.Error())
 		}
@@ -159,8 +160,8 @@ func (w *Watch) redirected(ctx context.Context, addr string) (found *redis.Clien
 	return nil, no("no client that redirects was given")
 }
 
-// listenKeyspace is told by keyspace notifications, which the server must be configured for. They do
-// not tell of FLUSHALL, so users who were shown are compared as well.
+// listenKeyspace is told by keyspace notifications, which the server must be configured for. They
+// do not tell of FLUSHALL, so users who were shown are compared as well.
 func (w *Watch) listenKeyspace(ctx context.Context, server *redis.Client, linked func()) error {
 	conf, err := server.ConfigGet(ctx, "notify-keyspace-events").Result()
 	if err != nil {
@@ -249,8 +250,8 @@ func (w *Watch) sweepUntil(ctx context.Context, end <-chan time.Time) {
 	}
 }
 
-// Shown notes that a user was shown, for servers whose writes can only be found by comparing. It costs
-// an atomic load where that is not so.
+// Shown notes that a user was shown, for servers whose writes can only be found by comparing. It
+// costs an atomic load where that is not so.
 func (w *Watch) Shown(id string) {
 	if w.shown.on.Load() > 0 {
 		w.shown.add(id)

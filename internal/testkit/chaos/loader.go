@@ -1,5 +1,5 @@
-// Package chaos spoils an origin for tests, as redistest.Proxy spoils a link: it delays, fails, panics, hangs, and loses answers
-// after the work was done.
+// Package chaos spoils an origin for tests, as redistest.Proxy spoils a link: it delays, fails,
+// panics, hangs, and loses answers after the work was done.
 package chaos
 
 import (
@@ -26,13 +26,15 @@ type Origin interface {
 	LoadBatch(ctx context.Context, ids []string) (profile.Batch, error)
 }
 
-// Faults says how often, from 0 to 1, what befalls a call; at most one of them does. The zero value spoils nothing.
+// Faults says how often, from 0 to 1, what befalls a call; at most one of them does. The zero value
+// spoils nothing.
 type Faults struct {
 	// Fail returns ErrFailed at once, Panic panics, Hang waits for the end of the caller's context.
 	Fail, Panic, Hang float64
 	// Lose asks the origin and returns ErrLost in place of its answer.
 	Lose float64
-	// Delay is the longest wait between the origin's answer and its return, so that it is old when it arrives. Default 0.
+	// Delay is the longest wait between the origin's answer and its return, so that it is old when
+	// it arrives. Default 0.
 	Delay time.Duration
 }
 
@@ -47,7 +49,8 @@ type Loader struct {
 	rnd *rand.Rand
 }
 
-// Spoil returns a Loader over origin without faults as yet. The same seed and order of calls bring the same faults.
+// Spoil returns a Loader over origin without faults as yet. The same seed and order of calls bring
+// the same faults.
 func Spoil(origin Origin, seed uint64) *Loader {
 	l := &Loader{origin: origin, rnd: rand.New(rand.NewPCG(seed, 0))}
 	l.Set(Faults{})

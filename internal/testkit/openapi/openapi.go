@@ -191,7 +191,8 @@ func spread(p map[string]any) []*regexp.Regexp {
 
 func (d *Doc) checkQuery(op, item map[string]any, x Exchange) error {
 	known := map[string]bool{}
-	var patterns []*regexp.Regexp // of the names of an object that is spread over the query (form, explode)
+	// of the names of an object that is spread over the query (form, explode)
+	var patterns []*regexp.Regexp
 	for _, list := range []any{op["parameters"], item["parameters"]} {
 		all, _ := list.([]any)
 		for _, one := range all {

@@ -22,12 +22,14 @@ type child struct {
 	ended chan struct{} // closed once the process is gone and reaped
 }
 
-// spawn starts cmd so that it cannot outlive this process, even one that is killed: the system signals the child when the
-// thread that created it ends. Go ends threads as it likes, except the one a goroutine is locked to, so one goroutine
-// starts the child, keeps its thread, and waits for the child's end. The signal is PostgreSQL's immediate shutdown, which
-// takes the processes of its connections along.
+// spawn starts cmd so that it cannot outlive this process, even one that is killed: the system
+// signals the child when the thread that created it ends. Go ends threads as it likes, except the
+// one a goroutine is locked to, so one goroutine starts the child, keeps its thread, and waits for
+// the child's end. The signal is PostgreSQL's immediate shutdown, which takes the processes of its
+// connections along.
 func spawn(cmd *exec.Cmd) (*child, error) {
-	cmd.SysProcAttr.Setpgid = true // a Ctrl-C in the terminal reaches the test, which then cleans up
+	// a Ctrl-C in the terminal reaches the test, which then cleans up
+	cmd.SysProcAttr.Setpgid = true
 	dieWithParent(cmd.SysProcAttr)
 	c := &child{ended: make(chan struct{})}
 	started := make(chan error, 1)
@@ -51,7 +53,8 @@ func spawn(cmd *exec.Cmd) (*child, error) {
 	return c, nil
 }
 
-// serverUser returns the user to run the server as: PostgreSQL refuses root, so root needs another user.
+// serverUser returns the user to run the server as: PostgreSQL refuses root, so root needs another
+// user.
 func serverUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -69,8 +72,8 @@ func serverUser() (*syscall.Credential, error) {
 }
 
 const (
-	// Ports are taken from below the range that systems hand to outgoing connections: a killed server must find its port
-	// free when it comes back.
+	// Ports are taken from below the range that systems hand to outgoing connections: a killed
+	// server must find its port free when it comes back.
 	lowestPort, portCount = 22_000, 8_000
 
 	portProbes = 200

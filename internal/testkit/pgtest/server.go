@@ -1,8 +1,9 @@
-// Package pgtest starts private PostgreSQL servers for tests and benchmarks: in a temporary folder, on a free port of
-// 127.0.0.1, without passwords, and gone with the process that started them.
+// Package pgtest starts private PostgreSQL servers for tests and benchmarks: in a temporary folder,
+// on a free port of 127.0.0.1, without passwords, and gone with the process that started them.
 //
-// Start returns errors and leaves closing to the caller; Server does the same for a test, which it ends when something is
-// missing. Goroutine leak checks belong after its clean-up: a running server keeps one goroutine.
+// Start returns errors and leaves closing to the caller; Server does the same for a test, which it
+// ends when something is missing. Goroutine leak checks belong after its clean-up: a running server
+// keeps one goroutine.
 package pgtest
 
 import (
@@ -22,12 +23,13 @@ import (
 )
 
 const (
-	// ReadyTimeout is how long a server may take to answer after its start, recovery included. Generous: a loaded two-core
-	// machine runs other tests meanwhile.
+	// ReadyTimeout is how long a server may take to answer after its start, recovery included.
+	// Generous: a loaded two-core machine runs other tests meanwhile.
 	ReadyTimeout = 60 * time.Second
 
-	pollEvery    = 10 * time.Millisecond
-	portAttempts = 8       // a port found free may be taken by another test before the server binds it
+	pollEvery = 10 * time.Millisecond
+	// a port found free may be taken by another test before the server binds it
+	portAttempts = 8
 	maxLogTail   = 2 << 10 // bytes of the server's log that an error quotes
 )
 
@@ -43,14 +45,15 @@ var (
 
 // Options describes one server. The zero value commits as a server in production does.
 type Options struct {
-	// NoSync leaves it to the operating system when commits reach the disk. Killing the server still loses nothing.
+	// NoSync leaves it to the operating system when commits reach the disk. Killing the server
+	// still loses nothing.
 	NoSync bool
 	// Lines are appended to postgresql.conf and win over the package's own.
 	Lines []string
 }
 
-// Proc is a private PostgreSQL server. Its methods may be called concurrently; those that stop and start it wait for each
-// other.
+// Proc is a private PostgreSQL server. Its methods may be called concurrently; those that stop and
+// start it wait for each other.
 type Proc struct {
 	// Addr is host:port, the same over restarts.
 	Addr string
@@ -66,8 +69,8 @@ type Proc struct {
 	closed bool   // guarded by mu
 }
 
-// Start makes a database cluster, runs a server on it and returns once it answers. The caller closes it.
-// Errors: ErrMissing, the context's, or what the server logged before it gave up.
+// Start makes a database cluster, runs a server on it and returns once it answers. The caller
+// closes it. Errors: ErrMissing, the context's, or what the server logged before it gave up.
 func Start(ctx context.Context, o Options) (*Proc, error) {
 	bin, err := binaries()
 	if err != nil {
@@ -125,13 +128,16 @@ func (p *Proc) Pid() int {
 	return p.child.pid
 }
 
-// Kill ends the server with SIGKILL, as a crash would. Its processes for single connections see that within moments.
+// Kill ends the server with SIGKILL, as a crash would. Its processes for single connections see
+// that within moments.
 func (p *Proc) Kill() error { return p.end(syscall.SIGKILL) }
 
-// StopImmediate is pg_ctl stop -m immediate: connections are cut, nothing is written that was not yet.
+// StopImmediate is pg_ctl stop -m immediate: connections are cut, nothing is written that was not
+// yet.
 func (p *Proc) StopImmediate() error { return p.end(syscall.SIGQUIT) }
 
-// end sends a signal that ends the server and returns when it is gone. Ending one that does not run does nothing.
+// end sends a signal that ends the server and returns when it is gone. Ending one that does not run
+// does nothing.
 func (p *Proc) end(sig syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,7 +156,8 @@ func (p *Proc) endLocked(sig syscall.Signal) error {
 	return nil
 }
 
-// Restart starts the server again, after ending it as a crash would if it runs, and returns once it answers.
+// Restart starts the server again, after ending it as a crash would if it runs, and returns once it
+// answers.
 func (p *Proc) Restart() error {
 	ctx, cancel := context.WithTimeout(context.Background(), ReadyTimeout)
 	defer cancel()
@@ -266,7 +273,8 @@ func (p *Proc) launchLocked(ctx context.Context) error {
 	}
 }
 
-// answersLocked asks the server that listens for its folder, since a server of another test may have the port.
+// answersLocked asks the server that listens for its folder, since a server of another test may
+// have the port.
 func (p *Proc) answersLocked(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, p.URL())
 	if err != nil {

@@ -16,7 +16,8 @@ func Server(tb TB) *Proc {
 	return ServerWith(tb, Options{})
 }
 
-// ServerWith is Start for a test: a server that is missing or does not start ends it, and its clean-up closes the server.
+// ServerWith is Start for a test: a server that is missing or does not start ends it, and its
+// clean-up closes the server.
 func ServerWith(tb TB, o Options) *Proc {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), ReadyTimeout)

@@ -21,7 +21,8 @@ func (c *child) awaitStopped() error {
 		if err != nil {
 			return err
 		}
-		// "pid (name) state ...": the name may hold anything, so the state is looked for after its end.
+		// "pid (name) state ...": the name may hold anything, so the state is looked for after its
+		// end.
 		if _, rest, ok := bytes.Cut(stat, []byte(") ")); ok && rest[0] == 'T' {
 			return nil
 		}

@@ -101,7 +101,8 @@ func (c *ClusterProc) form(ctx context.Context) error {
 	for i, p := range c.Nodes {
 		first, last := i*slotCount/masters, (i+1)*slotCount/masters-1
 		_, err := p.Client().Pipelined(ctx, func(pipe redis.Pipeliner) error {
-			pipe.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1) // equal epochs would be settled later, one by one
+			// equal epochs would be settled later, one by one
+			pipe.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
 			pipe.ClusterAddSlotsRange(ctx, first, last)
 			pipe.ClusterMeet(ctx, "127.0.0.1", strconv.Itoa(c.Nodes[0].port))
 			return nil

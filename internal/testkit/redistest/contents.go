@@ -7,8 +7,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Contents returns what every key of the database holds, as text, and when it expires. Strings, hashes, lists, sets, sorted sets
-// and streams are known. Two that are equal are of a database that nothing has changed.
+// Contents returns what every key of the database holds, as text, and when it expires. Strings,
+// hashes, lists, sets, sorted sets and streams are known. Two that are equal are of a database that
+// nothing has changed.
 func Contents(ctx context.Context, c redis.Cmdable) (map[string]string, error) {
 	all := map[string]string{}
 	keys, err := c.Keys(ctx, "*").Result()

@@ -32,8 +32,9 @@ const (
 	// sentinels to agree. Generous: a loaded two-core machine runs other tests meanwhile.
 	ReadyTimeout = 30 * time.Second
 
-	pollEvery    = 5 * time.Millisecond
-	portAttempts = 8       // a port found free may be taken by another test before the server binds it
+	pollEvery = 5 * time.Millisecond
+	// a port found free may be taken by another test before the server binds it
+	portAttempts = 8
 	maxLogTail   = 2 << 10 // bytes of the server's log that an error quotes
 )
 
@@ -54,7 +55,8 @@ type Options struct {
 	AOF bool
 	// Password is what clients must present; Client and URL do. Default none.
 	Password string
-	// TLS has the servers speak TLS alone, to each other too, and ask for certificates. Default: plain.
+	// TLS has the servers speak TLS alone, to each other too, and ask for certificates. Default:
+	// plain.
 	TLS *TLS
 	// Lines are appended to redis.conf and win over the package's own.
 	Lines []string
@@ -294,8 +296,8 @@ func (p *Proc) awaitReadyLocked(ctx context.Context) error {
 	}
 }
 
-// answersLocked asks the server that listens for its process id. A dial of its own comes first, because the
-// client logs every one that is refused.
+// answersLocked asks the server that listens for its process id. A dial of its own comes first,
+// because the client logs every one that is refused.
 func (p *Proc) answersLocked(ctx context.Context) error {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", p.Addr)

@@ -20,9 +20,9 @@ type ScriptCase struct {
 	Args    []any
 }
 
-// ScriptsAreWhole makes each call on a server that is full, and with each of its keys of another type than the script wants.
-// A call that fails must have changed nothing, and made again once that is repaired it must do all that it does on a server
-// that never failed.
+// ScriptsAreWhole makes each call on a server that is full, and with each of its keys of another
+// type than the script wants. A call that fails must have changed nothing, and made again once that
+// is repaired it must do all that it does on a server that never failed.
 func ScriptsAreWhole(t *testing.T, p *Proc, cases []ScriptCase) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
@@ -63,7 +63,8 @@ func (s *scriptTest) prepare() {
 	}
 }
 
-// run calls the script. One that does what it is to do about a key that it cannot use says so by another reply.
+// run calls the script. One that does what it is to do about a key that it cannot use says so by
+// another reply.
 func (s *scriptTest) run() error {
 	return s.call.Script.Run(s.t.Context(), s.c, s.call.Keys, s.call.Args...).Err()
 }

@@ -9,7 +9,8 @@ import (
 // Shown is how many reasons are remembered.
 const Shown = 10
 
-// List counts what was refused and remembers the first reasons. Its zero value is empty; it may be used concurrently.
+// List counts what was refused and remembers the first reasons. Its zero value is empty; it may be
+// used concurrently.
 type List struct {
 	mu    sync.Mutex
 	count int64

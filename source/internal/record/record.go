@@ -59,8 +59,8 @@ func Args(p *profile.Profile) ([]any, error) {
 	return []any{p.ID, p.Nom, p.Prenom, fullName, p.Avatar, p.Matricule, p.Ministere, p.Sexe, attrs, p.UpdatedAt}, nil
 }
 
-// Check returns nil for a profile that every store can keep: valid, and its texts UTF-8 without NUL, which
-// PostgreSQL refuses.
+// Check returns nil for a profile that every store can keep: valid, and its texts UTF-8 without
+// NUL, which PostgreSQL refuses.
 func Check(p *profile.Profile) error {
 	if err := p.Check(); err != nil {
 		return err
