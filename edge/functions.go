@@ -97,7 +97,7 @@ type Functions struct {
 	want, have atomic.Uint64
 	// when Redis last did not answer, in nanoseconds since 1970; 0 when it last did
 	failed atomic.Int64
-	table  atomic.Pointer[map[string]*Serving]
+	table  atomic.Pointer[table]
 
 	compiling sync.Mutex // one at a time, so that lookups keep a processor
 
@@ -125,7 +125,7 @@ func NewFunctions(cfg FunctionsConfig) (*Functions, error) {
 	}
 	f := &Functions{cfg: cfg, engine: engine, store: store{cfg.Client}, wake: make(chan struct{}, 1),
 		asked: make(chan struct{}), modules: make(map[moduleID]*module)}
-	f.table.Store(&map[string]*Serving{})
+	f.table.Store(newTable(nil))
 	return f, nil
 }
 
@@ -245,7 +245,7 @@ func (f *Functions) wakeWaiters() {
 func (f *Functions) take(records map[string]Record) (dropped []moduleID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	old, now := *f.table.Load(), make(map[string]*Serving, len(records))
+	old, now := f.table.Load().byName, make(map[string]*Serving, len(records))
 	used := make(map[moduleID]bool)
 	for name, r := range records {
 		if v, ok := r.Find(r.Next); ok {
@@ -263,7 +263,7 @@ func (f *Functions) take(records map[string]Record) (dropped []moduleID) {
 		f.onTrialLocked(s, r, used)
 		now[name] = s
 	}
-	f.table.Store(&now)
+	f.table.Store(newTable(now))
 	return f.dropLocked(used)
 }
 
@@ -363,10 +363,27 @@ func (f *Functions) Lookup(ctx context.Context, name string, fresh bool) (s *Ser
 			return nil, false, err
 		}
 	}
-	if s := (*f.table.Load())[name]; s != nil {
+	if s := f.table.Load().find(name); s != nil {
 		return s, sure, nil
 	}
 	return nil, sure, &Failure{Function: name, Err: ErrUnknown}
+}
+
+// Plain is Lookup for the usual case: the one version that serves, and its function. Both are nil
+// when Redis has to be asked first, while another version is on trial, and when there is none.
+func (f *Functions) Plain(name string, fresh bool) (*Serving, *Function) {
+	if !fresh || f.have.Load() != f.want.Load() {
+		return nil, nil
+	}
+	s := f.table.Load().find(name)
+	if s == nil || s.trial.Load() != nil {
+		return nil, nil
+	}
+	fn := s.module.Load().ready.Load()
+	if fn == nil {
+		return nil, nil
+	}
+	return s, fn
 }
 
 // catchUp waits until Redis has answered a question that was asked after now, and reports whether
@@ -407,7 +424,7 @@ func (f *Functions) catchUp(ctx context.Context, fresh bool) (bool, error) {
 // Stats returns a snapshot of all functions, by name; a version on trial follows the one that
 // serves.
 func (f *Functions) Stats() []FunctionStats {
-	table := *f.table.Load()
+	table := f.table.Load().byName
 	stats := make([]FunctionStats, 0, len(table))
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		stats = append(stats, table[name].Stats())

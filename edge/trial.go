@@ -135,7 +135,7 @@ func (f *Functions) judge(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for name, s := range *f.table.Load() {
+		for name, s := range f.table.Load().byName {
 			if t := s.Trial(); t != nil {
 				f.judgeOne(ctx, name, t, worse(t.Stats(), s.Stats()))
 			}

@@ -20,6 +20,9 @@ var ErrNoFunctions = errors.New("node: this node runs no edge functions")
 // maxStages is how many functions one lookup goes through.
 const maxStages = 4
 
+// fewStages is how many most lookups go through at most: those take no memory of the heap.
+const fewStages = 2
+
 // Through says which edge functions a profile goes through before it is shown.
 type Through struct {
 	// Functions are their names, 4 at most. Each gets what the one before shows, so what one hides
@@ -48,7 +51,7 @@ type stage struct {
 // part is a version, and its tail.
 type part struct {
 	serving  *edge.Serving
-	from, to int
+	from, to int32
 }
 
 // of returns the version that serves a user.
@@ -66,18 +69,19 @@ func (s *stage) of(id string) part {
 // Errors are those of GetWith, ErrNoFunctions, edge.ErrRequest, or an *edge.Failure, which names
 // the function.
 func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want) (View, error) {
+	got, bad := n.GetWith(ctx, id, w)
 	if len(through.Functions) == 0 {
-		got, err := n.GetWith(ctx, id, w)
-		return View{Result: got}, err
+		return View{Result: got}, bad
 	}
-	var room [maxStages]stage
-	var bytes [128]byte
-	stages, tails, sure, err := n.stages(ctx, room[:0], bytes[:0], through)
-	if err != nil {
-		return View{}, err
+	if bad == nil {
+		if v, ok := n.kept(got, &through); ok {
+			return v, nil
+		}
 	}
-	got, err := n.GetWith(ctx, id, w)
-	if err != nil {
+	var room [fewStages]stage
+	var bytes [64]byte
+	stages, tails, sure, err := n.stages(ctx, room[:0], bytes[:0], &through)
+	if err = cmp.Or(err, bad); err != nil {
 		return View{}, err
 	}
 	if !sure {
@@ -87,13 +91,35 @@ func (n *Node) View(ctx context.Context, id string, through Through, w tier.Want
 	return View{shown, tag}, err
 }
 
+// kept returns what one function made of an answer before, and false where there is more to it:
+// View goes the long way then.
+func (n *Node) kept(got tier.Result, through *Through) (View, bool) {
+	if len(through.Functions) != 1 || n.functions == nil {
+		return View{}, false
+	}
+	s, f := n.functions.Plain(through.Functions[0], n.cache.Fresh())
+	if s == nil {
+		return View{}, false
+	}
+	var room [64]byte
+	tail, err := f.AppendTail(room[:0], through.Request)
+	if err != nil {
+		return View{}, false
+	}
+	shown, err, ok := got.Find(s.ID, tail)
+	if err != nil || !ok {
+		return View{}, false
+	}
+	return View{shown, mix(0, s.Tag, tail)}, true
+}
+
 // BatchView is BatchGet, each user shown as View would, all by the same versions of the functions.
 // What a function fails for, or refuses, is an error of that user alone.
 func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w tier.Want) (tier.Batch, error) {
 	if len(through.Functions) == 0 {
 		return n.BatchGet(ctx, ids, w)
 	}
-	stages, tails, sure, err := n.stages(ctx, nil, nil, through)
+	stages, tails, sure, err := n.stages(ctx, nil, nil, &through)
 	if err != nil {
 		return tier.Batch{}, err
 	}
@@ -121,7 +147,7 @@ func (n *Node) BatchView(ctx context.Context, ids []string, through Through, w t
 
 // stages appends the functions, and their tails to bytes. sure is false where other versions may
 // serve by now.
-func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Through) (_ []stage, _ []byte, sure bool, _ error) {
+func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through *Through) (_ []stage, _ []byte, sure bool, _ error) {
 	if n.functions == nil {
 		return nil, nil, false, ErrNoFunctions
 	}
@@ -137,11 +163,11 @@ func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Th
 		}
 		sure = sure && known
 		var st stage
-		if st.part, bytes, err = prepare(ctx, s, bytes, through.Request); err != nil {
+		if st.part, bytes, err = prepare(ctx, s, bytes, &through.Request); err != nil {
 			return nil, nil, false, err
 		}
 		if t := s.Trial(); t != nil && t.Ready() {
-			if st.trial, bytes, err = prepare(ctx, t, bytes, through.Request); err != nil {
+			if st.trial, bytes, err = prepare(ctx, t, bytes, &through.Request); err != nil {
 				return nil, nil, false, err
 			}
 		}
@@ -151,14 +177,14 @@ func (n *Node) stages(ctx context.Context, dst []stage, bytes []byte, through Th
 }
 
 // prepare appends what a version gets beside the profile to bytes.
-func prepare(ctx context.Context, s *edge.Serving, bytes []byte, r edge.Request) (part, []byte, error) {
+func prepare(ctx context.Context, s *edge.Serving, bytes []byte, r *edge.Request) (part, []byte, error) {
 	f, err := s.Function(ctx)
 	if err != nil {
 		return part{}, nil, err
 	}
 	from := len(bytes)
-	bytes, err = f.AppendTail(bytes, r)
-	return part{s, from, len(bytes)}, bytes, err
+	bytes, err = f.AppendTail(bytes, *r)
+	return part{s, int32(from), int32(len(bytes))}, bytes, err
 }
 
 // mix adds a function to a tag: its version, and what its answer depends on beside the profile.

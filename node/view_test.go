@@ -37,7 +37,7 @@ func withFunctions(t *testing.T, url string, from tier.Loader, n int, change ...
 }
 
 // example returns a module of the examples.
-func example(t *testing.T, name string) []byte {
+func example(t testing.TB, name string) []byte {
 	t.Helper()
 	wasm, err := guests.Modules.ReadFile("prebuilt/" + name + ".c.wasm")
 	if err != nil {
