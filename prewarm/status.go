@@ -120,6 +120,8 @@ type Status struct {
 	// has taken, until all ranges are done.
 	Started  time.Time `json:"started,omitzero"`
 	Duration int64     `json:"durationMs"`
+	// Waiting says what the node, or all of them, wait for; "" while users are being loaded.
+	Waiting string `json:"waiting,omitempty"`
 	// ETA is how many milliseconds the rest takes at the pace of the last second; 0 when nobody
 	// knows, as while the run waits, or nothing is left.
 	ETA int64 `json:"etaMs"`

@@ -85,7 +85,7 @@ export function prewarm(s) {
     ['Users', `${count(p.totalProcessed)} of ${count(p.planned)}`],
     ['Failed', count(p.errors)],
     ['Asked of the origin', rate(p.rate)],
-    ['Left', p.etaMs ? span(1000 * p.etaMs) : '–'],
+    ['Left', p.waiting ? 'waiting for ' + p.waiting : p.etaMs ? span(1000 * p.etaMs) : '–'],
     ['Warmth of this node', percent(s.warmth)]
   ])
 }
