@@ -13,7 +13,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source"
 	"github.com/chatapp-ngomna/edgecache/stream"
-	"github.com/chatapp-ngomna/edgecache/tier"
+	"github.com/chatapp-ngomna/edgecache/tier/look"
 	"github.com/chatapp-ngomna/edgecache/ui"
 	"github.com/chatapp-ngomna/edgecache/verify"
 )
@@ -22,7 +22,7 @@ import (
 func TestDurationsInJSONAreMilliseconds(t *testing.T) {
 	seen := 0
 	for _, shown := range []any{
-		node.Stats{}, node.Cluster{}, node.Why{}, tier.Why{}, prewarm.Status{}, prewarm.Result{}, stream.Backlog{}, origin.Health{},
+		node.Stats{}, node.Cluster{}, node.Why{}, look.Why{}, prewarm.Status{}, prewarm.Result{}, stream.Backlog{}, origin.Health{},
 		source.Backlog{}, ui.Snapshot{}, ui.Found{}, edge.FunctionStats{}, verify.Report{}, verify.Violation{}, verify.Mismatch{},
 	} {
 		durations(reflect.TypeOf(shown), map[reflect.Type]bool{}, func(in reflect.Type, f reflect.StructField) {
