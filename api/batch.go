@@ -213,7 +213,7 @@ func (a answer) appendSources(dst []byte) []byte {
 	for i, id := range a.users {
 		res := a.batch.Found[id]
 		dst = append(profile.AppendJSONString(comma(dst, i), id), `:{"tier":"`...)
-		dst = append(append(dst, res.Tier.String()...), `","age":`...)
+		dst = append(append(dst, res.Tier.String()...), `","ageMs":`...)
 		dst = append(strconv.AppendInt(dst, res.Age.Milliseconds(), 10), '}')
 	}
 	return dst
@@ -227,7 +227,7 @@ func comma(dst []byte, i int) []byte {
 }
 
 // appendBatchMsgpack writes {"users": {id: packed}, "missing": [id], "errors": {id: why}} around
-// the packed bytes as they are; with sources also "sources": {id: {"tier": name, "age": ms}}.
+// the packed bytes as they are; with sources also "sources": {id: {"tier": name, "ageMs": ms}}.
 func appendBatchMsgpack(dst []byte, a answer) ([]byte, error) {
 	w := bytes.NewBuffer(dst)
 	enc := msgpack.NewEncoder(w)
@@ -258,7 +258,7 @@ func (a answer) encodeSources(enc *msgpack.Encoder) error {
 	for _, id := range a.users {
 		res := a.batch.Found[id]
 		err = errors.Join(err, enc.EncodeString(id), enc.EncodeMapLen(2), enc.EncodeString("tier"), enc.EncodeString(res.Tier.String()),
-			enc.EncodeString("age"), enc.EncodeInt(res.Age.Milliseconds()))
+			enc.EncodeString("ageMs"), enc.EncodeInt(res.Age.Milliseconds()))
 	}
 	return err
 }

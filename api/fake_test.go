@@ -128,7 +128,7 @@ func (f *fakeNode) Why(_ context.Context, id string) (node.Why, error) {
 }
 
 func (f *fakeNode) Stats() node.Stats {
-	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: 7 * 24 * time.Hour}
+	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: profile.Millis(7 * 24 * time.Hour)}
 }
 
 func (f *fakeNode) Times() node.Times { return node.Times{} }

@@ -35,7 +35,7 @@ type healthCache struct {
 }
 
 func newHealthCache(s node.Stats) healthCache {
-	return healthCache{TotalCached: max(s.Cache.TotalCached, 0), TTL: int64(s.L2TTL.Seconds()), TTLHours: s.L2TTL.Hours(),
+	return healthCache{TotalCached: max(s.Cache.TotalCached, 0), TTL: int64(s.L2TTL.Duration().Seconds()), TTLHours: s.L2TTL.Duration().Hours(),
 		L1Bytes: s.Cache.L1Bytes, Fenced: s.Cache.Fenced}
 }
 

@@ -101,9 +101,9 @@ func TestLookupsAreFiltered(t *testing.T) {
 	defer leave()
 	snapshotOf(t, lines)
 	for query, want := range map[string]string{
-		"":                                     `{"lookups":[{"at":1732406402000,"id":"9","tier":"absent","us":2000},{"at":1732406401000,"id":"12","tier":"origin","us":60000},{"at":1732406400000,"id":"1","tier":"L1","us":0.4}],"matched":3,"timed":3}`,
-		"?filter=tier%3Dorigin%20ms%3E50":      `{"lookups":[{"at":1732406401000,"id":"12","tier":"origin","us":60000}],"matched":1,"timed":3}`,
-		"?n=1&filter=id%3D1*":                  `{"lookups":[{"at":1732406401000,"id":"12","tier":"origin","us":60000}],"matched":2,"timed":3}`,
+		"":                                     `{"lookups":[{"at":1732406402000,"id":"9","tier":"absent","tookMs":2},{"at":1732406401000,"id":"12","tier":"origin","tookMs":60},{"at":1732406400000,"id":"1","tier":"L1","tookMs":0.0004}],"matched":3,"timed":3}`,
+		"?filter=tier%3Dorigin%20ms%3E50":      `{"lookups":[{"at":1732406401000,"id":"12","tier":"origin","tookMs":60}],"matched":1,"timed":3}`,
+		"?n=1&filter=id%3D1*":                  `{"lookups":[{"at":1732406401000,"id":"12","tier":"origin","tookMs":60}],"matched":2,"timed":3}`,
 		"?filter=tier":                         `filter: \"tier\" has no comparison`,
 		"?filter=tier%3DL3":                    `filter: \"L3\" is no tier`,
 		"?n=0":                                 `n is \"0\"; want a number from 1 to 1000`,

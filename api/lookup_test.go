@@ -226,7 +226,7 @@ func TestBatchMsgpack(t *testing.T) {
 		Errors  map[string]string             `msgpack:"errors"`
 		Sources map[string]struct {
 			Tier string `msgpack:"tier"`
-			Age  int64  `msgpack:"age"`
+			Age  int64  `msgpack:"ageMs"`
 		} `msgpack:"sources"`
 	}
 	if err := msgpack.Unmarshal([]byte(r.body), &got); err != nil {

@@ -167,7 +167,7 @@ var gaugeRows = []struct {
 	{"prewarm_processed", "Users whose turn has come in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.TotalProcessed) }},
 	{"prewarm_errors", "Users who could not be loaded in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Errors) }},
 	{"prewarm_asked", "Users asked of the origin in this node's part of the latest prewarm.", func(s *node.Stats) float64 { return float64(s.Prewarm.Asked) }},
-	{"stream_lag_seconds", "Age of the stream's last entry when it was handled.", func(s *node.Stats) float64 { return s.Stream.Lag.Seconds() }},
+	{"stream_lag_seconds", "Age of the stream's last entry when it was handled.", func(s *node.Stats) float64 { return s.Stream.Lag.Duration().Seconds() }},
 }
 
 func members(s *node.Stats) float64 {

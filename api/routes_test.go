@@ -58,8 +58,8 @@ var statusCases = []struct {
 
 	{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{jsonType}, 200, `{"users":{"1":{"id":"1",`},
 	{"POST", "/v1/users/batch", `{"ids":[]}`, nil, 200, `{"users":{},"missing":[],"errors":{}}`},
-	{"POST", "/v1/users/batch?sources=1", `{"ids":["1","x"]}`, nil, 200, `"missing":["x"],"errors":{},"sources":{"1":{"tier":"L1","age":42000}}}`},
-	{"GET", "/v1/users?ids=1&sources=true", "", nil, 200, `"sources":{"1":{"tier":"L1","age":42000}}}`},
+	{"POST", "/v1/users/batch?sources=1", `{"ids":["1","x"]}`, nil, 200, `"missing":["x"],"errors":{},"sources":{"1":{"tier":"L1","ageMs":42000}}}`},
+	{"GET", "/v1/users?ids=1&sources=true", "", nil, 200, `"sources":{"1":{"tier":"L1","ageMs":42000}}}`},
 	{"POST", "/v1/users/batch?sources=0", `{"ids":["1"]}`, nil, 200, `"errors":{}}`},
 	{"POST", "/v1/users/batch?sources=all", `{"ids":["1"]}`, nil, 400, `sources is \"all\"; want 1 or 0`},
 	{"POST", "/v1/users/batch", `{"ids":["1"]}`, []string{"Content-Type: application/x-www-form-urlencoded"}, 415, "send application/json"},

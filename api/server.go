@@ -7,7 +7,7 @@
 //	GET  /v1/users/{id}/why         what each tier holds of a user, and what a lookup would be answered and why
 //	GET  /v1/users?ids=a,b,c        many profiles, as many as fit a URL of 32 KiB
 //	POST /v1/users/batch            many profiles, up to 10,000: {"ids":["a","b"]}
-//	                                ?sources=1 adds to either who answered of each user: {"id":{"tier":"L1","age":12}}, age in ms
+//	                                ?sources=1 adds to either who answered of each user: {"id":{"tier":"L1","ageMs":12}}
 //	                                ?fn=NAME shows the users of any of these through an edge function, ?arg.NAME=… are its arguments
 //	GET  /v1/functions              the edge functions; PUT, DELETE /v1/functions/{name} and below push, roll back and remove them
 //	GET  /v1/stats, /metrics        what the node counts, as JSON and for Prometheus

@@ -3,6 +3,8 @@
 #
 #   benchmarks/record.sh races              30 s of storm in which nothing may be stale, then one safeguard less at a time
 #   benchmarks/record.sh faults             the long form of every fault test, the model and the seeded bugs: about half an hour
+#   benchmarks/record.sh stuck              changes beside 1 to 1,000 users who cannot be announced: about two minutes
+#   benchmarks/record.sh hints              calls of the origin for each write of another service: a minute and a half
 #   benchmarks/record.sh rehearsal [TIME]   the migration there and back, TIME (20s) a step: about seven minutes
 #   benchmarks/record.sh replay TRACE       a recorded chat through three nodes, Redis embedded and real
 #   benchmarks/record.sh verify [N] [RATE]  N changes (a million), RATE a second (2500), under edgecache verify
@@ -101,6 +103,23 @@ origin() {
   code <<<"$table"
 }
 
+# stuck measures how long changes take beside users who cannot be announced.
+stuck() {
+  head 'Changes beside users who cannot be announced' 'benchmarks/record.sh stuck'
+  printf 'A shard of a real Redis Cluster of three is killed, or one Redis forbids the keys of some users; 1,000 changes of others over HTTP, four at a time.\n\n'
+  printf '| demanded | measured | test |\n|---|---|---|\n'
+  { go test -count=1 -timeout 10m -v ./tests/outage -long \
+    -run 'TestStuckUsersHoldUpNobodyElse/^(a_shard_that_was_killed|guards_that_nobody_may_touch)$' || true; } | rows
+}
+
+# hints counts what writes of other services cost.
+hints() {
+  head 'What a write of another service costs the origin' 'benchmarks/record.sh hints'
+  printf '| what | demanded | calls for each write | test |\n|---|---|---|---|\n'
+  go test -count=1 -timeout 10m -v ./node -run TestOutsideWritesCostOneCall -long | tee /dev/stderr |
+    awk '/^ *=== (RUN|CONT|NAME) /{test=$3} match($0,/result: /){print "| " substr($0,RSTART+8) " | " test " |"}'
+}
+
 # rehearsal plays the migration from services that write as the old ones do, 20 s a step or as long as is said.
 rehearsal() {
   head 'The migration, there and back' "benchmarks/record.sh rehearsal${1:+ $1}"
@@ -153,6 +172,8 @@ outside) outside >"$out" ;;
 origin) origin "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 races) races >"$out" ;;
 faults) faults >"$out" ;;
+stuck) stuck >"$out" ;;
+hints) hints >"$out" ;;
 rehearsal) rehearsal "${@:2}" >"$out" ;;
 replay) replay "$(realpath "${2:?the file with the chat is missing}")" >"$out" ;;
 verify) verify "${@:2}" >"$out" ;;

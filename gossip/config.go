@@ -79,7 +79,8 @@ type timing struct {
 	// suspectMult times probeEvery is THE time from suspected to dead, for up to ten members; for n
 	// members it is log10(n) times that. memberlist would let it vary between that and a multiple,
 	// by how many others suspect the same node; here the multiple is one. Default 5 s; measured, a
-	// node of 3 to 10 that falls silent is dead to all after 7 to 10 s.
+	// node of 3 to 10 that falls silent is dead to all after 7 to 10 s; promised,
+	// on a calm machine, are 12.
 	suspectMult int
 	// forgetAfter is for how long the dead are still told what the others think of them, so that
 	// one who is not dead can object. After that only the seeds bring the two sides together again.

@@ -170,7 +170,7 @@ func TestPutAndInvalidateReachEveryNode(t *testing.T) {
 					t.Errorf("node %d: version %d in L1", i, r.Version())
 				}
 			}
-			if s := nodes[2].Stats(); s.Cache.Refreshes == 0 || s.Stream.Entries < 2 || s.Cache.Fenced || s.L2TTL != 7*24*time.Hour {
+			if s := nodes[2].Stats(); s.Cache.Refreshes == 0 || s.Stream.Entries < 2 || s.Cache.Fenced || s.L2TTL.Duration() != 7*24*time.Hour {
 				t.Errorf("stats %+v", s)
 			}
 		})

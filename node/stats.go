@@ -1,13 +1,12 @@
 package node
 
 import (
-	"time"
-
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/gossip"
 	"github.com/chatapp-ngomna/edgecache/origin"
 	"github.com/chatapp-ngomna/edgecache/prewarm"
 	"github.com/chatapp-ngomna/edgecache/prewarm/hot"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/watch"
@@ -51,13 +50,13 @@ type Stats struct {
 	// Version is the build, as Config.Version tells it.
 	Version string `json:"version,omitempty"`
 	// L2TTL is how long a profile stays in Redis.
-	L2TTL time.Duration `json:"l2TTL"`
+	L2TTL profile.Millis `json:"l2TTLMs"`
 }
 
 // Stats returns a snapshot.
 func (n *Node) Stats() Stats {
 	hits, misses := n.lookups.counts() // before the cache's, which hold them
-	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: n.conf.Tier.L2.TTL(), Warmth: n.warmth(),
+	s := Stats{Cache: n.cache.Stats(), Stream: n.tail.Stats(), L2TTL: profile.Millis(n.conf.Tier.L2.TTL()), Warmth: n.warmth(),
 		PrewarmHits: hits, PrewarmMisses: misses, Redis: n.states.redisStats(), Version: n.conf.Version}
 	s.Cache.L1Hits, s.Cache.L1Misses = s.Cache.L1Hits-hits, s.Cache.L1Misses-misses
 	s.Store = n.storeStats(s.Stream.CaughtUp)

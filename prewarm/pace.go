@@ -35,8 +35,8 @@ type pace struct {
 
 // turn is one batch. It counts n users.
 type turn struct {
-	n     int
-	ended time.Time // zero while it is under way
+	n            int
+	began, ended time.Time // ended is zero while it is under way
 }
 
 // size returns how many users to load at once.
@@ -49,7 +49,7 @@ func (p *pace) size(most int) int {
 
 // begin returns a turn for a batch of n users, or nil and how long to wait before asking again.
 func (p *pace) begin(n int, now time.Time) (*turn, time.Duration) {
-	t := &turn{n: n}
+	t := &turn{n: n, began: now}
 	if p.share == 0 {
 		p.forget(now)
 		p.turns = append(p.turns, t)
@@ -105,6 +105,17 @@ func (p *pace) end(t *turn, asked int, now time.Time) {
 		p.next = p.next.Add(-p.takes(t.n - asked))
 	}
 	t.n, t.ended = asked, now
+}
+
+// stuck reports whether batches are under way, all of them for longer than a second in which none ended.
+func (p *pace) stuck(now time.Time) bool {
+	p.forget(now)
+	for _, t := range p.turns {
+		if !t.ended.IsZero() || now.Sub(t.began) <= window {
+			return false
+		}
+	}
+	return len(p.turns) > 0
 }
 
 // recent returns how many users were asked for in the last second, those under way included.

@@ -32,7 +32,34 @@ func (p *part) report(now time.Time) ([]byte, error) {
 	return text, nil
 }
 
+// What a node waits for, after "waiting for".
+const (
+	waitsForRedis   = "Redis, which does not take the node's reports"
+	waitsForMembers = "the members of the cluster to be known"
+	waitsForOrigin  = "the origin, which has answered nothing for a second"
+	waitsForRetry   = "another try of users who failed"
+	waitsForNodes   = "a node that takes part"
+)
+
+// waitingLocked returns what the node waits for, "" while it loads users.
+func (p *part) waitingLocked(now time.Time, settled bool) string {
+	switch {
+	case p.state != Running:
+		return ""
+	case !settled:
+		return waitsForMembers
+	case now.Sub(p.beatAt) > pauseAfter:
+		return waitsForRedis
+	case p.pace.stuck(now):
+		return waitsForOrigin
+	case p.queue.under == 0 && p.queue.ready(now) == 0 && len(p.queue.again) > 0:
+		return waitsForRetry
+	}
+	return ""
+}
+
 func (p *part) status(now time.Time) Status {
+	settled := p.r.settled(now)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pending, users := p.queue.pending()
@@ -48,6 +75,7 @@ func (p *part) status(now time.Time) Status {
 	if !p.rec.options.Unlimited {
 		s.Budget = p.budgetLocked()
 	}
+	s.Waiting = p.waitingLocked(now, settled)
 	if !p.ended.IsZero() {
 		now = p.ended
 	}
@@ -64,7 +92,7 @@ func (s *Status) complete(now time.Time) {
 	} else if s.State == Done {
 		s.Share = 1
 	}
-	if s.State == Running && s.TotalProcessed > 0 {
+	if s.State == Running && s.TotalProcessed > 0 && s.Waiting == "" {
 		s.ETA = s.left().Milliseconds()
 	}
 }
@@ -124,12 +152,34 @@ func (r *Runner) Cluster(ctx context.Context) (Status, error) {
 	for _, n := range reports {
 		s.join(n, alive[n.Node])
 	}
+	s.Waiting = waiting(s.State, reports, alive)
 	now := rec.ended
 	if now.IsZero() {
 		now = time.Now()
 	}
 	s.complete(now)
 	return s, nil
+}
+
+// waiting returns what a run waits for: what one of its nodes does, if all do that load users.
+func waiting(state State, reports []report, alive map[string]bool) string {
+	if state != Running {
+		return ""
+	}
+	for _, n := range reports {
+		if alive[n.Node] && n.State == Running && n.Waiting == "" && n.Share < 1 {
+			return ""
+		}
+	}
+	for _, n := range reports {
+		if alive[n.Node] && n.Waiting != "" {
+			return n.Waiting
+		}
+	}
+	if len(alive) == 0 {
+		return waitsForNodes
+	}
+	return ""
 }
 
 // join adds a node's report to a cluster's status.

@@ -69,7 +69,7 @@ type SourceCount struct {
 	// Error is why it ended early, "" when it did not.
 	Error string `json:"error,omitempty"`
 	// Duration is how long it took, in milliseconds.
-	Duration int64 `json:"duration"`
+	Duration int64 `json:"durationMs"`
 }
 
 // Failure is one user who could not be loaded.
@@ -119,10 +119,12 @@ type Status struct {
 	// Started is when the run began, zero for none, and Duration how many milliseconds it took, or
 	// has taken, until all ranges are done.
 	Started  time.Time `json:"started,omitzero"`
-	Duration int64     `json:"duration"`
+	Duration int64     `json:"durationMs"`
+	// Waiting says what the node, or all of them, wait for; "" while users are being loaded.
+	Waiting string `json:"waiting,omitempty"`
 	// ETA is how many milliseconds the rest takes at the pace of the last second; 0 when nobody
 	// knows, as while the run waits, or nothing is left.
-	ETA int64 `json:"eta"`
+	ETA int64 `json:"etaMs"`
 	// Live is how many nodes take part.
 	Live int `json:"live"`
 	// Failures are the first users who could not be loaded; Errors says how many there are.

@@ -145,7 +145,7 @@ func (r *Relay) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("source: start relay: %w", err)
 	}
-	if b.Oldest > time.Second { // users made up just now are no news
+	if b.Oldest.Duration() > time.Second { // users made up just now are no news
 		r.cfg.Logger.Info("source: relay: changes wait from before", "rows", b.Rows, "oldest", b.Oldest)
 	}
 	r.started = true

@@ -41,7 +41,7 @@ var serviceRows = []struct {
 	{"outbox_changes", "Changes that are committed and not yet announced.", prometheus.GaugeValue, true,
 		func(b Backlog, _ origin.RelayStats) float64 { return float64(b.Rows) }},
 	{"outbox_oldest_seconds", "How long the oldest of them has waited.", prometheus.GaugeValue, true,
-		func(b Backlog, _ origin.RelayStats) float64 { return b.Oldest.Seconds() }},
+		func(b Backlog, _ origin.RelayStats) float64 { return b.Oldest.Duration().Seconds() }},
 	{"relay_announced_total", "Changes that this process announced.", prometheus.CounterValue, false,
 		func(_ Backlog, r origin.RelayStats) float64 { return float64(r.Announced) }},
 	{"relay_failures_total", "Announcements that failed; they are tried again.", prometheus.CounterValue, false,

@@ -198,7 +198,7 @@ func (s *Service) health(c *fiber.Ctx) error {
 	if !s.known(c) {
 		return c.JSON(map[string]string{"status": "ok"})
 	}
-	h := origin.Health{Status: "ok", Users: users, Backlog: backlog.Rows, BacklogAge: backlog.Oldest.Milliseconds()}
+	h := origin.Health{Status: "ok", Users: users, Backlog: backlog.Rows, BacklogAge: backlog.Oldest.Duration().Milliseconds()}
 	if s.cfg.Relay != nil {
 		stats := s.cfg.Relay.Stats()
 		h.Relay = &stats

@@ -119,7 +119,7 @@ type Backlog struct {
 	// Rows is the number of changes not yet announced.
 	Rows int64 `json:"rows"`
 	// Oldest is how long the oldest of them has waited, 0 without rows.
-	Oldest time.Duration `json:"oldestNs"`
+	Oldest profile.Millis `json:"oldestMs"`
 }
 
 // Matches reports whether a change conditional on ifMatch may be made to a user of this version.

@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Backlog is how far the workers of a group have come.
@@ -33,7 +34,7 @@ type Consumer struct {
 	// Pending is how many entries it was given and has not done.
 	Pending int64 `json:"pending"`
 	// Idle is how long ago it last asked for entries.
-	Idle time.Duration `json:"idle"`
+	Idle profile.Millis `json:"idleMs"`
 }
 
 // Inspect returns the backlog of a group of a stream; "" stands for "events:users" and
@@ -93,7 +94,7 @@ func (b *Backlog) pending(ctx context.Context, client redis.UniversalClient, str
 	}
 	b.Consumers = make(map[string]Consumer, len(consumers))
 	for _, c := range consumers {
-		b.Consumers[c.Name] = Consumer{Pending: c.Pending, Idle: c.Idle}
+		b.Consumers[c.Name] = Consumer{Pending: c.Pending, Idle: profile.Millis(c.Idle)}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/histo"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Reasons for which entries are refused, as TailStats and WorkerStats count them.
@@ -47,8 +48,8 @@ type TailStats struct {
 	// Lag is the age of the last entry when it had been handled: the wall clock here less that of
 	// the Redis server. MaxLag is the largest. Entries from before Start and those handled again do
 	// not count.
-	Lag    time.Duration `json:"lag"`
-	MaxLag time.Duration `json:"maxLag"`
+	Lag    profile.Millis `json:"lagMs"`
+	MaxLag profile.Millis `json:"maxLagMs"`
 }
 
 // guarded is a value under a lock.
@@ -100,7 +101,8 @@ func (c *tailStats) handled(id string, lag time.Duration) {
 		s.Entries++
 		s.LastID = id
 		if lag > 0 {
-			s.Lag, s.MaxLag = lag, max(s.MaxLag, lag)
+			s.Lag = profile.Millis(lag)
+			s.MaxLag = max(s.MaxLag, s.Lag)
 		}
 	})
 }

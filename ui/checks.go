@@ -135,10 +135,10 @@ func (v view) stream() Check {
 	t := v.now.stats.Stream
 	c := Check{Name: "stream", State: OK, Says: fmt.Sprintf("%s heard", plural(t.Entries, "change", "changes"))}
 	if t.Lag > 0 {
-		c.Says += fmt.Sprintf(", the last one %s after it was made", span(t.Lag))
+		c.Says += fmt.Sprintf(", the last one %s after it was made", span(t.Lag.Duration()))
 	}
 	c.Says += "."
-	if t.Lag > lateEvents && v.lately(func(s *node.Stats) uint64 { return s.Stream.Entries }) > 0 {
+	if t.Lag.Duration() > lateEvents && v.lately(func(s *node.Stats) uint64 { return s.Stream.Entries }) > 0 {
 		c.State = Warn
 	}
 	refused := v.lately(func(s *node.Stats) uint64 { return total(s.Stream.Refused) })

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
@@ -21,9 +22,9 @@ const (
 type Latency struct {
 	// Lookups is how many it stands for: a timed hit stands for look.SampleHits.
 	Lookups int `json:"lookups"`
-	// P50 and P99 are quantiles in microseconds.
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
+	// P50 and P99 are quantiles.
+	P50 profile.Millis `json:"p50Ms"`
+	P99 profile.Millis `json:"p99Ms"`
 	// Counts are by bucket. The i-th begins at 0.1 µs times 10^(i/PerDecade); the first and the
 	// last hold what is beyond them too.
 	Counts []int `json:"counts"`
@@ -54,7 +55,7 @@ func latency(lookups []look.Lookup) map[string]Latency {
 	}
 	for name, d := range out {
 		slices.Sort(took[name])
-		d.P50, d.P99 = micros(quantile(took[name], 0.5)), micros(quantile(took[name], 0.99))
+		d.P50, d.P99 = profile.Millis(quantile(took[name], 0.5)), profile.Millis(quantile(took[name], 0.99))
 		out[name] = d
 	}
 	return out
@@ -64,5 +65,3 @@ func latency(lookups []look.Lookup) map[string]Latency {
 func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

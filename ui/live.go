@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
 )
 
@@ -160,8 +161,8 @@ type Shown struct {
 	ID string `json:"id"`
 	// Tier is its Outcome.
 	Tier string `json:"tier"`
-	// US is how many microseconds it took.
-	US float64 `json:"us"`
+	// Took is how long it took.
+	Took profile.Millis `json:"tookMs"`
 }
 
 // Found are the lookups that a filter shows.
@@ -187,7 +188,7 @@ func (l *Live) Find(f Filter, most int) Found {
 		}
 		found.Matched++
 		if len(found.Lookups) < most {
-			found.Lookups = append(found.Lookups, Shown{one.At.UnixMilli(), one.ID, Outcome(one), micros(one.Took)})
+			found.Lookups = append(found.Lookups, Shown{one.At.UnixMilli(), one.ID, Outcome(one), profile.Millis(one.Took)})
 		}
 	}
 	return found

@@ -15,6 +15,7 @@ import (
 	"github.com/chatapp-ngomna/edgecache/edge"
 	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/origin"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/stream"
 	"github.com/chatapp-ngomna/edgecache/tier"
 	"github.com/chatapp-ngomna/edgecache/tier/look"
@@ -153,7 +154,7 @@ func TestDistributions(t *testing.T) {
 		}
 	}
 	got := latency([]look.Lookup{{Tier: look.FromL1, Took: time.Microsecond}, {Tier: look.FromL1, Took: 3 * time.Microsecond}, {Tier: look.FromOrigin, Took: time.Second}})
-	if l := got["L1"]; l.Lookups != 2*look.SampleHits || l.P50 != 3 || l.Counts[5] != look.SampleHits || len(got) != 2 {
+	if l := got["L1"]; l.Lookups != 2*look.SampleHits || l.P50.Duration() != 3*time.Microsecond || l.Counts[5] != look.SampleHits || len(got) != 2 {
 		t.Errorf("%+v", got)
 	}
 	if h := hottest([]look.Lookup{{ID: "miss", Tier: look.FromL2}, {ID: "hit", Tier: look.FromL1}}); h[0].ID != "hit" || h[0].Share < 0.98 || len(h) != 2 {
@@ -192,7 +193,7 @@ func TestChecksNameTroubles(t *testing.T) {
 		"poison":      {func(v *view) { v.now.stats.Stream.Refused = map[string]uint64{"malformed": 2} }, "stream", Warn, "2 entries were no good event in the last minute: malformed"},
 		"dead":        {func(v *view) { v.now.stats.Worker.Dead = map[string]uint64{"failed": 1} }, "stream", Warn, "put 1 entry to the dead letters"},
 		"gap":         {func(v *view) { v.now.stats.Stream.Gaps = map[string]uint64{"trimmed": 1} }, "stream", Warn, "emptied 1 time in the last minute"},
-		"lag":         {func(v *view) { v.now.stats.Stream.Lag, v.now.stats.Stream.Entries = time.Second, 1 }, "stream", Warn, "1.0 s after it was made"},
+		"lag":         {func(v *view) { v.now.stats.Stream.Lag, v.now.stats.Stream.Entries = profile.Millis(time.Second), 1 }, "stream", Warn, "1.0 s after it was made"},
 		"errors":      {func(v *view) { v.now.stats.Cache.OriginCalls, v.now.stats.Cache.OriginErrors = 4, 2 }, "origin", Warn, "2 of 4 calls of the origin failed"},
 		"slow origin": {func(v *view) { v.lookups = []look.Lookup{{At: now, Tier: look.FromOrigin, Took: 2 * time.Second}} }, "origin", Warn, "half of 1 lookup took 2.0 s"},
 		"breaker":     {func(v *view) { v.now.stats.Origin.Breaker = "open" }, "origin", Bad, "is open"},

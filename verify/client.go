@@ -9,10 +9,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/internal/redact"
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // maxBody is the largest answer of a node that is read, in bytes.
@@ -52,7 +54,7 @@ type batchAnswer[T any] struct {
 	Errors  map[string]string `json:"errors"`
 	Sources map[string]struct {
 		Tier string `json:"tier"`
-		Age  int64  `json:"age"`
+		Age  int64  `json:"ageMs"`
 	} `json:"sources"`
 	received time.Time
 }
@@ -150,7 +152,9 @@ func (c *client) look(ctx context.Context, id string) NodeAnswer {
 		n.Error = err.Error()
 		return n
 	}
-	n.ETag, n.Age, n.CacheStatus = head.Get("ETag"), head.Get("Age"), head.Get("Cache-Status")
+	n.ETag, n.CacheStatus = head.Get("ETag"), head.Get("Cache-Status")
+	age, _ := strconv.Atoi(head.Get("Age")) // one that is none is not told
+	n.Age = profile.Millis(time.Duration(age) * time.Second)
 	var body struct {
 		UpdatedAt int64 `json:"updatedAt"`
 	}

@@ -263,7 +263,7 @@ func staleNodeIsReported(t *testing.T, bird *canary.Canary) {
 		bird.Within(t, "the report", injected, 15*time.Second)
 		told := f.of(id, false)
 		if v := told[0]; len(told) != 1 || v.Node != c.urls[2] || v.Version != 1 || v.Tier != "L1" || !strings.Contains(v.Rule, rule) ||
-			v.Lag < 500*time.Millisecond || len(v.History) == 0 || len(v.Nodes) != 3 || !strings.Contains(v.Nodes[2].CacheStatus, "detail=L1") {
+			v.Lag.Duration() < 500*time.Millisecond || len(v.History) == 0 || len(v.Nodes) != 3 || !strings.Contains(v.Nodes[2].CacheStatus, "detail=L1") {
 			t.Errorf("user %s: %+v", id, told)
 		}
 	}
@@ -276,7 +276,7 @@ func staleNodeIsReported(t *testing.T, bird *canary.Canary) {
 	c.link.BlackHole(false)
 	for _, id := range []string{"1", "2", "3"} {
 		c.eventually("the end of user "+id, func() bool { return len(f.of(id, true)) == 1 })
-		if end := f.of(id, true)[0]; end.Still || end.Lag < 500*time.Millisecond {
+		if end := f.of(id, true)[0]; end.Still || end.Lag.Duration() < 500*time.Millisecond {
 			t.Errorf("end of user %s: %+v", id, end)
 		}
 	}
@@ -291,7 +291,7 @@ func staleNodeIsReported(t *testing.T, bird *canary.Canary) {
 			t.Errorf("violations by node: %+v", r.Nodes)
 		}
 	}
-	if r.WorstLag < 500*time.Millisecond || !strings.Contains(r.String(), "checks violated") {
+	if r.WorstLag.Duration() < 500*time.Millisecond || !strings.Contains(r.String(), "checks violated") {
 		t.Errorf("%v", r)
 	}
 	seeMetrics(t, v, c.urls[2])

@@ -73,10 +73,10 @@ type Mismatch struct {
 	Fields []string `json:"fields"`
 	// Version and Truth are the versions of both, 0 for no such user; Tier and Age (nanoseconds)
 	// are the answer's.
-	Version int64         `json:"version"`
-	Truth   int64         `json:"truth"`
-	Tier    string        `json:"tier,omitempty"`
-	Age     time.Duration `json:"age"`
+	Version int64          `json:"version"`
+	Truth   int64          `json:"truth"`
+	Tier    string         `json:"tier,omitempty"`
+	Age     profile.Millis `json:"ageMs"`
 }
 
 // String returns the mismatch for people, one line.
@@ -238,7 +238,7 @@ func (c *content) settle(s suspect, id string, before, after *profile.Profile, a
 		a, ok := by[id]
 		if fields := differences(a.profile, after); ok && !a.stale && len(fields) > 0 {
 			c.mismatch(i, Mismatch{Node: c.v.lanes[i].node.name, User: id, Fields: fields, Version: version(a.profile),
-				Truth: version(after), Tier: a.tier, Age: a.age})
+				Truth: version(after), Tier: a.tier, Age: profile.Millis(a.age)})
 		}
 	}
 }

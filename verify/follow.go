@@ -2,6 +2,8 @@ package verify
 
 import (
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 const (
@@ -43,7 +45,7 @@ func (l *lane) follow(c check, by *change, a *answer, said verdict) {
 		return
 	}
 	seen := newViolation(l.node.name, c.user, by, l.v.book.changesOf(c.user, by), a)
-	seen.After = l.v.cfg.After[c.after]
+	seen.After = profile.Millis(l.v.cfg.After[c.after])
 	f = &follow{user: c.user, change: by, after: c.after, said: said, seen: seen, last: a.sent, next: a.received.Add(followFirst), pause: followFirst}
 	l.follows[c.user.id] = f
 	if said == wrong {
@@ -121,6 +123,6 @@ func (l *lane) endLocked(f *follow, over, still bool) {
 		return
 	}
 	end := *f.first
-	end.Over, end.Still, end.Lag = true, still, f.lag()
+	end.Over, end.Still, end.Lag = true, still, profile.Millis(f.lag())
 	l.v.tellEnd(&end)
 }

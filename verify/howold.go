@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // howOldBounds are the upper bounds of the buckets of howOld; what is above the last is in one
@@ -16,8 +18,8 @@ var howOldBounds = [...]time.Duration{300 * time.Millisecond, 500 * time.Millise
 // LagBucket counts violations by for how long the change had been known that they contradicted:
 // longer than the bucket before, and up to UpTo. The last has UpTo 0, which is no bound.
 type LagBucket struct {
-	UpTo  time.Duration `json:"upTo"`
-	Count uint64        `json:"count"`
+	UpTo  profile.Millis `json:"upToMs"`
+	Count uint64         `json:"count"`
 }
 
 // howOld is a histogram of violations.
@@ -39,7 +41,7 @@ func (h howOld) since(before howOld) []LagBucket {
 	for i := range h {
 		out[i].Count = h[i] - before[i]
 		if i < len(howOldBounds) {
-			out[i].UpTo = howOldBounds[i]
+			out[i].UpTo = profile.Millis(howOldBounds[i])
 		}
 	}
 	return out

@@ -97,5 +97,5 @@ func (v *Verifier) Collect(out chan<- prometheus.Metric) {
 		}
 		out <- prometheus.MustNewConstMetric(v.counts.nines, prometheus.GaugeValue, a.Nines, a.After.String())
 	}
-	out <- prometheus.MustNewConstMetric(v.counts.lag, prometheus.GaugeValue, whole.WorstLag.Seconds())
+	out <- prometheus.MustNewConstMetric(v.counts.lag, prometheus.GaugeValue, whole.WorstLag.Duration().Seconds())
 }

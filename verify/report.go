@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Report is what was found in one window, or since the start.
@@ -30,15 +32,15 @@ type Report struct {
 	HowOld []LagBucket `json:"howOld"`
 	// WorstLag is the longest time for which a change had been known when an answer contradicted
 	// it; 0 without one.
-	WorstLag time.Duration `json:"worstLag"`
+	WorstLag profile.Millis `json:"worstLagMs"`
 }
 
 // AfterReport is what was found at one checkpoint.
 type AfterReport struct {
 	// After is how long after the change the nodes were asked, at the earliest, and Late how much
 	// later at the latest.
-	After time.Duration `json:"after"`
-	Late  time.Duration `json:"late"`
+	After profile.Millis `json:"afterMs"`
+	Late  profile.Millis `json:"lateMs"`
 	Counts
 	// Nines is Counts.Nines, ProvenNines Counts.Proven.
 	Nines       float64 `json:"nines"`
@@ -77,7 +79,7 @@ func (v *Verifier) report(now, before total, from, to time.Time) Report {
 	}
 	for i := range r.After {
 		a := &r.After[i]
-		a.After, a.Nines, a.ProvenNines = v.cfg.After[i], a.Counts.Nines(), a.Proven()
+		a.After, a.Nines, a.ProvenNines = profile.Millis(v.cfg.After[i]), a.Counts.Nines(), a.Proven()
 	}
 	return r
 }
@@ -98,7 +100,7 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, ", %s sampled", grouped(r.Sampled))
 	}
 	if r.WorstLag > 0 {
-		fmt.Fprintf(&b, ", worst lag %v", r.WorstLag.Round(time.Millisecond))
+		fmt.Fprintf(&b, ", worst lag %v", r.WorstLag.Duration().Round(time.Millisecond))
 	}
 	b.WriteByte('\n')
 	for _, a := range r.After {
@@ -124,7 +126,7 @@ func (a AfterReport) String() string {
 	if a.Checks == 0 {
 		return "no checks" + a.others()
 	}
-	late := fmt.Sprintf(" (read up to %v later)", a.Late.Round(time.Millisecond))
+	late := fmt.Sprintf(" (read up to %v later)", a.Late.Duration().Round(time.Millisecond))
 	if a.Violations > 0 {
 		return fmt.Sprintf("%s of %s checks violated: %s nines%s%s", grouped(a.Violations), grouped(a.Checks), twoDigits(a.Nines), late, a.others())
 	}

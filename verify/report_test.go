@@ -71,7 +71,7 @@ func TestReportsAddUp(t *testing.T) {
 	}
 	whole := v.tally.whole(v, epoch.Add(20*time.Second))
 	if n := whole.After[1].Counts; n != (Counts{Checks: 201, Violations: 3, Dropped: 1000}) || whole.Violations() != 3 ||
-		whole.WorstLag != 1700*time.Millisecond || whole.After[0].Late != 7*time.Millisecond || whole.Gaps["trimmed"] != 1 {
+		whole.WorstLag.Duration() != 1700*time.Millisecond || whole.After[0].Late.Duration() != 7*time.Millisecond || whole.Gaps["trimmed"] != 1 {
 		t.Errorf("the whole is %+v", whole)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Counts is what became of checks. One check is one answer of one node about one change at one
@@ -173,13 +175,13 @@ func (t *tally) window(v *Verifier, now time.Time) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := v.report(t.total, t.before, t.began, now)
-	r.WorstLag = t.lag
+	r.WorstLag = profile.Millis(t.lag)
 	if v.truth != nil {
 		d := v.truth.window()
 		r.Content = &d
 	}
 	for i := range r.After {
-		r.After[i].Late = t.late[i]
+		r.After[i].Late = profile.Millis(t.late[i])
 		t.late[i] = 0
 	}
 	t.began, t.before, t.lag = now, t.total.clone(), 0
@@ -191,13 +193,13 @@ func (t *tally) whole(v *Verifier, now time.Time) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := v.report(t.total, newTally(len(t.total.cells), len(t.late)).total, t.started, now)
-	r.WorstLag = t.worstLag
+	r.WorstLag = profile.Millis(t.worstLag)
 	if v.truth != nil {
 		d := v.truth.total()
 		r.Content = &d
 	}
 	for i := range r.After {
-		r.After[i].Late = t.everLate[i]
+		r.After[i].Late = profile.Millis(t.everLate[i])
 	}
 	return r
 }

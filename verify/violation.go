@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
 // Violation is an answer that contradicts a change of which the node had time to hear, with all
@@ -12,20 +14,20 @@ type Violation struct {
 	Node string `json:"node"`
 	User string `json:"user"`
 	// After is the checkpoint, and Entry the id of the oldest change that the answer contradicts.
-	After time.Duration `json:"after"`
-	Entry string        `json:"entry"`
+	After profile.Millis `json:"afterMs"`
+	Entry string         `json:"entry"`
 	// Rule says what the answer should have been.
 	Rule string `json:"rule"`
 	// Version, Absent, Tier and Age are the answer.
-	Version int64         `json:"version"`
-	Absent  bool          `json:"absent,omitempty"`
-	Tier    string        `json:"tier,omitempty"`
-	Age     time.Duration `json:"age"`
+	Version int64          `json:"version"`
+	Absent  bool           `json:"absent,omitempty"`
+	Tier    string         `json:"tier,omitempty"`
+	Age     profile.Millis `json:"ageMs"`
 	// Lag is for how long the change had been known when the node last gave a wrong answer. Over is
 	// true once the node was seen to be right again, or was asked for as long as it would be: then
 	// Lag is final.
-	Lag  time.Duration `json:"lag"`
-	Over bool          `json:"over"`
+	Lag  profile.Millis `json:"lagMs"`
+	Over bool           `json:"over"`
 	// Still is true beside Over if the node was wrong to the end.
 	Still bool `json:"still,omitempty"`
 	// History has the user's last changes, Nodes what every node said of him right after.
@@ -40,26 +42,26 @@ type HistoryEntry struct {
 	Version int64     `json:"version"`
 	At      time.Time `json:"at"`
 	// Known is how long before the wrong answer was asked for the entry had been read.
-	Known time.Duration `json:"known"`
+	Known profile.Millis `json:"knownMs"`
 }
 
 // NodeAnswer is what a node says of one user when it is asked for him alone; Age is the header, in
 // seconds.
 type NodeAnswer struct {
-	Node        string `json:"node"`
-	Version     int64  `json:"version"`
-	Absent      bool   `json:"absent,omitempty"`
-	Age         string `json:"age,omitempty"`
-	ETag        string `json:"etag,omitempty"`
-	CacheStatus string `json:"cacheStatus,omitempty"`
-	Error       string `json:"error,omitempty"`
+	Node        string         `json:"node"`
+	Version     int64          `json:"version"`
+	Absent      bool           `json:"absent,omitempty"`
+	Age         profile.Millis `json:"ageMs,omitempty"`
+	ETag        string         `json:"etag,omitempty"`
+	CacheStatus string         `json:"cacheStatus,omitempty"`
+	Error       string         `json:"error,omitempty"`
 }
 
 func newViolation(node string, u *user, c *change, history []*change, a *answer) *Violation {
 	v := &Violation{Node: node, User: u.id, Entry: c.id, Rule: c.rule(), Version: a.version, Absent: a.absent, Tier: a.tier,
-		Age: a.age, Lag: a.sent.Sub(c.known)}
+		Age: profile.Millis(a.age), Lag: profile.Millis(a.sent.Sub(c.known))}
 	for _, h := range history {
-		v.History = append(v.History, HistoryEntry{h.id, h.kind.Event(), h.version, h.at.UTC(), a.sent.Sub(h.known)})
+		v.History = append(v.History, HistoryEntry{h.id, h.kind.Event(), h.version, h.at.UTC(), profile.Millis(a.sent.Sub(h.known))})
 	}
 	return v
 }
@@ -81,16 +83,16 @@ func (v Violation) String() string {
 	if v.Over {
 		fmt.Fprintf(&b, "over: user %s on %s", v.User, v.Node)
 		if v.Still {
-			fmt.Fprintf(&b, " is still wrong %v after the change; not asked for any more\n", v.Lag.Round(time.Millisecond))
+			fmt.Fprintf(&b, " is still wrong %v after the change; not asked for any more\n", v.Lag.Duration().Round(time.Millisecond))
 		} else {
-			fmt.Fprintf(&b, " was last wrong %v after the change\n", v.Lag.Round(time.Millisecond))
+			fmt.Fprintf(&b, " was last wrong %v after the change\n", v.Lag.Duration().Round(time.Millisecond))
 		}
 		return b.String()
 	}
-	fmt.Fprintf(&b, "VIOLATION  user %s on %s, %v after the change (checkpoint %v)\n", v.User, v.Node, v.Lag.Round(time.Millisecond), v.After)
+	fmt.Fprintf(&b, "VIOLATION  user %s on %s, %v after the change (checkpoint %v)\n", v.User, v.Node, v.Lag.Duration().Round(time.Millisecond), v.After)
 	fmt.Fprintf(&b, "  want  %s, by entry %s\n  got   %s\n", v.Rule, v.Entry, v.answer())
 	for _, h := range v.History {
-		fmt.Fprintf(&b, "  event %s  %s  %s  version %d, read %v before\n", h.ID, h.At.Format("15:04:05.000"), h.Kind, h.Version, h.Known.Round(time.Millisecond))
+		fmt.Fprintf(&b, "  event %s  %s  %s  version %d, read %v before\n", h.ID, h.At.Format("15:04:05.000"), h.Kind, h.Version, h.Known.Duration().Round(time.Millisecond))
 	}
 	for _, n := range v.Nodes {
 		fmt.Fprintf(&b, "  now   %s  %s\n", n.Node, n)
@@ -102,7 +104,7 @@ func (v Violation) answer() string {
 	if v.Absent {
 		return "no such user"
 	}
-	return fmt.Sprintf("version %d from %s, %v old", v.Version, v.Tier, v.Age.Round(time.Millisecond))
+	return fmt.Sprintf("version %d from %s, %v old", v.Version, v.Tier, v.Age.Duration().Round(time.Millisecond))
 }
 
 // String returns the answer in words.
@@ -113,5 +115,5 @@ func (n NodeAnswer) String() string {
 	case n.Absent:
 		return "no such user"
 	}
-	return fmt.Sprintf("version %d, age %s s, %s", n.Version, n.Age, n.CacheStatus)
+	return fmt.Sprintf("version %d, %v old, %s", n.Version, n.Age, n.CacheStatus)
 }

@@ -169,7 +169,7 @@ func describeBacklog(b stream.Backlog, now time.Time) string {
 	fmt.Fprint(w, "\nWORKER\tPENDING\tIDLE\n")
 	for _, name := range slices.Sorted(maps.Keys(b.Consumers)) {
 		c := b.Consumers[name]
-		fmt.Fprintf(w, "%s\t%d\t%v\n", orDash(name), c.Pending, c.Idle.Round(time.Millisecond))
+		fmt.Fprintf(w, "%s\t%d\t%v\n", orDash(name), c.Pending, c.Idle.Duration().Round(time.Millisecond))
 	}
 	_ = w.Flush()
 	return out.String()

@@ -166,6 +166,9 @@ func howFar(s prewarm.Status) string {
 	if s.Slowed > 0 && s.Slowed < 1 {
 		text += fmt.Sprintf(", slowed down %.1f times for the origin", 1/s.Slowed)
 	}
+	if s.Waiting != "" {
+		text += ", waiting for " + printable(s.Waiting)
+	}
 	if s.ETA > 0 {
 		text += fmt.Sprintf(", %v left", (time.Duration(s.ETA) * time.Millisecond).Round(time.Second))
 	}

@@ -109,6 +109,10 @@ func TestHowFarARunIs(t *testing.T) {
 	if got, want := howFar(s), "2 of 4 users, 7/s, 1 errors, slowed down 4.0 times for the origin, 2s left"; got != want {
 		t.Errorf("a run that was slowed down is %q; want %q", got, want)
 	}
+	s.ETA, s.Waiting = 0, "the origin"
+	if got, want := howFar(s), "for the origin, waiting for the origin"; !strings.HasSuffix(got, want) {
+		t.Errorf("a run that waits is %q; want %q at its end", got, want)
+	}
 	if s.Slowed = 1; strings.Contains(howFar(s), "slowed") {
 		t.Errorf("a run that was not is %q", howFar(s))
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chatapp-ngomna/edgecache/node"
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -74,12 +75,12 @@ func tierLines(r rates, now ui.Snapshot, paint func(state, text string) string) 
 	return lines
 }
 
-// took is a time in microseconds with three digits.
-func took(us float64) string {
-	if us == 0 {
+// took is a time with three digits.
+func took(m profile.Millis) string {
+	d := m.Duration()
+	if d == 0 {
 		return "-"
 	}
-	d := time.Duration(us * float64(time.Microsecond))
 	round := time.Duration(1)
 	for d/round >= 1000 {
 		round *= 10

@@ -55,7 +55,7 @@ func TestTopLines(t *testing.T) {
 	now := ui.Snapshot{At: 3000, Stats: node.Stats{Cache: tier.Stats{L1Hits: 280, OriginLoads: 20}},
 		Checks:  []ui.Check{{Name: "redis", State: ui.Bad, Says: "Redis does not answer.\x1b[2J"}},
 		Cluster: node.Cluster{Self: "a", Members: []node.Member{{Name: "a", Ranges: 1024}}, Gone: []node.Member{{Name: "b", State: "gone"}}},
-		Latency: map[string]ui.Latency{"L1": {Lookups: 180, P50: 0.12, P99: 1.5, Counts: []int{8, 4, 1, 0}}},
+		Latency: map[string]ui.Latency{"L1": {Lookups: 180, P50: 120, P99: 1500, Counts: []int{8, 4, 1, 0}}},
 		Hottest: []ui.HotUser{{ID: "12", Share: 0.5}},
 		Demo:    &ui.DemoState{Promises: []ui.Promise{{Says: "No read fails.", Kept: false, Seen: "3 did"}}}}
 	text := strings.Join(topLines(before, now, false), "\n")

@@ -291,7 +291,7 @@ func TestForeignTextDoesNotSteerTheTerminal(t *testing.T) {
 	v := verifyPrinter{out: &verified}
 	v.violation(verify.Violation{Node: foreign, User: foreign, Entry: foreign, Rule: foreign, Tier: foreign,
 		History: []verify.HistoryEntry{{ID: foreign, Kind: foreign}},
-		Nodes:   []verify.NodeAnswer{{Node: foreign, Error: foreign}, {Node: foreign, Age: foreign, ETag: foreign, CacheStatus: foreign}}})
+		Nodes:   []verify.NodeAnswer{{Node: foreign, Error: foreign}, {Node: foreign, ETag: foreign, CacheStatus: foreign}}})
 	v.gap(foreign)
 	v.report("window", verify.Report{Gaps: map[string]uint64{foreign: 1}, Nodes: []verify.NodeReport{{Node: foreign}}})
 	p := &program{stdout: &shown, stderr: &shown}

@@ -66,7 +66,7 @@ func staleNode(t *testing.T) string {
 		users, sources := map[string]any{}, map[string]any{}
 		for _, id := range body.IDs {
 			users[id] = map[string]any{"id": id, "updatedAt": 1}
-			sources[id] = map[string]any{"tier": "L1", "age": 60_000}
+			sources[id] = map[string]any{"tier": "L1", "ageMs": 60_000}
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"users": users, "missing": []string{}, "errors": map[string]string{}, "sources": sources})
 	})

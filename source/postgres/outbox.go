@@ -164,7 +164,7 @@ func (s *Store) Backlog(ctx context.Context) (source.Backlog, error) {
 		return source.Backlog{}, brokenPG("read outbox", err)
 	}
 	if b.Rows > 0 {
-		b.Oldest = max(0, s.cfg.Now().Sub(time.UnixMilli(oldest)))
+		b.Oldest = profile.Millis(max(0, s.cfg.Now().Sub(time.UnixMilli(oldest))))
 	}
 	return b, nil
 }

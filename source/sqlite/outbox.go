@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/chatapp-ngomna/edgecache/profile"
 	"github.com/chatapp-ngomna/edgecache/source"
 )
 
@@ -127,7 +128,7 @@ func (s *Store) Backlog(ctx context.Context) (source.Backlog, error) {
 		return source.Backlog{}, broken("read outbox", err)
 	}
 	if b.Rows = max(0, b.Rows-unmade); b.Rows > 0 {
-		b.Oldest = max(0, s.cfg.Now().Sub(time.UnixMilli(oldest)))
+		b.Oldest = profile.Millis(max(0, s.cfg.Now().Sub(time.UnixMilli(oldest))))
 	}
 	return b, nil
 }

@@ -63,6 +63,7 @@ var bugs = map[string][]witness{
 	"answered-version":        {model(oracleSays)},
 	"versions-of-others":      {{"tier/l2", "TestConformance/redis/versions_of_others_outrank_nothing", nil, "a change of the origin was refused"}},
 	"hint-unheeded":           {model(oracleSays)},
+	"reads-without-deadline":  {{"tests/outage", "TestNoReadOutlastsItsDeadline/attempt_./3s,_origin_takes_0s,_warm_false", nil, "a read took"}},
 
 	"store-cursor-early":      {{"stream", "TestACheckpointIsOfWhatIsHandled", nil, "was handled by neither"}},
 	"store-cursor-apart":      {{"tier/kv", "TestWriteFailureGivesTheStoreUp", nil, "want what the first checkpoint vouches for"}},

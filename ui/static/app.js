@@ -94,7 +94,7 @@ function rows(list) {
     const id = el('button', { type: 'button', class: 'id', title: 'Why this answer?' }, l.id)
     id.addEventListener('click', () => { $('why-id').value = l.id; why() })
     return el('tr', null, el('td', { class: 'time' }, clock(l.at)), el('td', null, id),
-      el('td', null, tierDot(l.tier), l.tier), el('td', { class: 'num' }, span(l.us)))
+      el('td', null, tierDot(l.tier), l.tier), el('td', { class: 'num' }, span(1000 * l.tookMs)))
   }))
 }
 

@@ -123,7 +123,7 @@ export function latency(by) {
   })
   picture.replaceChildren(...ticks, svg('line', { class: 'zero', x1: f.x0, x2: f.x1, y1: middle, y2: middle }), ...bars,
     svg('text', { x: f.x1, y: f.y0 - 4, 'text-anchor': 'end' }, 'hits ▲'), svg('text', { x: f.x0 + 3, y: f.y1 - 4 }, 'all others ▼'))
-  const entries = tiers.filter(t => by[t.name]).map(t => ({ ...t, text: `half in ${span(by[t.name].p50)}, 99 % in ${span(by[t.name].p99)}` }))
+  const entries = tiers.filter(t => by[t.name]).map(t => ({ ...t, text: `half in ${span(1000 * by[t.name].p50Ms)}, 99 % in ${span(1000 * by[t.name].p99Ms)}` }))
   legend($('latency-legend'), entries)
   picture.setAttribute('aria-label', entries.length ? entries.map(e => e.name + ': ' + e.text).join('; ') : 'No lookups were timed yet')
 }

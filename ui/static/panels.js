@@ -85,7 +85,7 @@ export function prewarm(s) {
     ['Users', `${count(p.totalProcessed)} of ${count(p.planned)}`],
     ['Failed', count(p.errors)],
     ['Asked of the origin', rate(p.rate)],
-    ['Left', p.eta ? span(1000 * p.eta) : '–'],
+    ['Left', p.waiting ? 'waiting for ' + p.waiting : p.etaMs ? span(1000 * p.etaMs) : '–'],
     ['Warmth of this node', percent(s.warmth)]
   ])
 }
@@ -94,8 +94,8 @@ const sum = counts => Object.values(counts ?? {}).reduce((a, b) => a + b, 0)
 
 export function stream(s) {
   facts($('stream'), [
-    ['Changes heard', count(s.stream.entries)], ['Lag of the last', s.stream.lag ? span(s.stream.lag / 1000) : '–'],
-    ['Highest lag', s.stream.maxLag ? span(s.stream.maxLag / 1000) : '–'], ['Connections lost', count(s.stream.lost)],
+    ['Changes heard', count(s.stream.entries)], ['Lag of the last', s.stream.lagMs ? span(1000 * s.stream.lagMs) : '–'],
+    ['Highest lag', s.stream.maxLagMs ? span(1000 * s.stream.maxLagMs) : '–'], ['Connections lost', count(s.stream.lost)],
     ['Gaps', count(sum(s.stream.gaps))], ['Refused', count(sum(s.stream.refused))],
     ['Applied to Redis', s.worker ? count(s.worker.applied) : '–'], ['Failed attempts', s.worker ? count(s.worker.failed) : '–']
   ])

@@ -40,7 +40,7 @@ func testOutboxRows(t *testing.T, s source.Store, clock *testClock) {
 		t.Error("no wake after changes")
 	}
 	clock.ms.Add(4000)
-	if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 4 || b.Oldest != 4*time.Second {
+	if b, err := s.Backlog(t.Context()); err != nil || b.Rows != 4 || b.Oldest.Duration() != 4*time.Second {
 		t.Errorf("backlog %+v, %v", b, err)
 	}
 }
