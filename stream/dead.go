@@ -97,11 +97,27 @@ func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]Dead
 	if err != nil {
 		return nil, fmt.Errorf("stream: list dead letters: %w", err)
 	}
-	letters := make([]DeadLetter, len(entries))
-	for i, e := range entries {
-		letters[i] = letterOf(e)
+	return letters(entries), nil
+}
+
+// Newest returns up to count dead letters, the newest first, at most 1,000.
+func (d *DeadLetters) Newest(ctx context.Context, count int) ([]DeadLetter, error) {
+	if count < 1 {
+		return nil, fmt.Errorf("stream: newest dead letters: %w: %d of them", ErrMalformed, count)
 	}
-	return letters, nil
+	entries, err := d.cfg.Client.XRevRangeN(ctx, d.key(), "+", "-", int64(min(count, maxDeadPage))).Result()
+	if err != nil {
+		return nil, fmt.Errorf("stream: newest dead letters: %w", err)
+	}
+	return letters(entries), nil
+}
+
+func letters(entries []redis.XMessage) []DeadLetter {
+	all := make([]DeadLetter, len(entries))
+	for i, e := range entries {
+		all[i] = letterOf(e)
+	}
+	return all
 }
 
 // Replay puts the dead letter of id back into the stream, as a new entry, and removes it here. It
