@@ -167,7 +167,7 @@ func (a asked) besideUsers() []exchange {
 		{"GET /v1/dead", "/v1/dead?n=5", "", nil, 200, known, nil},
 		{"GET /v1/dead", "/v1/dead?n=x", "", nil, 400, known, nil},
 		{"GET /v1/dead", "/v1/dead", "", nil, 503, fail(fmt.Errorf("redis")), nil},
-		{"GET /v1/dead", "/v1/dead", "", []string{read}, 403, known, withTokens},
+		{"GET /v1/dead", "/v1/dead", "", []string{a.read}, 403, known, withTokens},
 		{demo, "/v1/demo", `{"fault":"redis","on":true}`, []string{jsonType}, 200, known, breakable},
 		{demo, "/v1/demo", `{"fault":"tea","on":true}`, []string{jsonType}, 400, known, breakable},
 		{demo, "/v1/demo", `{"fault":"redis","on":true}`, []string{jsonType}, 404, known, nil},
