@@ -258,7 +258,7 @@ func (w *world) fill(ctx context.Context) error {
 	return fmt.Errorf("%d users, such as %q, did not get into Redis", len(missing), missing[0])
 }
 
-// missing returns the users whom Redis does not have.
+// missing returns the users that Redis does not have.
 func (w *world) missing(ctx context.Context) (ids []string, err error) {
 	for some := range slices.Chunk(w.ids, page) {
 		pipe, there := w.redis.Pipeline(), make([]*redis.IntCmd, len(some))

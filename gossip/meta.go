@@ -10,7 +10,8 @@ import (
 
 const (
 	// metaVersion is the first byte of the metadata that this version writes. It understands
-	// metaStoreless as well, whose report tells nothing of a store, and metaWithout, which has none.
+	// metaStoreless as well, whose report tells nothing of a store, and metaWithout, which has
+	// none.
 	metaVersion   = 3
 	metaStoreless = 2
 	metaWithout   = 1

@@ -37,9 +37,9 @@ type Member struct {
 	// Memory is how much of MemoryMiB its profiles take, 0 to 1.
 	Memory    float64 `json:"memory,omitempty"`
 	MemoryMiB uint32  `json:"memoryMiB,omitempty"`
-	// Store is "ok" for a store on disk in use, "alone" while its node has not found Redis since its
-	// start, "off" for one that could not be opened or was given up, empty without one. StoreEntries is
-	// about how many users it holds.
+	// Store is "ok" for a store on disk in use, "alone" while its node has not found Redis since
+	// its start, "off" for one that could not be opened or was given up, empty without one.
+	// StoreEntries is about how many users it holds.
 	Store        string `json:"store,omitempty"`
 	StoreEntries uint32 `json:"storeEntries,omitempty"`
 	// Functions is how many edge functions it serves, Version its build.

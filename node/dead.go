@@ -21,7 +21,7 @@ type DeadLetter struct {
 	// Reason says why, Deliveries how often it was tried.
 	Reason     string `json:"reason"`
 	Deliveries int64  `json:"deliveries"`
-	// User is whom it is about, "" when that cannot be read.
+	// User is the one that it is about, "" when that cannot be read.
 	User string `json:"user,omitempty"`
 	// Cut says that it was too large to be kept whole, so that it cannot be put back.
 	Cut bool `json:"cut,omitempty"`
@@ -34,7 +34,7 @@ func (n *Node) DeadLetters(ctx context.Context, count int) ([]DeadLetter, error)
 	if err != nil {
 		return nil, err
 	}
-	letters, err := dead.Newest(ctx, count)
+	letters, err := dead.List(ctx, "+", count)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,15 @@ func (d *DeadLetters) key() string { return d.cfg.Stream + deadSuffix }
 // List returns at most count dead letters, oldest first, that follow the one of id after; "" begins
 // with the oldest. count is at most 1000. Errors wrap ErrMalformed for a bad id, or are the
 // client's.
+// After "+" come the newest, the newest first.
 func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]DeadLetter, error) {
+	if after == "+" && count > 0 {
+		entries, err := d.cfg.Client.XRevRangeN(ctx, d.key(), "+", "-", int64(min(count, maxDeadPage))).Result()
+		if err != nil {
+			return nil, fmt.Errorf("stream: list dead letters: %w", err)
+		}
+		return letters(entries), nil
+	}
 	from, ok := entryID{}, true
 	if after != "" {
 		from, ok = parseEntryID(after)
@@ -96,18 +104,6 @@ func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]Dead
 	entries, err := d.cfg.Client.XRangeN(ctx, d.key(), from.String(), "+", int64(min(count, maxDeadPage))).Result()
 	if err != nil {
 		return nil, fmt.Errorf("stream: list dead letters: %w", err)
-	}
-	return letters(entries), nil
-}
-
-// Newest returns up to count dead letters, the newest first, at most 1,000.
-func (d *DeadLetters) Newest(ctx context.Context, count int) ([]DeadLetter, error) {
-	if count < 1 {
-		return nil, fmt.Errorf("stream: newest dead letters: %w: %d of them", ErrMalformed, count)
-	}
-	entries, err := d.cfg.Client.XRevRangeN(ctx, d.key(), "+", "-", int64(min(count, maxDeadPage))).Result()
-	if err != nil {
-		return nil, fmt.Errorf("stream: newest dead letters: %w", err)
 	}
 	return letters(entries), nil
 }

@@ -63,8 +63,9 @@ type Snapshot struct {
 	Latency map[string]Latency `json:"latency"`
 	// Hottest are the users who were looked up most among those, HottestUsers at most.
 	Hottest []HotUser `json:"hottest"`
-	// Heard is how old changes were when this node had heard of them and held nothing older any more:
-	// the staleness that it can see itself. Evicted is how old entries were that had to make room.
+	// Heard is how old changes were when this node had heard of them and held nothing older any
+	// more: the staleness that it can see itself. Evicted is how old entries were that had to make
+	// room.
 	Heard   *Ages `json:"heard,omitempty"`
 	Evicted *Ages `json:"evicted,omitempty"`
 	// Timed is how many lookups were timed and kept, up to look.MaxLookups.

@@ -15,8 +15,8 @@ import (
 // Name is what the server is called in results.
 const Name = "bare Fiber handler"
 
-// Serve answers GET /v1/users/ID on a free port of loopback with the body of that id, 404 for others,
-// until stop is called. bodies must not change meanwhile.
+// Serve answers GET /v1/users/ID on a free port of loopback with the body of that id, 404 for
+// others, until stop is called. bodies must not change meanwhile.
 func Serve(ctx context.Context, bodies map[string][]byte) (addr string, stop func() error, err error) {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Get("/v1/users/:id", func(c *fiber.Ctx) error {

@@ -38,7 +38,8 @@ type driver func(ctx context.Context, s server, round time.Duration) (loadAnswer
 type loadAnswer struct {
 	Rate           float64 // requests answered per second
 	P50, P99, P999 float64 // ms; the last in an open loop only, as the rest
-	// Late99 is how late the generator itself was, in ms, and Unstarted what it had not begun at the end.
+	// Late99 is how late the generator itself was, in ms, and Unstarted what it had not begun at
+	// the end.
 	Late99    float64
 	Unstarted uint64
 }

@@ -173,8 +173,8 @@ func (t *Tracer) Span(ctx, parent context.Context, op string) (context.Context, 
 	}
 }
 
-// TraceID returns the id of the trace of the span in ctx, in hexadecimal; "" when there is none, or the
-// collector is not told of it.
+// TraceID returns the id of the trace of the span in ctx, in hexadecimal; "" when there is none, or
+// the collector is not told of it.
 func (t *Tracer) TraceID(ctx context.Context) string {
 	c := spanOf(ctx)
 	if !c.valid() || c.flags&sampled == 0 {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestReadersNeverGoBack has readers of a few users while these change and transactions are written:
-// from the file or from what is pending, a read that begins after a change sees it.
+// TestReadersNeverGoBack has readers of a few users while these change and transactions are
+// written: from the file or from what is pending, a read that begins after a change sees it.
 func TestReadersNeverGoBack(t *testing.T) {
 	const users, changes = 8, 3000
 	s := mustOpen(t, quiet(t.TempDir()))
