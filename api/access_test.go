@@ -56,6 +56,7 @@ var calls = map[string]struct {
 	"DELETE /v1/prewarm":            {need: auth.RoleAdmin, path: "/v1/prewarm", status: 202},
 	"GET /v1/live":                  {need: auth.RoleRead, path: "/v1/live?count=1", status: 200},
 	"GET /v1/lookups":               {need: auth.RoleRead, path: "/v1/lookups", status: 200},
+	"GET /v1/dead":                  {need: auth.RoleAdmin, path: "/v1/dead", status: 200},
 	"POST /v1/demo":                 {need: auth.RoleAdmin, path: "/v1/demo", body: `{"fault":"redis","on":true}`, status: 404},
 	"GET /ui":                       {path: "/ui", status: 200, noNeedOfAuth: true},
 	"GET /ui/:file":                 {path: "/ui/app.js", status: 200, noNeedOfAuth: true},

@@ -127,6 +127,10 @@ func (f *fakeNode) Why(_ context.Context, id string) (node.Why, error) {
 	return w, f.fails
 }
 
+func (f *fakeNode) DeadLetters(context.Context, int) ([]node.DeadLetter, error) {
+	return []node.DeadLetter{{ID: "6-0", Entry: "5-0", At: time.UnixMilli(6).UTC(), Reason: "it is no JSON", Deliveries: 1, User: "12"}}, f.fails
+}
+
 func (f *fakeNode) Stats() node.Stats {
 	return node.Stats{Cache: tier.Stats{TotalCached: 7, L1Hits: 5}, L2TTL: profile.Millis(7 * 24 * time.Hour)}
 }

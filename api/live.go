@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/chatapp-ngomna/edgecache/internal/web"
+	"github.com/chatapp-ngomna/edgecache/node"
 	"github.com/chatapp-ngomna/edgecache/ui"
 )
 
@@ -137,6 +140,33 @@ func (s *Server) getLookups(c *fiber.Ctx) error {
 		return problemRequest("filter: " + reason(err, ui.ErrFilter))
 	}
 	return sendValue(c, fiber.StatusOK, s.live.Find(filter, n))
+}
+
+// shownDead is how many dead letters GET /v1/dead shows without ?n, maxShownDead with it.
+const (
+	shownDead    = 50
+	maxShownDead = 1000
+)
+
+// deadLetters is what GET /v1/dead answers.
+type deadLetters struct {
+	Letters []node.DeadLetter `json:"letters"`
+}
+
+// getDead serves GET /v1/dead: the changes that no worker could apply.
+func (s *Server) getDead(c *fiber.Ctx) error {
+	n, err := countOf(c, "n", maxShownDead)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.WorkTimeout)
+	defer cancel()
+	letters, err := s.cfg.Node.DeadLetters(ctx, cmp.Or(n, shownDead))
+	if err != nil {
+		return &problem{status: 503, name: "dead-letters-unavailable", title: "Dead letters unavailable",
+			detail: "Redis, which keeps the dead letters, did not answer; try again", cause: err}
+	}
+	return sendValue(c, fiber.StatusOK, deadLetters{letters})
 }
 
 // demoBody is what POST /v1/demo takes.

@@ -56,6 +56,7 @@ func (s *Server) routes(router *fiber.App) {
 	app.Delete("/v1/prewarm", s.allow(auth.RoleAdmin, s.ownSite(s.deletePrewarm)))
 	app.Get("/v1/live", s.allow(auth.RoleRead, s.streamLive))
 	app.Get("/v1/lookups", s.allow(auth.RoleRead, s.getLookups))
+	app.Get("/v1/dead", s.allow(auth.RoleAdmin, s.getDead))
 	app.Post("/v1/demo", s.allow(auth.RoleAdmin, s.ownSite(s.postDemo)))
 	s.functionRoutes(app)
 	app.Get("/ui", s.getUI)

@@ -79,6 +79,7 @@ type Node interface {
 	Put(ctx context.Context, p *profile.Profile) error
 	Invalidate(ctx context.Context, id string) error
 	Why(ctx context.Context, id string) (node.Why, error)
+	DeadLetters(ctx context.Context, count int) ([]node.DeadLetter, error)
 	Stats() node.Stats
 	Times() node.Times
 	Ready() error

@@ -35,7 +35,7 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"compare", "each tier beside the bare library under it and its peers, in turns; under five minutes", compare.Run},
+		{"compare", "each tier beside the bare library under it and its peers, in turns; about six minutes", compare.Run},
 		{"fence", "what a shorter FenceAfter costs in Redis calls and processor time; under two minutes", fence.Run},
 		{"functions", "edge functions beside hits of L1 and bare calls of wazero; under a minute", functions.Run},
 		{"store", "restarts with and without a store on disk, thirty nodes one after another, and its cost; about two minutes", store.Run},

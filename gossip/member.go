@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -145,21 +146,23 @@ func (r *roster) close() {
 func (r *roster) members() []Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]Member, 0, len(r.alive))
-	for _, m := range r.alive {
-		list = append(list, m.clone())
-	}
+	list := slices.AppendSeq(make([]Member, 0, len(r.alive)), maps.Values(r.alive))
 	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return list
+	return cloned(list)
 }
 
 func (r *roster) left() []Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgetLocked("")
-	list := make([]Member, 0, len(r.gone))
-	for _, m := range slices.Backward(r.gone) {
-		list = append(list, m.clone())
+	list := append([]Member{}, r.gone...)
+	slices.Reverse(list)
+	return cloned(list)
+}
+
+func cloned(list []Member) []Member {
+	for i := range list {
+		list[i] = list[i].clone()
 	}
 	return list
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/chatapp-ngomna/edgecache/profile"
 )
 
-// TestOutsideWritesCostOneCall has another service write, again and again, while all users are read on
-// three nodes: the origin is asked once for each write by the whole cluster, and once more where its
-// answer contradicts what was written.
+// TestOutsideWritesCostOneCall has another service write, again and again, while all users are read
+// on three nodes: the origin is asked once for each write by the whole cluster, and once more where
+// its answer contradicts what was written.
 func TestOutsideWritesCostOneCall(t *testing.T) {
 	for name, write := range map[string]func(b *beside, id string, version int64){
 		"an event of a change in the database": func(b *beside, id string, version int64) {
@@ -46,8 +46,8 @@ func TestOutsideWritesCostOneCall(t *testing.T) {
 	}
 }
 
-// readWhile reads all users on all nodes, and again, while does runs, and returns how often the origin
-// was asked meanwhile.
+// readWhile reads all users on all nodes, and again, while does runs, and returns how often the
+// origin was asked meanwhile.
 func (b *beside) readWhile(does func()) int64 {
 	read := func(ctx context.Context) {
 		for _, n := range b.nodes {

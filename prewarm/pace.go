@@ -107,7 +107,8 @@ func (p *pace) end(t *turn, asked int, now time.Time) {
 	t.n, t.ended = asked, now
 }
 
-// stuck reports whether batches are under way, all of them for longer than a second in which none ended.
+// stuck reports whether batches are under way, all of them for longer than a second in which none
+// ended.
 func (p *pace) stuck(now time.Time) bool {
 	p.forget(now)
 	for _, t := range p.turns {

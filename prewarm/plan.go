@@ -58,8 +58,7 @@ func appendRange(dst []byte, users []ranked) []byte {
 	last := uint32(0)
 	for _, u := range users {
 		dst = binary.AppendUvarint(dst, uint64(u.rank-last))
-		dst = binary.AppendUvarint(dst, uint64(len(u.id)))
-		dst = append(dst, u.id...)
+		dst = append(binary.AppendUvarint(dst, uint64(len(u.id))), u.id...)
 		last = u.rank
 	}
 	return dst

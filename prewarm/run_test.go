@@ -66,8 +66,8 @@ func TestKilledNode(t *testing.T) {
 			w.warm(users)
 			// What the dead node had under way may be asked for again; what it had brought into
 			// Redis may not. Each of those users is asked for three times more at most: twice while
-			// the lease lasts, 5 s, in which no answer fills Redis and tries are 3 s apart, and once
-			// after it.
+			// the lease lasts, 5 s, in which no answer fills Redis and tries are 3 s apart, and
+			// once after it.
 			asked, again := w.origin.total()
 			more := asked - len(users)
 			if again > atOnce*50 || more > 3*again {

@@ -63,9 +63,7 @@ func AppendJSONString(dst []byte, s string) []byte {
 			return appendJSONQuoted(dst, s)
 		}
 	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 // jsonPlain marks the bytes that stand for themselves in a JSON string whatever surrounds them.

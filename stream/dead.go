@@ -84,7 +84,15 @@ func (d *DeadLetters) key() string { return d.cfg.Stream + deadSuffix }
 // List returns at most count dead letters, oldest first, that follow the one of id after; "" begins
 // with the oldest. count is at most 1000. Errors wrap ErrMalformed for a bad id, or are the
 // client's.
+// After "+" come the newest, the newest first.
 func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]DeadLetter, error) {
+	if after == "+" && count > 0 {
+		entries, err := d.cfg.Client.XRevRangeN(ctx, d.key(), "+", "-", int64(min(count, maxDeadPage))).Result()
+		if err != nil {
+			return nil, fmt.Errorf("stream: list dead letters: %w", err)
+		}
+		return letters(entries), nil
+	}
 	from, ok := entryID{}, true
 	if after != "" {
 		from, ok = parseEntryID(after)
@@ -97,11 +105,15 @@ func (d *DeadLetters) List(ctx context.Context, after string, count int) ([]Dead
 	if err != nil {
 		return nil, fmt.Errorf("stream: list dead letters: %w", err)
 	}
-	letters := make([]DeadLetter, len(entries))
+	return letters(entries), nil
+}
+
+func letters(entries []redis.XMessage) []DeadLetter {
+	all := make([]DeadLetter, len(entries))
 	for i, e := range entries {
-		letters[i] = letterOf(e)
+		all[i] = letterOf(e)
 	}
-	return letters, nil
+	return all
 }
 
 // Replay puts the dead letter of id back into the stream, as a new entry, and removes it here. It

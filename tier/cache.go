@@ -73,6 +73,10 @@ type Config struct {
 	// reader who began the load. It returns ctx with the span in it, and what ends it. It is called
 	// concurrently.
 	Trace func(ctx, parent context.Context, op string) (context.Context, func(error))
+	// TraceID returns the id of the trace that the span in a reader's context belongs to, "" for
+	// none, or for one that nobody is told of: the exemplar of how long the lookup took. Default:
+	// there are none.
+	TraceID func(ctx context.Context) string
 	// Logger gets panics of the origin's client and failed counts. Default: none.
 	Logger *slog.Logger
 }

@@ -134,18 +134,18 @@ func (c *Cache) miss(ctx context.Context, mine *call, w Want) (Result, error) {
 			c.run(ctx, []*call{load})
 		}
 		if err := c.flights.wait(ctx, load); err != nil {
-			c.timeLoad(nil, part, began)
+			c.timeLoad(ctx, nil, part, began)
 			return Result{}, err
 		}
 		if !c.short(load, w) {
-			c.timeLoad(load, part, began)
+			c.timeLoad(ctx, load, part, began)
 			return c.answer(load, part, w)
 		}
 		if part == lead {
 			break // the load knew of the demand; nobody has the version
 		}
 	}
-	c.timeLoad(nil, lead, began)
+	c.timeLoad(ctx, nil, lead, began)
 	return Result{}, fmt.Errorf("tier: get %q: %w", mine.id, behind(w))
 }
 

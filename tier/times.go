@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -36,8 +37,8 @@ func (c *Cache) timeHit(began int64) {
 	c.times.lookups[look.FromL1].Observe(time.Duration(c.clock.tick()-began), sampleEvery)
 }
 
-// timeLoad counts a lookup that has waited for a load, or given up.
-func (c *Cache) timeLoad(load *call, part role, began int64) {
+// timeLoad counts a lookup that has waited for a load, or given up. ctx is its reader's.
+func (c *Cache) timeLoad(ctx context.Context, load *call, part role, began int64) {
 	from := look.FromNone
 	switch {
 	case load == nil || load.err != nil:
@@ -46,7 +47,11 @@ func (c *Cache) timeLoad(load *call, part role, began int64) {
 	default:
 		from = load.tier
 	}
-	c.times.lookups[from].Observe(time.Duration(c.clock.tick()-began), 1)
+	trace := ""
+	if c.conf.TraceID != nil {
+		trace = c.conf.TraceID(ctx)
+	}
+	c.times.lookups[from].ObserveTraced(time.Duration(c.clock.tick()-began), trace)
 }
 
 // timeOrigin counts a call of the Loader for several users.

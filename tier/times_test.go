@@ -40,6 +40,31 @@ func TestTimesAreCountedByWhoAnswered(t *testing.T) {
 	}
 }
 
+// traceKey is under which a context of these tests has the id of a trace.
+type traceKey struct{}
+
+// TestLookupsHaveExemplars looks users up in and without a trace.
+func TestLookupsHaveExemplars(t *testing.T) {
+	c := newCache(t, redistest.Server(t).URL(), newTruth(9), func(conf *Config) {
+		conf.TraceID = func(ctx context.Context) string {
+			id, _ := ctx.Value(traceKey{}).(string)
+			return id
+		}
+	})
+	if _, err := c.Get(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Times().Lookups["origin"]; got.Count != 1 || len(got.Exemplars) != 0 {
+		t.Errorf("of a lookup without a trace: %+v", got.Exemplars)
+	}
+	if _, err := c.Get(context.WithValue(t.Context(), traceKey{}, "4bf9"), "2"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Times().Lookups["origin"]; got.Count != 2 || len(got.Exemplars) != 1 || got.Exemplars[0].Trace != "4bf9" || got.Exemplars[0].Took <= 0 {
+		t.Errorf("of a lookup in a trace: %+v", got.Exemplars)
+	}
+}
+
 // TestOriginErrorsCountCalls has one call fail for three users.
 func TestOriginErrorsCountCalls(t *testing.T) {
 	origin := newTruth(3)

@@ -12,6 +12,7 @@ import (
 // Node is what is looked at; *node.Node is one.
 type Node interface {
 	Stats() node.Stats
+	Times() node.Times
 	Cluster() node.Cluster
 	// SampleLookups and Lookups are those of tier.Cache.
 	SampleLookups() (stop func())
@@ -62,6 +63,11 @@ type Snapshot struct {
 	Latency map[string]Latency `json:"latency"`
 	// Hottest are the users who were looked up most among those, HottestUsers at most.
 	Hottest []HotUser `json:"hottest"`
+	// Heard is how old changes were when this node had heard of them and held nothing older any
+	// more: the staleness that it can see itself. Evicted is how old entries were that had to make
+	// room.
+	Heard   *Ages `json:"heard,omitempty"`
+	Evicted *Ages `json:"evicted,omitempty"`
 	// Timed is how many lookups were timed and kept, up to look.MaxLookups.
 	Timed int `json:"timed"`
 	// Demo is nil but for a node that runs to be broken.
@@ -130,6 +136,8 @@ func snapshot(now moment, n Node, past []moment, lookups []look.Lookup) Snapshot
 	s := Snapshot{At: now.at.UnixMilli(), Stats: now.stats, Cluster: n.Cluster(), Latency: latency(lookups),
 		Hottest: hottest(lookups), Timed: len(lookups)}
 	s.Owners = s.Cluster.Owners
+	times := n.Times()
+	s.Heard, s.Evicted = agesOf(times.Events), agesOf(times.Evicted)
 	s.Checks = checks(view{now: now, past: past, cluster: s.Cluster, lookups: lookups})
 	return s
 }

@@ -33,6 +33,7 @@ func (n *still) Stats() node.Stats {
 	n.looked.Add(1)
 	return node.Stats{Stream: stream.TailStats{LastAlive: time.Now()}}
 }
+func (n *still) Times() node.Times      { return node.Times{} }
 func (n *still) Cluster() node.Cluster  { return node.Cluster{Self: "a"} }
 func (n *still) Lookups() []look.Lookup { return n.lookups }
 func (n *still) SampleLookups() (stop func()) {

@@ -16,9 +16,10 @@ func Closed(ctx context.Context, workers int, d time.Duration, op Op) (rate floa
 	return closed(ctx, workers, d, func(w int, n uint64) (int, error) { return 1, op(ctx, w, n) })
 }
 
-// ClosedPass is Closed for operations that are done in passes of group. Operations of a microsecond
-// and less wait for nothing, so after each pass a worker lets others run: of 256 that did not, each
-// would keep its processor for 10 ms, and whatever else lives in the process would starve.
+// ClosedPass is Closed for operations that are done in passes of group. Operations of a
+// microsecond and less wait for nothing, so after each pass a worker lets others run: of 256
+// that did not, each would keep its processor for 10 ms, and whatever else lives in the process
+// would starve.
 func ClosedPass(ctx context.Context, workers, group int, d time.Duration, pass Pass) (rate float64, err error) {
 	return closed(ctx, workers, d, func(w int, n uint64) (int, error) {
 		err := pass(w, n, group)

@@ -5,7 +5,7 @@
 //
 //	go run -C benchmarks . compare -out results
 //
-// It starts a private redis-server, needs nothing else, and takes less than five minutes.
+// It starts a private redis-server, needs nothing else, and takes about six minutes.
 package compare
 
 import (

@@ -78,8 +78,8 @@ func loadTask(ctx context.Context, argument []byte) (any, error) {
 	return loadAnswer{Rate: float64(len(merged)) / elapsed.Seconds(), P50: quantile(merged, 0.5), P99: quantile(merged, 0.99)}, nil
 }
 
-// openLoop puts Rate on the server, whatever it makes of it: a request that waits for a connection,
-// because earlier ones were slow, has the wait in its latency.
+// openLoop puts Rate on the server, whatever it makes of it: a request that waits for a
+// connection, because earlier ones were slow, has the wait in its latency.
 func (o loadOrder) openLoop(ctx context.Context, conns []net.Conn) (a loadAnswer, err error) {
 	all := make([]lookups, len(conns))
 	for i, c := range conns {

@@ -277,7 +277,7 @@ func (up *parts) startNode(ctx context.Context, s *serveSettings) (*api.Server, 
 		StreamMaxLen: int64(s.streamMaxLen), Store: s.store.node(), Logger: log, Version: build()}
 	s.times.apply(&conf)
 	if s.tracer != nil {
-		conf.Tier.Trace = s.tracer.Span
+		conf.Tier.Trace, conf.Tier.TraceID = s.tracer.Span, s.tracer.TraceID
 	}
 	if err := s.cluster.apply(&conf, s.listen); err != nil {
 		return nil, err

@@ -177,7 +177,8 @@ func TestNetworks(t *testing.T) {
 	}
 	var scrape struct {
 		Configs []struct {
-			DNS []struct {
+			Classic bool `yaml:"always_scrape_classic_histograms"`
+			DNS     []struct {
 				Names []string
 				Port  int
 			} `yaml:"dns_sd_configs"`
@@ -192,6 +193,9 @@ func TestNetworks(t *testing.T) {
 	}{{"nodes", 8003}, {"origin", 8001}} {
 		if len(scrape.Configs) != 2 || len(scrape.Configs[i].DNS) != 1 || !slices.Equal(scrape.Configs[i].DNS[0].Names, []string{want.name}) || scrape.Configs[i].DNS[0].Port != want.port {
 			t.Errorf("Prometheus asks %+v; want %+v", scrape, want)
+		}
+		if !scrape.Configs[i].Classic {
+			t.Errorf("%s: with native histograms on, the dashboards' buckets would not be kept", want.name)
 		}
 	}
 }

@@ -21,6 +21,8 @@ const (
 type Histogram struct {
 	buckets [Last - First + 1]atomic.Uint64
 	sum     atomic.Int64 // in nanoseconds
+	// exemplars is nil until there is one.
+	exemplars atomic.Pointer[exemplars]
 }
 
 // Observe counts a duration n times; one below 0 counts as 0.
@@ -49,11 +51,13 @@ type Snapshot struct {
 	Sum   float64
 	// Buckets are how many fell into each, beginning with First.
 	Buckets [Last - First + 1]uint64
+	// Exemplars has at most one of each bucket, the shortest first; none where nothing is traced.
+	Exemplars []Exemplar
 }
 
 // Snapshot returns what was counted so far.
 func (h *Histogram) Snapshot() *Snapshot {
-	s := &Snapshot{Sum: time.Duration(h.sum.Load()).Seconds()}
+	s := &Snapshot{Sum: time.Duration(h.sum.Load()).Seconds(), Exemplars: h.exemplars.Load().snapshot()}
 	for i := range h.buckets {
 		s.Buckets[i] = h.buckets[i].Load()
 		s.Count += s.Buckets[i]

@@ -53,3 +53,18 @@ func TestCounts(t *testing.T) {
 		t.Errorf("p50 %g, p99 %g; want 1 ms and 1 s", p50, p99)
 	}
 }
+
+func TestExemplars(t *testing.T) {
+	var h Histogram
+	h.ObserveTraced(time.Millisecond, "")
+	if s := h.Snapshot(); s.Count != 1 || s.Exemplars != nil {
+		t.Errorf("without a trace: %+v", s)
+	}
+	h.ObserveTraced(time.Second, "slow")
+	h.ObserveTraced(time.Millisecond, "first")
+	h.ObserveTraced(time.Millisecond, "last")
+	s := h.Snapshot()
+	if s.Count != 4 || len(s.Exemplars) != 2 || s.Exemplars[0].Trace != "last" || s.Exemplars[1].Trace != "slow" || s.Exemplars[1].Took != time.Second || s.Exemplars[0].At.IsZero() {
+		t.Errorf("%+v", s.Exemplars)
+	}
+}

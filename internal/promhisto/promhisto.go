@@ -2,8 +2,11 @@
 package promhisto
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/chatapp-ngomna/edgecache/internal/histo"
 )
@@ -46,6 +49,7 @@ func (m metric) Write(out *dto.Metric) error {
 		h.Bucket = append(h.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: &below})
 	}
 	native(h, m.of)
+	exemplars(h, m.of.Exemplars)
 	out.Histogram, out.Label = h, m.labels
 	return nil
 }
@@ -73,5 +77,19 @@ func native(h *dto.Histogram, of *histo.Snapshot) {
 	if len(h.PositiveSpan) == 0 { // or it would not be told from a classic one
 		offset, length := int32(0), uint32(0)
 		h.PositiveSpan = append(h.PositiveSpan, &dto.BucketSpan{Offset: &offset, Length: &length})
+	}
+}
+
+// exemplars adds one to each classic bucket that has any, and all to the native histogram.
+func exemplars(h *dto.Histogram, all []histo.Exemplar) {
+	name := "trace_id"
+	for _, one := range all {
+		took := one.Took.Seconds()
+		e := &dto.Exemplar{Label: []*dto.LabelPair{{Name: &name, Value: &one.Trace}}, Value: &took, Timestamp: timestamppb.New(one.At)}
+		h.Exemplars = append(h.Exemplars, e)
+		i := slices.IndexFunc(h.Bucket, func(b *dto.Bucket) bool { return took <= b.GetUpperBound() })
+		if i >= 0 { // of several the longest
+			h.Bucket[i].Exemplar = e
+		}
 	}
 }

@@ -58,3 +58,31 @@ func TestHistogramsAreNativeAndClassic(t *testing.T) {
 		t.Errorf("%d buckets, of which the spans name %d; the bounds sum up to %g", len(out.Histogram.PositiveDelta), delta, sum)
 	}
 }
+
+// TestExemplarsNameTraces reads them from the protobuf that Prometheus asks for.
+func TestExemplarsNameTraces(t *testing.T) {
+	var h histo.Histogram
+	h.ObserveTraced(900*time.Microsecond, "a")
+	h.ObserveTraced(700*time.Microsecond, "b")
+	h.ObserveTraced(time.Hour, "c")
+	var out dto.Metric
+	desc := prometheus.NewDesc("x_seconds", "How long.", []string{"tier"}, nil)
+	if err := New(desc, h.Snapshot(), Fast(), "L1").Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(out.Histogram.Exemplars); n != 3 {
+		t.Errorf("the native histogram has %d exemplars; want 3", n)
+	}
+	named := map[float64]string{}
+	for _, b := range out.Histogram.Bucket {
+		if e := b.GetExemplar(); e != nil {
+			named[b.GetUpperBound()] = e.Label[0].GetName() + "=" + e.Label[0].GetValue()
+			if e.GetTimestamp().AsTime().IsZero() || e.GetValue() > b.GetUpperBound() {
+				t.Errorf("the exemplar of %g is %v", b.GetUpperBound(), e)
+			}
+		}
+	}
+	if len(named) != 1 || named[1e-3] != "trace_id=a" {
+		t.Errorf("the buckets name %v", named)
+	}
+}

@@ -6,6 +6,7 @@ package tracing
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -170,6 +171,16 @@ func (t *Tracer) Span(ctx, parent context.Context, op string) (context.Context, 
 		}
 		t.finish(s)
 	}
+}
+
+// TraceID returns the id of the trace of the span in ctx, in hexadecimal; "" when there is none, or
+// the collector is not told of it.
+func (t *Tracer) TraceID(ctx context.Context) string {
+	c := spanOf(ctx)
+	if !c.valid() || c.flags&sampled == 0 {
+		return ""
+	}
+	return hex.EncodeToString(c.trace[:])
 }
 
 // Call begins the span of a request that is sent, a child of that in ctx, and names it in the

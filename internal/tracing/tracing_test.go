@@ -84,6 +84,27 @@ func TestNoSpanWithoutAParent(t *testing.T) {
 	}
 }
 
+func TestTraceIDs(t *testing.T) {
+	tracer, err := New(Config{Endpoint: "http://127.0.0.1:1", Service: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"
+	for header, want := range map[string]string{parent + "1": "4bf92f3577b34da6a3ce929d0e0e4736", parent + "0": "", "": ""} {
+		ctx, end := tracer.Serve(t.Context(), "op", header, "")
+		if got := tracer.TraceID(ctx); got != want {
+			t.Errorf("under %q: %q; want %q", header, got, want)
+		}
+		end(200)
+	}
+	if got := tracer.TraceID(t.Context()); got != "" {
+		t.Errorf("without a span: %q", got)
+	}
+	if err := tracer.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParents(t *testing.T) {
 	good := "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	if c := parseParent(good, "a=b"); !c.valid() || c.traceparent() != good || c.state != "a=b" {

@@ -145,11 +145,10 @@ func (s *Store) dsn(path string, pragmas ...string) string {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !s.started {
-		s.closed = true
+	open := s.started && !s.closed
+	if s.closed = true; !open {
 		return nil
 	}
-	s.closed = true
 	return errors.Join(s.writer.close(), s.readers.Close())
 }
 

@@ -3,6 +3,8 @@ package browser
 import (
 	_ "embed"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,7 @@ func TestTheDashboardIsReadableEverywhere(t *testing.T) {
 			p.says("members", "yaounde")
 			p.until("rows of lookups", `document.querySelectorAll("#lookups tr").length > 5`)
 			p.until("areas", `document.querySelector("#areas .l1")?.getAttribute("points").split(" ").length >= 8`)
+			p.until("how old changes were", `document.querySelectorAll("#heard rect").length > 0 && document.getElementById("heard-says").innerText.includes("half within")`)
 			p.until("a distribution", `document.querySelectorAll("#latency rect.l1").length > 0`)
 			if dark := eval[bool](p, `matchMedia("(prefers-color-scheme: dark)").matches`); dark != l.dark {
 				t.Fatalf("the scheme is dark: %t", dark)
@@ -95,6 +98,53 @@ func TestTheDashboardWorksByKeyboard(t *testing.T) {
 	p.press(kb.Tab)
 	if outline := eval[string](p, `getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
 		t.Errorf("what has the focus is not seen: outline %q", outline)
+	}
+}
+
+// The dead letters are listed by a key, the newest first.
+func TestTheDashboardListsDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{})
+	p := openTab(t, r.url+"/ui", look{width: 1280, height: 860})
+	p.says("link", "live")
+	p.shortcut("d")
+	p.says("dead-says", "There are none.")
+	r.poison(3)
+	p.until("three of them", `(document.getElementById("dead-ask").click(), document.querySelectorAll("#letters tr").length === 3)`)
+	p.says("letters", "malformed")
+	for _, faint := range eval[[]string](p, contrast) {
+		t.Error("too faint:", faint)
+	}
+	p.quiet(r.url)
+}
+
+// nameless is a script that returns what a screen reader would find no name for, or stumble over.
+//
+//go:embed testdata/nameless.js
+var nameless string
+
+// What can be used or read has a name and a place in the order of headings, and whatever takes the
+// focus is reached by Tab alone.
+func TestTheDashboardIsToldByAScreenReader(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{nodes: 2})
+	r.traffic(200, time.Millisecond)
+	p := openTab(t, r.url+"/ui", look{width: 1280, height: 860})
+	p.says("members", "yaounde")
+	p.until("rows of lookups", `document.querySelectorAll("#lookups tr").length > 5`)
+	p.shortcut("p") // rows that come and go have no fixed place in the order
+	for _, what := range eval[[]string](p, nameless) {
+		t.Error(what)
+	}
+	reached := map[string]bool{}
+	for range 200 {
+		p.press(kb.Tab)
+		reached[eval[string](p, `document.activeElement.id || document.activeElement.getAttribute("aria-label") || document.activeElement.className`)] = true
+	}
+	for _, id := range []string{"filter", "pause", "why-id", "why", "dead-ask", "Lookups, the newest first", "Edge functions", "skip"} {
+		if !reached[id] {
+			t.Errorf("Tab does not lead to %q; it leads to %v", id, slices.Sorted(maps.Keys(reached)))
+		}
 	}
 }
 

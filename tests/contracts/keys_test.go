@@ -233,7 +233,7 @@ func TestEachScriptIsOnThePage(t *testing.T) {
 	for _, cells := range readPage(t).rows(t, "script") {
 		listed[strings.Trim(cells[0], "`")] = true
 	}
-	for _, pattern := range []string{"../../*/scripts/*.lua", "../../tier/*/scripts/*.lua"} {
+	for _, pattern := range []string{"../../*/scripts/*.lua", "../../tier/*/scripts/*.lua", "../../prewarm/*/scripts/*.lua"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,6 @@
 // The dashboard: it shows each snapshot of the node, and asks for what a person wants to know.
 import { $, clock, count, el, span, text } from './dom.js'
-import { areas, history, latency, proof, remember, ring, tierDot } from './charts.js'
+import { ages, areas, history, latency, proof, remember, ring, tierDot } from './charts.js'
 import * as panels from './panels.js'
 import { ask, token, watch } from './live.js'
 
@@ -18,6 +18,8 @@ function show(snapshot) {
   areas()
   latency(snapshot.latency)
   proof()
+  ages('heard', snapshot.heard, { bound: 250, none: 'No change was heard of yet.', says: 'changes' })
+  ages('evicted', snapshot.evicted, { none: 'Nothing had to make room yet.', says: 'entries' })
   ring(snapshot.cluster, snapshot.owners)
   panels.members(snapshot.cluster)
   panels.memory(snapshot.stats, snapshot.hottest)
@@ -129,7 +131,20 @@ function tree(value) {
   }))
 }
 
-const keys = { '/': () => $('filter').focus(), w: () => $('why-id').focus(), p: () => $('pause').click() }
+// dead lists the changes that no worker could apply.
+async function dead() {
+  try {
+    const { letters } = await ask('v1/dead?n=20')
+    panels.letters(letters)
+    text($('dead-says'), letters.length ? `The newest ${count(letters.length)}. edgecache events dead shows what is in them, edgecache events replay puts them back.` : 'There are none.')
+  } catch (err) {
+    text($('dead-says'), err.message)
+  }
+}
+
+$('dead-ask').addEventListener('click', dead)
+
+const keys = { '/': () => $('filter').focus(), w: () => $('why-id').focus(), p: () => $('pause').click(), d: () => { $('dead-ask').focus(); dead() } }
 
 document.addEventListener('keydown', event => {
   const field = event.target instanceof HTMLInputElement

@@ -136,6 +136,29 @@ export function proof() {
   picture.setAttribute('aria-label', `The last proof is ${span(1000 * history.at(-1).proof)} old`)
 }
 
+// ages draws how old things were, a bar for each cell. Up to bound milliseconds is as promised; 0 for no promise. none
+// is said when there were none. The scale is logarithmic, so that one late change in a million shows.
+export function ages(id, of, { bound, none, says }) {
+  const picture = $(id), note = $(id + '-says'), f = frame(picture, 8, 8, 12, 18)
+  const all = of?.count ? `${count(of.count)} ${says}: half within ${span(1000 * of.p50)}, 99 % within ${span(1000 * of.p99)}.` : none
+  const late = bound && of?.count ? of.counts.reduce((n, c, i) => n + ((of.bounds[i] ?? Infinity) > bound ? c : 0), 0) : 0
+  const promise = bound && of?.count ? (late ? ` ${count(late)} later than ${bound} ms.` : ` None later than the ${bound} ms that are promised.`) : ''
+  text(note, all + promise)
+  picture.setAttribute('aria-label', all + promise)
+  picture.classList.toggle('empty', !of?.count)
+  if (!of?.count) return picture.replaceChildren()
+  const step = (f.x1 - f.x0) / of.counts.length, most = Math.log10(1 + Math.max(...of.counts))
+  const cells = of.counts.flatMap((n, i) => {
+    const x = f.x0 + i * step, high = Math.log10(1 + n) / most * (f.y1 - f.y0)
+    const past = (of.bounds[i] ?? Infinity) > bound
+    const label = of.bounds[i] === undefined ? 'more' : span(1000 * of.bounds[i])
+    return [...(n ? [svg('rect', { class: bound && past ? 'failed' : 'l1', x: (x + 1).toFixed(1), width: (step - 2).toFixed(1), y: (f.y1 - Math.max(2, high)).toFixed(1), height: Math.max(2, high).toFixed(1), rx: 1 },
+      svg('title', null, `up to ${label}: ${count(n)}`))] : []),
+    ...(f.width < 640 && i % 3 ? [] : [svg('text', { x: x + step / 2, y: f.height - 4, 'text-anchor': 'middle' }, label)])]
+  })
+  picture.replaceChildren(svg('line', { class: 'zero', x1: f.x0, x2: f.x1, y1: f.y1, y2: f.y1 }), ...cells)
+}
+
 const owners = 6 // colours
 
 let drawn = ''

@@ -103,6 +103,12 @@ export function stream(s) {
   facts($('dead'), dead.length ? dead.map(([reason, n]) => [reason, count(n)]) : [['None by this node', '0']])
 }
 
+export function letters(list) {
+  $('letters-box').hidden = !list.length
+  $('letters').replaceChildren(...list.map(l => el('tr', null, el('td', { class: 'time' }, el('time', { datetime: l.at }, new Date(l.at).toLocaleString())),
+    el('td', null, l.user ?? '–'), el('td', null, l.reason, el('span', { class: 'note' }, ' entry ' + l.entry + (l.cut ? ', cut' : ''))), el('td', { class: 'num' }, count(l.deliveries)))))
+}
+
 export function functions(list) {
   $('functions').replaceChildren(...(list ?? []).map(f => el('tr', null, el('td', null, `${f.name} v${f.version}`),
     el('td', null, el('span', { class: 'badge', 'data-state': f.fenced ? 'warn' : 'ok' }, f.fenced ? 'fenced' : f.loaded ? 'serves' : 'known')),
