@@ -187,6 +187,7 @@ func (m *model) recognizedLocked(now *log) bool {
 }
 
 func (m *model) trim(keep int) {
+	defer m.forgiveHints()
 	m.server.mu.Lock()
 	defer m.server.mu.Unlock()
 	if now := m.server.data.streams[stream.Name]; m.recognizedLocked(now) {
@@ -195,6 +196,7 @@ func (m *model) trim(keep int) {
 }
 
 func (m *model) deleteStream() {
+	defer m.forgiveHints()
 	// or the next entry may get the id of the last, and be all that there is, as that was
 	time.Sleep(time.Millisecond)
 	m.server.mu.Lock()
@@ -347,10 +349,27 @@ func (m *model) forgive(now, then *keyspace) {
 		key := profile.Key(id)
 		guard, lease := "{"+key+"}:guard", "{"+key+"}:lease"
 		if !maps.Equal(now.hashes[key], then.hashes[key]) || !maps.Equal(now.hashes[guard], then.hashes[guard]) || now.strings[lease] != then.strings[lease] || m.hintedLocked(id) {
-			m.generations[id]++
-			m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
+			m.forgiveLocked(id)
 		}
 	}
+}
+
+// forgiveHints makes others of the users that the stream alone told of: until the worker has come to
+// what it told, Redis knows nothing, and neither does a node that is started meanwhile.
+func (m *model) forgiveHints() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := 1; id <= modelUsers; id++ {
+		if id := strconv.Itoa(id); m.hintedLocked(id) {
+			m.forgiveLocked(id)
+		}
+	}
+}
+
+// forgiveLocked makes another of a user.
+func (m *model) forgiveLocked(id string) {
+	m.generations[id]++
+	m.told = slices.DeleteFunc(m.told, func(c modelChange) bool { return c.ID == id })
 }
 
 // hintedLocked reports whether an event of another service tells of the last change of a user, so
