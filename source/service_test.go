@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -374,6 +375,7 @@ func TestServiceLifeCycle(t *testing.T) {
 type gatedStore struct {
 	source.Store
 	asked, gate chan struct{}
+	pages       atomic.Int64 // how many were read
 }
 
 func (s *gatedStore) Get(ctx context.Context, id string) (*profile.Profile, error) {
@@ -387,6 +389,7 @@ func (s *gatedStore) Get(ctx context.Context, id string) (*profile.Profile, erro
 }
 
 func (s *gatedStore) Page(context.Context, string, int) ([]*profile.Profile, error) {
+	s.pages.Add(1)
 	return slices.Repeat([]*profile.Profile{{ID: "1", Nom: strings.Repeat("x", 200)}}, source.PageUsers), nil
 }
 
@@ -442,6 +445,11 @@ func TestServiceClose(t *testing.T) {
 		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
+		testkit.Eventually(t, 20*time.Second, "the connection to take no more", func() bool {
+			before := store.pages.Load()
+			<-time.After(200 * time.Millisecond)
+			return store.pages.Load() == before
+		})
 		if err := s.Close(); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close: %v", err)
 		}
