@@ -28,10 +28,10 @@ trap 'rm -rf "$TMPDIR"' EXIT
 bin=$TMPDIR/bin
 mkdir "$bin"
 
-# alone matches the packages whose tests judge times so closely that nothing may run beside them, and
-# longest those of the others that begin first.
+# alone matches the packages whose tests judge times so closely that nothing may run beside them.
+# longest are those of the others that begin first, so that the cores end together.
 alone='edgecache/(node|stream|tier|tests/outage|tests/abuse) '
-longest='/(tests/seeded|deploy/check|cmd/edgecache|source|source/postgres|edge/fuel) '
+longest=(tests/seeded cmd/edgecache source deploy/check api edge/fuel source/postgres prewarm)
 
 # packages prints the import path and the folder of each package of a module that has tests.
 packages() {
@@ -89,7 +89,8 @@ done
 all=$(wc -l <"$TMPDIR/packages")
 say "$all packages compiled in $((SECONDS - start)) s; tests that share the cores"
 grep -Ev "$alone" "$TMPDIR/packages" >"$TMPDIR/shared" || true
-{ grep -E "$longest" "$TMPDIR/shared" || true; grep -Ev "$longest" "$TMPDIR/shared" || true; } |
+{ for package in "${longest[@]}"; do grep -E "edgecache/$package " "$TMPDIR/shared" || true; done; cat "$TMPDIR/shared"; } |
+  awk '!seen[$0]++' |
   xargs -r -P "$(($(nproc) + 1))" -L 1 bash -c 'run "$@"' run
 say "tests that judge times closely, one package after another"
 while read -r package dir; do run "$package" "$dir"; done < <(grep -E "$alone" "$TMPDIR/packages")

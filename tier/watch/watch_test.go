@@ -87,6 +87,7 @@ func TestOutsideWritesReachL1(t *testing.T) {
 					t.Errorf("%d was not written by others and comes from %v, want L1", i, r.Tier)
 				}
 			}
+			testkit.Eventually(t, 10*time.Second, "10 entries to be counted", func() bool { return w.Stats().Outside >= 10 })
 			if n := w.Stats().Outside; n != 10 {
 				t.Errorf("%d entries were thrown out, want 10", n)
 			}
