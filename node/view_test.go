@@ -272,7 +272,9 @@ func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 	if err := far.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	push(t, near, "f", "hide-matricule")
+	if _, err := near.Functions().Push(t.Context(), "f", example(t, "hide-matricule"), edge.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	hides := func() bool {
 		t.Helper()
 		v, err := far.View(t.Context(), "1", through("", "f"), tier.Want{})
@@ -281,14 +283,14 @@ func TestANodeThatWasCutOffAnswersByNoOldVersion(t *testing.T) {
 		}
 		return v.Profile.Matricule == ""
 	}
-	testkit.Eventually(t, time.Second, "the first version", func() bool {
+	testkit.Eventually(t, 10*time.Second, "the first version", func() bool {
 		v, err := far.View(t.Context(), "1", through("", "f"), tier.Want{})
 		return err == nil && v.Profile.Matricule == ""
 	})
 	proxy.BlackHole(true)
 	testkit.Eventually(t, 10*time.Second, "the fence", func() bool { return !far.cache.Fresh() })
 	p, err := near.Functions().Push(t.Context(), "f", example(t, "display-name"), edge.PushOptions{})
-	if err != nil || len(p.Unready) != 1 {
+	if err != nil || len(p.Unready) == 0 {
 		t.Fatalf("%+v, %v", p, err)
 	}
 	if !hides() {

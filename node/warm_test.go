@@ -126,8 +126,14 @@ func TestPrewarmOfAClusterAsksForEachUserOnce(t *testing.T) {
 		t.Errorf("the origin was asked for %d users, %d of them more than once; want %d and 0", all, repeated, users)
 	}
 	for i, one := range nodes {
-		got, err := one.BatchGet(t.Context(), idsTo(users), tier.Want{})
-		check(t, err)
+		var got tier.Batch
+		eventually(t, "an answer of a node that the machine did not stop", func() bool {
+			if !one.cache.Fresh() {
+				return false
+			}
+			got, err = one.BatchGet(t.Context(), idsTo(users), tier.Want{})
+			return err == nil && one.cache.Fresh()
+		})
 		cold := 0
 		for _, r := range got.Found {
 			if r.Tier != look.FromL1 {
