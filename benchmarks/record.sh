@@ -33,9 +33,9 @@ code() { printf '```\n'; cat; printf '```\n\n'; }
 races() {
   head 'Fills against invalidations' 'benchmarks/record.sh races'
   printf 'Loads delayed by 0-50 ms; four writers, half of whose changes tell no version, and twelve readers on three nodes; ristretto'"'"'s buffer of writes kept full. The oracle judges every read.\n\n'
-  go test -count=1 -v -run 'TestStorm$' ./tier -storm 30s | grep -E 'reads|^(---|ok|FAIL)' | code
+  go test -count=1 -v -run 'TestStorm$' ./tier -storm 30s | grep -aE 'reads|^(---|ok|FAIL)' | code
   printf 'The same oracle with one safeguard removed must see it, and says when it did:\n\n'
-  go test -count=1 -v -run TestEachSeededBugIsSeen ./tests/seeded | grep -E 'seen after|^ *---|^(ok|FAIL)' | code
+  go test -count=1 -v -run TestEachSeededBugIsSeen ./tests/seeded | grep -aE 'seen after|^ *---|^(ok|FAIL)' | code
 }
 
 # faults runs what demands a quiet machine first. A test that fails is a row as well, and the end of the script is an error then.
@@ -52,9 +52,9 @@ faults() {
   printf '| what | demanded | measured | test |\n|---|---|---|---|\n'
   awk '/^ *=== (RUN|CONT|NAME) /{test=$3} match($0,/result: /){print "| " substr($0,RSTART+8) " | " test " |"}' "$log"
   printf '\nOne safeguard removed at a time; the oracle or the model must see it within a minute:\n\n'
-  grep -E 'seen after|has not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
+  grep -aE 'seen after|has not seen|^ *--- .*Seeded' "$log" | sed -E 's/^ *[a-z_]+_test.go:[0-9]+: //' | cut -c1-160 | code
   printf 'All tests:\n\n'
-  grep -E '^--- |^(ok|FAIL)' "$log" | code
+  grep -aE '^--- |^(ok|FAIL)' "$log" | code
   rm -f "$log"
   return $failed
 }

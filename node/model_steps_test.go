@@ -354,8 +354,8 @@ func (m *model) forgive(now, then *keyspace) {
 	}
 }
 
-// forgiveHints makes others of the users that the stream alone told of: until the worker has come to
-// what it told, Redis knows nothing, and neither does a node that is started meanwhile.
+// forgiveHints makes others of the users that the stream alone told of: until the worker has come
+// to what it told, Redis knows nothing, and neither does a node that is started meanwhile.
 func (m *model) forgiveHints() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

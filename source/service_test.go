@@ -430,32 +430,33 @@ func TestServiceClose(t *testing.T) {
 			t.Errorf("answer %+v", got)
 		}
 	})
-	t.Run("a client that does not read is cut off", func(t *testing.T) {
-		store := &gatedStore{Store: truth.MakeSQLite(t, t.TempDir(), time.Now)}
-		s, _ := truth.StartService(t, source.ServiceConfig{Store: store, ShutdownTimeout: 200 * time.Millisecond})
-		conn, err := net.Dial("tcp", s.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		// the answer began, and nobody reads on
-		if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		testkit.Eventually(t, 20*time.Second, "the connection to take no more", func() bool {
-			before := store.pages.Load()
-			<-time.After(200 * time.Millisecond)
-			return store.pages.Load() == before
-		})
-		if err := s.Close(); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Close: %v", err)
-		}
-		testkit.Eventually(t, 5*time.Second, "its connection is gone", func() bool {
-			return s.Conns() == 0
-		})
+}
+
+func TestServiceCutsOffAClientThatDoesNotRead(t *testing.T) {
+	store := &gatedStore{Store: truth.MakeSQLite(t, t.TempDir(), time.Now)}
+	s, _ := truth.StartService(t, source.ServiceConfig{Store: store, ShutdownTimeout: 200 * time.Millisecond})
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprint(conn, "GET /all HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	// the answer began, and nobody reads on
+	if _, err := bufio.NewReaderSize(conn, 16).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, 20*time.Second, "the connection to take no more", func() bool {
+		before := store.pages.Load()
+		<-time.After(200 * time.Millisecond)
+		return store.pages.Load() == before
+	})
+	if err := s.Close(); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v", err)
+	}
+	testkit.Eventually(t, 5*time.Second, "its connection is gone", func() bool {
+		return s.Conns() == 0
 	})
 }
 
