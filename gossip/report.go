@@ -39,9 +39,9 @@ type StoreState uint8
 const (
 	// StoreNone is that of a node without one.
 	StoreNone StoreState = iota
-	// StoreOn is that of a store in use, and StoreAlone that of one whose node has started without
-	// Redis and has not found it since.
+	// StoreOn is that of a store in use.
 	StoreOn
+	// StoreAlone is that of one whose node has started without Redis and has not found it since.
 	StoreAlone
 	// StoreOff is that of a store that could not be opened, or was given up.
 	StoreOff

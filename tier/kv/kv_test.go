@@ -605,3 +605,28 @@ func TestVouchLooksAgain(t *testing.T) {
 		t.Errorf("put back: %v; held: version %d", looked, held)
 	}
 }
+
+// What is renewed takes the place of what is as old or older, and of nothing else: who compared an
+// entry may be late, and a load may have brought a newer one meanwhile.
+func TestRenewIsNotOlder(t *testing.T) {
+	s := mustOpen(t, quiet(t.TempDir()))
+	defer s.Close()
+	renew := func(id string, version int64) bool {
+		return s.Renew(id, Record{Version: version, Packed: []byte("renewed")}, always)
+	}
+	for _, where := range []string{"pending", "in the file"} {
+		put(s, "1", 2, "two")
+		if where == "in the file" {
+			s.commit()
+		}
+		if renew("1", 1) || holds(s, "1") != 2 {
+			t.Errorf("%s: version 1 took the place of 2", where)
+		}
+		if !renew("1", 2) || !renew("1", 3) || holds(s, "1") != 3 {
+			t.Errorf("%s: holds version %d, want 3", where, holds(s, "1"))
+		}
+	}
+	if renew("none", 1) {
+		t.Error("nobody's entry was renewed")
+	}
+}
